@@ -1,0 +1,166 @@
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { Readable } from "node:stream";
+import { pipeline } from "node:stream/promises";
+import express from "express";
+import { stringify } from "../../lib/json.ts";
+import { runInRequest } from "../../lib/request-context.ts";
+import { unrecognized } from "../../protocol/errors.ts";
+import type { Context } from "../../services/context.ts";
+import { authenticateRequest } from "./authenticate.ts";
+import { parseBody, readBody } from "./body.ts";
+import type { Endpoint } from "./endpoint.ts";
+import { errorReply } from "./errors.ts";
+import { Query } from "./query.ts";
+import { RawReply, Reply } from "./reply.ts";
+import { type RequestRecord, logRequest } from "./request-log.ts";
+import { Router } from "./router.ts";
+
+export interface AppOptions {
+  readonly endpoints: readonly Endpoint[];
+  /** Take the client's address from X-Forwarded-For (the listener's `x_forwarded`). */
+  readonly trustForwarded: boolean;
+  /** The listener's `tag`, or its port: the site of the access log. */
+  readonly siteTag: string;
+  readonly tls: boolean;
+  /** Aborts when the server stops, so that long polls are answered. */
+  readonly stopping: AbortSignal;
+}
+
+const CORS = {
+  "Access-Control-Allow-Origin": "*",
+  "Access-Control-Allow-Methods": "GET, HEAD, POST, PUT, DELETE, OPTIONS",
+  "Access-Control-Allow-Headers": "X-Requested-With, Content-Type, Authorization, Date",
+  "Access-Control-Expose-Headers": "Synapse-Trace-Id, Server",
+} as const;
+
+const NO_CACHE = { "Cache-Control": "no-cache, no-store, must-revalidate" } as const;
+
+/** The Express application of one listener. */
+export function createApp(ctx: Context, options: AppOptions): express.Express {
+  const router = new Router(options.endpoints.filter((endpoint) => endpoint.when === undefined || endpoint.when(ctx.config)));
+  const app = express();
+  app.disable("x-powered-by");
+  app.disable("etag");
+  app.use((req, res) => {
+    serve(ctx, options, router, req, res).catch((error: unknown) => {
+      ctx.log.named("synapse.http.server").error("A request failed after its answer began", { error });
+      res.destroy();
+    });
+  });
+  return app;
+}
+
+let requestCount = 0;
+
+async function serve(ctx: Context, options: AppOptions, router: Router, req: IncomingMessage, res: ServerResponse): Promise<void> {
+  const method = req.method ?? "GET";
+  const url = (req as { originalUrl?: string }).originalUrl ?? req.url ?? "/";
+  const record: RequestRecord = {
+    id: `${method}-${++requestCount}`,
+    method,
+    url,
+    ip: clientAddress(req, options.trustForwarded),
+    siteTag: options.siteTag,
+    tls: options.tls,
+    userAgent: req.headers["user-agent"] ?? "",
+    requester: undefined,
+    servlet: "NotFound",
+    quiet: method === "OPTIONS",
+    started: ctx.clock.monotonic(),
+    statements: 0,
+  };
+  const gone = new AbortController();
+  const onStop = (): void => gone.abort();
+  options.stopping.addEventListener("abort", onStop);
+  res.on("close", () => {
+    options.stopping.removeEventListener("abort", onStop);
+    gone.abort();
+    logRequest(ctx, record, res);
+  });
+  ctx.metrics.requestStarted(method, record.servlet);
+  await runInRequest(record, async () => {
+    let reply: unknown;
+    try {
+      reply = await answer(ctx, router, req, res, record, gone.signal);
+    } catch (error) {
+      reply = errorReply(ctx, error);
+    }
+    if (res.destroyed || res.headersSent) return;
+    await send(method, res, reply);
+    // A body that nobody read is drained, or the connection could not be used again.
+    if (!req.complete) req.resume();
+  });
+}
+
+async function answer(ctx: Context, router: Router, req: IncomingMessage, res: ServerResponse, record: RequestRecord, signal: AbortSignal): Promise<unknown> {
+  const { method, url } = record;
+  const mark = url.indexOf("?");
+  const path = mark < 0 ? url : url.slice(0, mark);
+  const query = new Query(mark < 0 ? "" : url.slice(mark + 1));
+  if (method === "OPTIONS") return new Reply(204, undefined);
+  let match = router.find(method, path);
+  if (match === "wrong method" && method === "HEAD") match = router.find("GET", path);
+  if (match === "not found") throw unrecognized(404);
+  if (match === "wrong method") throw unrecognized(405);
+  const { endpoint, params } = match;
+  record.servlet = endpoint.servlet;
+  record.quiet = endpoint.quiet;
+
+  // Users are known before the body is read, so that nobody makes the server buffer for a stranger; servers sign the body.
+  const requester = endpoint.auth === "federation" ? undefined : await authenticateRequest(ctx, endpoint, req.headers, query, record);
+  let body: unknown = {};
+  if (endpoint.bodyType !== "none") body = parseBody(endpoint, req.headers, await readBody(req, endpoint.maxBody));
+  let origin: string | undefined;
+  if (endpoint.auth === "federation") {
+    origin = await ctx.authenticateServer({ method, uri: url, authorization: req.headers.authorization, content: endpoint.bodyType === "none" ? undefined : body });
+    record.requester = origin;
+  }
+  return await endpoint.handle(ctx, {
+    params,
+    query,
+    body: body as never,
+    requester: requester as never,
+    origin: origin as never,
+    ip: record.ip,
+    userAgent: record.userAgent,
+    signal,
+    method,
+    url,
+    headers: req.headers,
+    raw: { req, res },
+  });
+}
+
+async function send(method: string, res: ServerResponse, reply: unknown): Promise<void> {
+  if (reply instanceof RawReply) {
+    res.writeHead(reply.status, { ...CORS, Server: "Myelin", "Content-Type": reply.contentType, ...(reply.headers["Cache-Control"] === undefined ? NO_CACHE : {}), ...reply.headers });
+    if (method === "HEAD") res.end();
+    else if (reply.body instanceof Readable) await pipeline(reply.body, res).catch(() => res.destroy());
+    else res.end(reply.body);
+    return;
+  }
+  const { status, body, headers } = reply instanceof Reply ? reply : { status: 200, body: reply, headers: {} };
+  if (body === undefined) {
+    res.writeHead(status, { ...CORS, ...NO_CACHE, Server: "Myelin", "Content-Length": "0", ...headers });
+    res.end();
+    return;
+  }
+  const bytes = Buffer.from(stringify(body), "utf8");
+  res.writeHead(status, {
+    ...CORS,
+    ...NO_CACHE,
+    Server: "Myelin",
+    "Content-Type": "application/json",
+    "Content-Length": bytes.length,
+    ...headers,
+  });
+  res.end(method === "HEAD" ? undefined : bytes);
+}
+
+function clientAddress(req: IncomingMessage, trustForwarded: boolean): string {
+  const forwarded = trustForwarded ? req.headers["x-forwarded-for"] : undefined;
+  const first = typeof forwarded === "string" ? forwarded.split(",")[0]!.trim() : "";
+  const address = first !== "" ? first : (req.socket.remoteAddress ?? "");
+  return address.startsWith("::ffff:") ? address.slice(7) : address;
+}
+

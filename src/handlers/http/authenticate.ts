@@ -1,0 +1,46 @@
+import type { IncomingHttpHeaders } from "node:http";
+import { forbidden, MatrixError } from "../../protocol/errors.ts";
+import type { Context } from "../../services/context.ts";
+import type { Requester } from "../../services/requester.ts";
+import type { Endpoint } from "./endpoint.ts";
+import type { Query } from "./query.ts";
+import type { RequestRecord } from "./request-log.ts";
+
+/** The requester of a request by its access token, as the endpoint's `auth` demands it; undefined where no token is needed. */
+export async function authenticateRequest(
+  ctx: Context,
+  endpoint: Endpoint,
+  headers: IncomingHttpHeaders,
+  query: Query,
+  record: RequestRecord,
+): Promise<Requester | undefined> {
+  if (endpoint.auth === "none") return undefined;
+  const token = accessToken(headers, query);
+  if (token === undefined) {
+    if (endpoint.auth === "optional") return undefined;
+    throw new MatrixError(401, "M_MISSING_TOKEN", "Missing access token");
+  }
+  const requester = await ctx.authenticate({
+    token,
+    asUser: query.string("user_id"),
+    asDevice: query.string("device_id") ?? query.string("org.matrix.msc3202.device_id"),
+    ip: record.ip,
+    userAgent: record.userAgent,
+    allowGuest: endpoint.auth === "guest" || endpoint.auth === "optional",
+    allowLocked: endpoint.allowLocked,
+    allowExpired: endpoint.allowExpired,
+  });
+  record.requester = requester.userId;
+  if (endpoint.auth === "admin" && !(await ctx.isServerAdmin(requester))) throw forbidden("You are not a server admin");
+  return requester;
+}
+
+function accessToken(headers: IncomingHttpHeaders, query: Query): string | undefined {
+  const header = headers.authorization;
+  if (header !== undefined) {
+    const [scheme, value, more] = header.split(" ");
+    if (scheme === "Bearer" && value !== undefined && value !== "" && more === undefined) return value;
+    throw new MatrixError(401, "M_MISSING_TOKEN", "Invalid Authorization header.");
+  }
+  return query.string("access_token");
+}

@@ -1,0 +1,48 @@
+/**
+ * Time, as everything else in Myelin sees it. The only module that may call `Date.now` or start a timer for the rest:
+ * a test replaces it by a `FakeClock` and advances time by hand.
+ */
+export interface Timer {
+  /** Stops the timer; harmless when it has fired. */
+  cancel(): void;
+}
+
+export interface Clock {
+  /** Milliseconds since the Unix epoch. */
+  now(): number;
+  /** Milliseconds of a monotonic clock, for durations. */
+  monotonic(): number;
+  /** Runs `fn` once after `ms` milliseconds. The timer does not keep the process alive. */
+  after(ms: number, fn: () => void): Timer;
+  /** Runs `fn` each `ms` milliseconds until cancelled. The timer does not keep the process alive. */
+  every(ms: number, fn: () => void): Timer;
+  /** Resolves after `ms` milliseconds, or at once when `signal` aborts. */
+  sleep(ms: number, signal?: AbortSignal): Promise<void>;
+}
+
+export const systemClock: Clock = {
+  now: () => Date.now(),
+  monotonic: () => performance.now(),
+  after(ms, fn) {
+    const handle = setTimeout(fn, ms);
+    handle.unref();
+    return { cancel: () => clearTimeout(handle) };
+  },
+  every(ms, fn) {
+    const handle = setInterval(fn, ms);
+    handle.unref();
+    return { cancel: () => clearInterval(handle) };
+  },
+  sleep(ms, signal) {
+    return new Promise((resolve) => {
+      if (signal?.aborted) return resolve();
+      const done = (): void => {
+        clearTimeout(handle);
+        signal?.removeEventListener("abort", done);
+        resolve();
+      };
+      const handle = setTimeout(done, ms);
+      signal?.addEventListener("abort", done);
+    });
+  },
+};

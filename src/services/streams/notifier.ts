@@ -1,0 +1,89 @@
+import type { Clock } from "../../lib/clock.ts";
+
+/**
+ * Wakes those who wait for something new (sync long polls, appservice and federation senders). A waiter costs an entry in a map and
+ * does no work until it is woken.
+ *
+ * Use: `listen` first, then look whether there is something to answer, then `wait`: what happens in between is not lost.
+ */
+export class Notifier {
+  private readonly byUser = new Map<string, Set<Listener>>();
+  private readonly everybody = new Set<() => void>();
+
+  constructor(private readonly clock: Clock) {}
+
+  /** A listener of things that concern `userId`; the caller calls `close` at the end. */
+  listen(userId: string): Listener {
+    let set = this.byUser.get(userId);
+    if (set === undefined) this.byUser.set(userId, (set = new Set()));
+    const listener = new Listener(this.clock, () => {
+      set.delete(listener);
+      if (set.size === 0 && this.byUser.get(userId) === set) this.byUser.delete(userId);
+    });
+    set.add(listener);
+    return listener;
+  }
+
+  /** Something new for these users. */
+  wakeUsers(userIds: Iterable<string>): void {
+    for (const userId of userIds) this.byUser.get(userId)?.forEach((listener) => listener.wake());
+  }
+
+  /** Something new for the members of a room: walks the shorter of members and waiters. */
+  wakeMembers(members: ReadonlySet<string>): void {
+    if (members.size <= this.byUser.size) return this.wakeUsers(members);
+    for (const [userId, listeners] of this.byUser) if (members.has(userId)) listeners.forEach((listener) => listener.wake());
+  }
+
+  /** Number of users with somebody waiting. */
+  get waitingUsers(): number {
+    return this.byUser.size;
+  }
+
+  /** Calls `fn` at each new thing of any kind (senders that look at stream positions by themselves); returns the function that stops it. */
+  onAnything(fn: () => void): () => void {
+    this.everybody.add(fn);
+    return () => this.everybody.delete(fn);
+  }
+
+  /** Something moved: tells the `onAnything` listeners. */
+  announce(): void {
+    for (const fn of this.everybody) fn();
+  }
+}
+
+export class Listener {
+  private woken = false;
+  private resolve: (() => void) | undefined;
+
+  constructor(
+    private readonly clock: Clock,
+    readonly close: () => void,
+  ) {}
+
+  wake(): void {
+    this.woken = true;
+    this.resolve?.();
+  }
+
+  /** Waits until woken (also by a wake since the last `wait`), at most `ms` milliseconds. True when woken. */
+  async wait(ms: number, signal: AbortSignal): Promise<boolean> {
+    if (!this.woken && ms > 0 && !signal.aborted) {
+      await new Promise<void>((resolve) => {
+        const timer = this.clock.after(ms, done);
+        const self = this;
+        function done(): void {
+          timer.cancel();
+          signal.removeEventListener("abort", done);
+          self.resolve = undefined;
+          resolve();
+        }
+        this.resolve = done;
+        signal.addEventListener("abort", done);
+      });
+    }
+    const result = this.woken;
+    this.woken = false;
+    return result;
+  }
+}

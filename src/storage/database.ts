@@ -1,0 +1,266 @@
+import { createHash } from "node:crypto";
+import pg from "pg";
+import type { Clock } from "../lib/clock.ts";
+import type { Logger } from "../lib/log.ts";
+
+/**
+ * The connection to Postgres: the pool, statements, transactions. Everything outside `storage/` sees only the opaque
+ * `ReadHandle` and `Txn`.
+ *
+ * Statements are SQL text with `$1` placeholders; each distinct text is prepared once a connection. Statements that are
+ * issued without awaiting the one before are pipelined: they leave in one packet and are executed in order.
+ */
+declare const handle: unique symbol;
+
+/** Something to read through: the pool (each statement sees its own snapshot) or a transaction. */
+export interface ReadHandle {
+  readonly [handle]: "read" | "txn";
+}
+
+/** An open transaction: the right to write. REPEATABLE READ unless asked otherwise. */
+export interface Txn extends ReadHandle {
+  readonly [handle]: "txn";
+  /** Runs after the commit, in order of registration; never when the transaction rolls back. Must not throw. */
+  afterCommit(fn: () => void): void;
+  /** Runs when the attempt rolls back (also before a retry). */
+  afterRollback(fn: () => void): void;
+}
+
+export interface DatabaseOptions {
+  host?: string;
+  port?: number;
+  user?: string;
+  password?: string;
+  database: string;
+  ssl?: pg.ConnectionConfig["ssl"];
+  /** Largest number of connections (Synapse's cp_max). */
+  poolSize: number;
+  /** Statement timeout in milliseconds; as Synapse, 10 minutes. */
+  statementTimeoutMs?: number;
+  /** `synchronous_commit` of each session; default true. */
+  synchronousCommit?: boolean;
+  applicationName: string;
+}
+
+export interface TransactionOptions {
+  isolation?: "read committed" | "repeatable read";
+  readOnly?: boolean;
+}
+
+/** What a finished statement tells the observers (metrics, the statement log of tests). */
+export interface StatementRecord {
+  sql: string;
+  transaction: string | undefined;
+  milliseconds: number;
+}
+
+/** Thrown when Postgres cannot be reached: the edge answers 503, and the request may be repeated. */
+export class DatabaseUnavailable extends Error {
+  constructor(cause: unknown) {
+    super("The database cannot be reached", { cause });
+    this.name = "DatabaseUnavailable";
+  }
+}
+
+// int8: a number while that is exact, else a bigint (only `depth` and `topological_ordering` can be that large).
+pg.types.setTypeParser(20, (text) => {
+  const value = Number(text);
+  return Number.isSafeInteger(value) ? value : BigInt(text);
+});
+// bytea is read as Buffer (the default parser understands both output formats); json and jsonb are parsed by the default parser.
+
+const MAX_ATTEMPTS = 5; // as Synapse: five attempts in total
+
+class Handle implements Txn {
+  declare readonly [handle]: "txn";
+  readonly commitHooks: (() => void)[] = [];
+  readonly rollbackHooks: (() => void)[] = [];
+  constructor(
+    readonly run: (sql: string, params: readonly unknown[]) => Promise<pg.QueryResult>,
+    readonly name: string | undefined,
+  ) {}
+  afterCommit(fn: () => void): void {
+    this.commitHooks.push(fn);
+  }
+  afterRollback(fn: () => void): void {
+    this.rollbackHooks.push(fn);
+  }
+}
+
+export class Database {
+  readonly read: ReadHandle;
+  private readonly pool: pg.Pool;
+  private readonly statementNames = new Map<string, string>();
+  private readonly observers = new Set<(record: StatementRecord) => void>();
+
+  constructor(
+    options: DatabaseOptions,
+    private readonly clock: Clock,
+    private readonly log: Logger,
+  ) {
+    this.pool = new pg.Pool({
+      host: options.host,
+      port: options.port,
+      user: options.user,
+      password: options.password,
+      database: options.database,
+      ssl: options.ssl,
+      max: options.poolSize,
+      application_name: options.applicationName,
+      connectionTimeoutMillis: 15_000,
+      keepAlive: true,
+      pipeline: true,
+    } as pg.PoolConfig);
+    this.pool.on("error", (error) => this.log.warn("A database connection broke", { error }));
+    this.pool.on("connect", (client) => {
+      client.on("error", () => {}); // the query in flight is told; the pool drops the client
+      client
+        .query(
+          `SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL REPEATABLE READ;
+           SET bytea_output TO escape;
+           SET statement_timeout TO ${options.statementTimeoutMs ?? 600_000};
+           SET idle_in_transaction_session_timeout TO 1800000;
+           SET jit TO off;
+           ${options.synchronousCommit === false ? "SET synchronous_commit TO off;" : ""}`,
+        )
+        .catch((error: unknown) => this.log.error("Could not set up a database connection", { error }));
+    });
+    this.read = new Handle((sql, params) => this.timed(undefined, sql, () => this.pool.query(this.statement(sql, params))), undefined);
+  }
+
+  /** Calls `fn` for each finished statement until the returned function is called. */
+  observe(fn: (record: StatementRecord) => void): () => void {
+    this.observers.add(fn);
+    return () => this.observers.delete(fn);
+  }
+
+  /**
+   * Runs `fn` in a transaction and commits. Serialisation failures, deadlocks and lost connections are tried again, five
+   * attempts in total, so `fn` must have no effect but through `txn` and its hooks.
+   * @throws DatabaseUnavailable when Postgres cannot be reached
+   */
+  async transaction<T>(name: string, fn: (txn: Txn) => Promise<T>, options: TransactionOptions = {}): Promise<T> {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await this.attempt(name, fn, options);
+      } catch (error) {
+        if (attempt >= MAX_ATTEMPTS || !isRetryable(error)) throw asUnavailable(error);
+        this.log.debug(`Transaction ${name} is tried again (attempt ${attempt + 1})`, { error });
+        await this.clock.sleep(isConnectionError(error) ? 50 * 2 ** attempt : 2 ** attempt);
+      }
+    }
+  }
+
+  private async attempt<T>(name: string, fn: (txn: Txn) => Promise<T>, options: TransactionOptions): Promise<T> {
+    const client = await this.pool.connect();
+    const txn = new Handle((sql, params) => this.timed(name, sql, () => client.query(this.statement(sql, params))), name);
+    let broken: Error | undefined;
+    try {
+      const level = options.isolation === "read committed" ? "READ COMMITTED" : "REPEATABLE READ";
+      const begun = client.query(`BEGIN ISOLATION LEVEL ${level}${options.readOnly ? " READ ONLY" : ""}`);
+      begun.catch(() => {}); // reported by the first statement of fn, or by COMMIT
+      const result = await fn(txn);
+      await begun;
+      const end = await client.query("COMMIT");
+      // COMMIT of a transaction in which a statement failed is answered with ROLLBACK, not with an error.
+      if (end.command === "ROLLBACK") throw new Error(`Transaction ${name} had a failed statement that nobody awaited`);
+      for (const hook of txn.commitHooks) hook();
+      return result;
+    } catch (error) {
+      await client.query("ROLLBACK").catch((e: unknown) => {
+        broken = e instanceof Error ? e : new Error(String(e));
+      });
+      for (const hook of txn.rollbackHooks) hook();
+      throw error;
+    } finally {
+      client.release(broken);
+    }
+  }
+
+  /** A dedicated connection for LISTEN or a session-level advisory lock; the caller ends it. */
+  async dedicatedConnection(): Promise<pg.PoolClient> {
+    return await this.pool.connect();
+  }
+
+  /** Numbers for metrics: connections open, idle, and requests waiting for one. */
+  poolStats(): { total: number; idle: number; waiting: number } {
+    return { total: this.pool.totalCount, idle: this.pool.idleCount, waiting: this.pool.waitingCount };
+  }
+
+  async close(): Promise<void> {
+    await this.pool.end();
+  }
+
+  private async timed(name: string | undefined, sql: string, fn: () => Promise<pg.QueryResult>): Promise<pg.QueryResult> {
+    if (this.observers.size === 0) return fn();
+    const start = this.clock.monotonic();
+    try {
+      return await fn();
+    } finally {
+      const record = { sql, transaction: name, milliseconds: this.clock.monotonic() - start };
+      for (const observer of this.observers) observer(record);
+    }
+  }
+
+  /** Texts without parameters are sent as they are; others are prepared under a name made of their hash. */
+  private statement(sql: string, params: readonly unknown[]): pg.QueryConfig {
+    if (params.length === 0) return { text: sql };
+    let name = this.statementNames.get(sql);
+    if (name === undefined) {
+      name = "m" + createHash("sha1").update(sql).digest("base64url").slice(0, 20);
+      // Texts are written by us and few; a runaway generator of texts must not fill the memory.
+      if (this.statementNames.size < 5000) this.statementNames.set(sql, name);
+      else return { text: sql, values: params as unknown[] };
+    }
+    return { name, text: sql, values: params as unknown[] };
+  }
+}
+
+/** Rows of a SELECT (or of INSERT/UPDATE/DELETE ... RETURNING, with a Txn). */
+export async function query<Row extends object>(h: ReadHandle, sql: string, params: readonly unknown[] = []): Promise<Row[]> {
+  return (await run(h, sql, params)).rows as Row[];
+}
+
+/** The first row, or undefined. */
+export async function queryOne<Row extends object>(h: ReadHandle, sql: string, params: readonly unknown[] = []): Promise<Row | undefined> {
+  return (await run(h, sql, params)).rows[0] as Row | undefined;
+}
+
+/** Runs a write; returns the number of rows it touched. */
+export async function execute(txn: Txn, sql: string, params: readonly unknown[] = []): Promise<number> {
+  return (await run(txn, sql, params)).rowCount ?? 0;
+}
+
+async function run(h: ReadHandle, sql: string, params: readonly unknown[]): Promise<pg.QueryResult> {
+  try {
+    return await (h as unknown as Handle).run(sql, params);
+  } catch (error) {
+    // Inside a transaction the raw error decides about a retry; outside it the caller learns of the outage.
+    throw (h as unknown as Handle).name === undefined ? asUnavailable(error) : error;
+  }
+}
+
+function sqlState(error: unknown): string | undefined {
+  const code = (error as { code?: unknown } | null)?.code;
+  return typeof code === "string" ? code : undefined;
+}
+
+function isConnectionError(error: unknown): boolean {
+  const code = sqlState(error);
+  if (code === undefined) return error instanceof Error && /Connection terminated|timeout exceeded when trying to connect|not queryable/.test(error.message);
+  return code.startsWith("08") || code.startsWith("57P") || ["ECONNREFUSED", "ECONNRESET", "EPIPE", "ENOENT", "ETIMEDOUT"].includes(code);
+}
+
+function isRetryable(error: unknown): boolean {
+  const code = sqlState(error);
+  return code === "40001" || code === "40P01" || isConnectionError(error);
+}
+
+function asUnavailable(error: unknown): unknown {
+  return isConnectionError(error) ? new DatabaseUnavailable(error) : error;
+}
+
+/** True when `error` is a violation of a unique or primary key constraint. */
+export function isUniqueViolation(error: unknown): boolean {
+  return sqlState(error) === "23505";
+}
