@@ -1,4 +1,4 @@
-import type { Json, JsonObject } from "../../lib/json.ts";
+import { isJsonObject, type Json, type JsonObject } from "../../lib/json.ts";
 import type { RoomVersion } from "../room-versions.ts";
 
 /**
@@ -96,7 +96,7 @@ export function splitStateKey(key: StateKey): [type: string, stateKey: string] {
 export type StateMap<T = string> = ReadonlyMap<StateKey, T>;
 
 const str = (value: Json | undefined): string => (typeof value === "string" ? value : "");
-const obj = (value: Json | undefined): JsonObject => (typeof value === "object" && value !== null && !Array.isArray(value) ? value : {});
+const obj = (value: Json | undefined): JsonObject => (isJsonObject(value) ? value : {});
 
 /** Room versions 1 and 2 hold `[event id, hashes]` pairs, later ones plain ids. */
 function eventIds(value: Json | undefined): string[] {
