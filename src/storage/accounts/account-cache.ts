@@ -1,0 +1,50 @@
+import { LoadingCache } from "../../lib/loading-cache.ts";
+import type { ReadHandle } from "../database.ts";
+import { findAccessToken, type AccessToken } from "./access-tokens.ts";
+import { getUser, type User } from "./users.ts";
+
+/**
+ * Access tokens and accounts as last read, so that a request with a known token asks nothing of the database. Whoever writes a row
+ * forgets its entry after the commit. What does not exist is not remembered: strangers could fill the cache with it.
+ */
+export class AccountCache {
+  private readonly tokens: LoadingCache<AccessToken | undefined>;
+  private readonly users: LoadingCache<User | undefined>;
+
+  /** @param sizes numbers of entries kept */
+  constructor(
+    private readonly read: ReadHandle,
+    sizes: { tokens: number; users: number } = { tokens: 20_000, users: 20_000 },
+  ) {
+    this.tokens = new LoadingCache(sizes.tokens);
+    this.users = new LoadingCache(sizes.users);
+  }
+
+  /** The row of an access token, undefined when unknown. */
+  async token(token: string): Promise<AccessToken | undefined> {
+    const found = await this.tokens.get(token, () => findAccessToken(this.read, token));
+    if (found === undefined) this.tokens.invalidate(token);
+    return found;
+  }
+
+  /** The account of a local user, undefined when unknown. */
+  async user(userId: string): Promise<User | undefined> {
+    const found = await this.users.get(userId, () => getUser(this.read, userId));
+    if (found === undefined) this.users.invalidate(userId);
+    return found;
+  }
+
+  forgetTokens(tokens: Iterable<string>): void {
+    for (const token of tokens) this.tokens.invalidate(token);
+  }
+
+  forgetUser(userId: string): void {
+    this.users.invalidate(userId);
+  }
+
+  /** Drops everything (another process changed rows that it does not name). */
+  clear(): void {
+    this.tokens.clear();
+    this.users.clear();
+  }
+}
