@@ -9,7 +9,7 @@
  */
 import { readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import type { Catalogue, Column, ForeignKey, Table } from "./catalogue.ts";
+import type { Catalogue, Column, ForeignKey, Table } from "../src/storage/schema/catalogue-file.ts";
 import { rowTypes } from "./row-types.ts";
 
 const file = (name: string): string => fileURLToPath(new URL(name, import.meta.url));

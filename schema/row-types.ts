@@ -1,4 +1,4 @@
-import type { Catalogue, Column, Table } from "./catalogue.ts";
+import type { Catalogue, Column, Table } from "../src/storage/schema/catalogue-file.ts";
 
 /** Depths have no bound but 2^63: they may not fit a double (`storage/database.ts` then gives a bigint). */
 const MAY_BE_BIG = new Set(["depth", "min_depth", "topological_ordering"]);

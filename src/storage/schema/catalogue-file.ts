@@ -1,4 +1,6 @@
-/** The shape of `catalogue.json`: what Postgres says of a database made by Synapse 1.160. */
+import { schemaFile } from "./files.ts";
+
+/** The shape of `schema/catalogue.json`: what Postgres says of a database made by Synapse 1.160, all background updates done. */
 export interface Column {
   name: string;
   type: string;
@@ -70,4 +72,11 @@ export interface Catalogue {
   background_updates: { update_name: string; ordering: number; depends_on: string | null; kind: string }[];
   known_background_update_handlers: { name: string; kind: string; index?: string; table?: string }[];
   seed_rows: Record<string, Record<string, unknown>[]>;
+}
+
+let loaded: Catalogue | undefined;
+
+/** The catalogue that a database is compared with. */
+export function expectedCatalogue(): Catalogue {
+  return (loaded ??= JSON.parse(schemaFile("catalogue.json")) as Catalogue);
 }
