@@ -3,9 +3,18 @@ import type { Clock } from "../lib/clock.ts";
 import type { Logger } from "../lib/log.ts";
 import type { Random } from "../lib/random.ts";
 import type { Database, ReadHandle, Txn, TransactionOptions } from "../storage/database.ts";
+import type { EventStore } from "../storage/events/event-store.ts";
+import type { Memberships } from "../storage/rooms/memberships.ts";
+import type { RoomVersions } from "../storage/rooms/room-versions.ts";
+import type { StateStore } from "../storage/state/state-store.ts";
 import type { Streams } from "../storage/stream-ids.ts";
+import type { IgnoredUsers } from "./account-data/ignored-users.ts";
+import type { Presence } from "./presence/presence.ts";
+import type { UserPushRules } from "./push/user-push-rules.ts";
 import type { Requester } from "./requester.ts";
+import type { StreamChanges } from "./streams/changes.ts";
 import type { Notifier } from "./streams/notifier.ts";
+import type { Typing } from "./typing/typing.ts";
 
 /**
  * What a running server consists of. Built in `server.ts`, never mutated. Services ask for the part that they use:
@@ -24,6 +33,19 @@ export interface Context {
   transaction<T>(name: string, fn: (txn: Txn) => Promise<T>, options?: TransactionOptions): Promise<T>;
   readonly streams: Streams;
   readonly notifier: Notifier;
+  /** Events by id, cached. */
+  readonly events: EventStore;
+  /** Room state, now and at events, cached. */
+  readonly state: StateStore;
+  /** Who is in which room, cached. */
+  readonly members: Memberships;
+  readonly roomVersions: RoomVersions;
+  /** What changed last in the per-user streams, from memory. */
+  readonly changes: StreamChanges;
+  readonly ignoredUsers: IgnoredUsers;
+  readonly pushRules: UserPushRules;
+  readonly typing: Typing;
+  readonly presence: Presence;
 
   /** The requester of an access token. @throws MatrixError 401 M_UNKNOWN_TOKEN and others */
   authenticate(request: AuthenticationRequest): Promise<Requester>;

@@ -1,0 +1,23 @@
+import { stateKeyOf, type StateKey } from "../../protocol/event/event.ts";
+import { query, type ReadHandle } from "../database.ts";
+
+/** The current state of a room by `current_state_events`; empty for rooms that the server is not in. */
+export async function readCurrentState(read: ReadHandle, roomId: string): Promise<[StateKey, string][]> {
+  const rows = await query<{ type: string; state_key: string; event_id: string }>(
+    read,
+    `SELECT c.type, c.state_key, c.event_id FROM current_state_events AS c WHERE c.room_id = $1`,
+    [roomId],
+  );
+  return rows.map((row) => [stateKeyOf(row.type, row.state_key), row.event_id]);
+}
+
+/** Current state events of many rooms for the given types with any state key, in one query: rows of room, key and event id. */
+export async function readCurrentStateOfTypes(read: ReadHandle, roomIds: readonly string[], types: readonly string[]): Promise<{ roomId: string; type: string; stateKey: string; eventId: string }[]> {
+  if (roomIds.length === 0 || types.length === 0) return [];
+  const rows = await query<{ room_id: string; type: string; state_key: string; event_id: string }>(
+    read,
+    `SELECT c.room_id, c.type, c.state_key, c.event_id FROM current_state_events AS c WHERE c.room_id = ANY($1) AND c.type = ANY($2)`,
+    [roomIds, types],
+  );
+  return rows.map((row) => ({ roomId: row.room_id, type: row.type, stateKey: row.state_key, eventId: row.event_id }));
+}

@@ -1,0 +1,100 @@
+import { stateKeyOf, type StateKey } from "../../protocol/event/event.ts";
+import { query, type ReadHandle } from "../database.ts";
+import type { StateFilter } from "./snapshot.ts";
+
+/** State group of each event that has one: outliers and unknown events have none. */
+export async function stateGroupsOfEvents(read: ReadHandle, eventIds: readonly string[]): Promise<Map<string, number>> {
+  if (eventIds.length === 0) return new Map();
+  const rows = await query<{ event_id: string; state_group: number }>(
+    read,
+    `SELECT e.event_id, e.state_group FROM event_to_state_groups AS e WHERE e.event_id = ANY($1)`,
+    [eventIds],
+  );
+  return new Map(rows.map((row) => [row.event_id, row.state_group]));
+}
+
+export interface GroupChain {
+  readonly group: number;
+  readonly roomId: string;
+  /** The group this one is a delta on. */
+  readonly base: number | undefined;
+}
+
+/** The groups asked for and all below them, deepest first: each with its base. Missing groups are left out. */
+export async function groupChains(read: ReadHandle, groups: readonly number[]): Promise<GroupChain[]> {
+  const rows = await query<{ id: number; room_id: string; prev_state_group: number | null }>(
+    read,
+    `WITH RECURSIVE reached (id) AS (
+       SELECT unnest($1::bigint[])
+       UNION
+       SELECT e.prev_state_group FROM reached AS r JOIN state_group_edges AS e ON e.state_group = r.id
+     )
+     SELECT g.id, g.room_id, e.prev_state_group
+     FROM reached AS r JOIN state_groups AS g ON g.id = r.id LEFT JOIN state_group_edges AS e ON e.state_group = r.id
+     ORDER BY g.id`,
+    [groups],
+  );
+  return rows.map((row) => ({ group: row.id, roomId: row.room_id, base: row.prev_state_group ?? undefined }));
+}
+
+/** The rows of these groups (deltas or full states), by group, as far as the filter asks for them. */
+export async function groupRows(read: ReadHandle, groups: readonly number[], filter: StateFilter | undefined): Promise<Map<number, [StateKey, string][]>> {
+  const byGroup = new Map<number, [StateKey, string][]>();
+  if (groups.length === 0) return byGroup;
+  const { sql, params } = filterSql(filter);
+  const rows = await query<{ state_group: number; type: string; state_key: string; event_id: string }>(read, sql, [groups, ...params]);
+  for (const row of rows) {
+    let list = byGroup.get(row.state_group);
+    if (list === undefined) byGroup.set(row.state_group, (list = []));
+    list.push([stateKeyOf(row.type, row.state_key), row.event_id]);
+  }
+  return byGroup;
+}
+
+const COLUMNS = `SELECT s.state_group, s.type, s.state_key, s.event_id FROM state_groups_state AS s WHERE s.state_group = ANY($1::bigint[])`;
+
+function filterSql(filter: StateFilter | undefined): { sql: string; params: unknown[] } {
+  if (filter === undefined) return { sql: COLUMNS, params: [] };
+  const pairs = "allBut" in filter ? (filter.plus ?? []) : filter;
+  const whole = pairs.filter(([, stateKey]) => stateKey === undefined).map(([type]) => type);
+  const exact = pairs.filter(([, stateKey]) => stateKey !== undefined);
+  const types = exact.map(([type]) => type);
+  const keys = exact.map(([, stateKey]) => stateKey);
+  if ("allBut" in filter) {
+    return {
+      sql: `${COLUMNS} AND (s.type <> ALL($2::text[]) OR s.type = ANY($3::text[]) OR (s.type, s.state_key) IN (SELECT t, k FROM unnest($4::text[], $5::text[]) AS f (t, k)))`,
+      params: [filter.allBut, whole, types, keys],
+    };
+  }
+  if (whole.length === 0) {
+    return {
+      sql: `SELECT s.state_group, s.type, s.state_key, s.event_id
+            FROM unnest($2::text[], $3::text[]) AS f (t, k)
+            JOIN state_groups_state AS s ON s.state_group = ANY($1::bigint[]) AND s.type = f.t AND s.state_key = f.k`,
+      params: [types, keys],
+    };
+  }
+  return {
+    sql: `${COLUMNS} AND s.type = ANY($2::text[])
+          UNION
+          SELECT s.state_group, s.type, s.state_key, s.event_id
+          FROM unnest($3::text[], $4::text[]) AS f (t, k)
+          JOIN state_groups_state AS s ON s.state_group = ANY($1::bigint[]) AND s.type = f.t AND s.state_key = f.k`,
+    params: [whole, types, keys],
+  };
+}
+
+/** Number of deltas between each group and the full one below it. */
+export async function deltaHops(read: ReadHandle, groups: readonly number[]): Promise<Map<number, number>> {
+  const rows = await query<{ root: number; hops: number }>(
+    read,
+    `WITH RECURSIVE chain (root, id, hops) AS (
+       SELECT g, g, 0 FROM unnest($1::bigint[]) AS g
+       UNION ALL
+       SELECT c.root, e.prev_state_group, c.hops + 1 FROM chain AS c JOIN state_group_edges AS e ON e.state_group = c.id
+     )
+     SELECT c.root, max(c.hops) AS hops FROM chain AS c GROUP BY c.root`,
+    [groups],
+  );
+  return new Map(rows.map((row) => [row.root, row.hops]));
+}

@@ -1,0 +1,215 @@
+import { LRUCache } from "lru-cache";
+import { UpdatableCache } from "../../lib/updatable-cache.ts";
+import { type MatrixEvent, stateKeyOf, type StateKey, type StateMap } from "../../protocol/event/event.ts";
+import type { ReadHandle } from "../database.ts";
+import type { EventStore } from "../events/event-store.ts";
+import { readCurrentState } from "./current.ts";
+import { groupChains, groupRows, stateGroupsOfEvents } from "./groups.ts";
+import { emptyState, filterState, type State, type StateFilter, stateFrom, StateSnapshot } from "./snapshot.ts";
+
+export interface StateStoreOptions {
+  /** Entries (type, state key, event id) that the caches of states may hold together; states that share structure count little. */
+  readonly stateEntries?: number;
+  /** Events whose state group number is remembered. */
+  readonly eventGroups?: number;
+}
+
+/**
+ * Reads room state: of now (`current...`), and at events, by state groups. What it returns is shared and immutable.
+ *
+ * Whole states are held as persistent maps: a version costs what it differs from the one before, and reading one state group of a
+ * room loads the chain of deltas once for all.
+ */
+export class StateStore {
+  private readonly currentMaps: UpdatableCache<string, State>;
+  private readonly snapshots: UpdatableCache<number, StateSnapshot>;
+  private readonly groupOfEvent: LRUCache<string, number>;
+
+  constructor(
+    private readonly read: ReadHandle,
+    private readonly events: EventStore,
+    options: StateStoreOptions = {},
+  ) {
+    const entries = options.stateEntries ?? 1_000_000;
+    this.currentMaps = new UpdatableCache(entries, (map) => map.size + 1);
+    // A snapshot that shares its structure with another is light; which one pays for the rest cannot be known.
+    this.snapshots = new UpdatableCache(entries, (snapshot) => (snapshot.hops === 0 ? snapshot.map.size + 1 : 16));
+    this.groupOfEvent = new LRUCache({ max: options.eventGroups ?? 50_000 });
+  }
+
+  /** The current state of the room: resolved over its forward extremities; empty when the server is not in the room. */
+  async currentIds(roomId: string): Promise<State> {
+    return await this.currentMaps.get(roomId, async () => stateFrom(await readCurrentState(this.read, roomId)));
+  }
+
+  /** Current state events, all of them or those of `keys`. */
+  async current(roomId: string, keys?: Iterable<StateKey>): Promise<Map<StateKey, MatrixEvent>> {
+    const ids = await this.currentIds(roomId);
+    const wanted = keys === undefined ? [...ids] : [...keys].flatMap((key) => (ids.has(key) ? [[key, ids.get(key)!] as const] : []));
+    return await this.hydrate(wanted);
+  }
+
+  /** One current state event. */
+  async currentEvent(roomId: string, type: string, stateKey = ""): Promise<MatrixEvent | undefined> {
+    const id = (await this.currentIds(roomId)).get(stateKeyOf(type, stateKey));
+    return id === undefined ? undefined : await this.events.one(id);
+  }
+
+  /** The events of a state. */
+  async hydrate(ids: Iterable<readonly [StateKey, string]>): Promise<Map<StateKey, MatrixEvent>> {
+    const pairs = [...ids];
+    const events = await this.events.get(pairs.map(([, id]) => id));
+    const out = new Map<StateKey, MatrixEvent>();
+    for (const [key, id] of pairs) {
+      const event = events.get(id);
+      if (event !== undefined) out.set(key, event);
+    }
+    return out;
+  }
+
+  /** State group of each event that has one (outliers have none). */
+  async groupsOfEvents(eventIds: Iterable<string>): Promise<Map<string, number>> {
+    const found = new Map<string, number>();
+    const missing: string[] = [];
+    for (const id of eventIds) {
+      const group = this.groupOfEvent.get(id);
+      if (group === undefined) missing.push(id);
+      else found.set(id, group);
+    }
+    for (const [id, group] of await stateGroupsOfEvents(this.read, missing)) {
+      found.set(id, group);
+      this.groupOfEvent.set(id, group);
+    }
+    return found;
+  }
+
+  /** The states of these groups, whole or as far as the filter asks. Unknown groups are left out. */
+  async groups(groups: Iterable<number>, filter?: StateFilter): Promise<Map<number, StateMap>> {
+    const out = new Map<number, StateMap>();
+    const missing: number[] = [];
+    for (const group of new Set(groups)) {
+      const snapshot = this.snapshots.peek(group);
+      if (snapshot === undefined) missing.push(group);
+      else out.set(group, filterState(snapshot.map, filter));
+    }
+    if (missing.length === 0) return out;
+    if (filter === undefined) {
+      for (const [group, snapshot] of await this.loadSnapshots(missing)) out.set(group, snapshot.map);
+      return out;
+    }
+    const chains = await groupChains(this.read, missing);
+    const rows = await groupRows(this.read, chains.map(({ group }) => group), filter);
+    const built = new Map<number, State>();
+    for (const { group, base } of chains) {
+      built.set(group, ((base === undefined ? undefined : built.get(base)) ?? emptyState).with(rows.get(group) ?? []));
+    }
+    for (const group of missing) if (built.has(group)) out.set(group, built.get(group)!);
+    return out;
+  }
+
+  /** The state after each event (with it, when it is a state event). Events without a state (outliers, unknown) are left out. */
+  async afterEvents(eventIds: Iterable<string>, filter?: StateFilter): Promise<Map<string, StateMap>> {
+    const groupOf = await this.groupsOfEvents(eventIds);
+    const states = await this.groups(groupOf.values(), filter);
+    const out = new Map<string, StateMap>();
+    for (const [id, group] of groupOf) {
+      const state = states.get(group);
+      if (state !== undefined) out.set(id, state);
+    }
+    return out;
+  }
+
+  /** The state before an event: without it, when it is a state event. Undefined for outliers. */
+  async beforeEvent(event: MatrixEvent, filter?: StateFilter): Promise<StateMap | undefined> {
+    const group = (await this.groupsOfEvents([event.eventId])).get(event.eventId);
+    if (group === undefined) return undefined;
+    const after = (await this.groups([group], filter)).get(group);
+    if (after === undefined || event.stateKey === undefined || event.rejectedReason !== undefined) return after;
+    const key = stateKeyOf(event.type, event.stateKey);
+    if (after.get(key) !== event.eventId) return after; // the filter left it out, or it lost a resolution
+    const previous = await this.replacedBy(event, group, key);
+    const before = stateFrom(after);
+    return previous === undefined ? before.without([key]) : before.set(key, previous);
+  }
+
+  /** The group with its whole state, as the builders of new events need it. */
+  async snapshot(group: number): Promise<StateSnapshot | undefined> {
+    return this.snapshots.peek(group) ?? (await this.loadSnapshots([group])).get(group);
+  }
+
+  /** The groups with their whole states. */
+  async snapshotsOf(groups: Iterable<number>): Promise<Map<number, StateSnapshot>> {
+    const out = new Map<number, StateSnapshot>();
+    const missing: number[] = [];
+    for (const group of new Set(groups)) {
+      const snapshot = this.snapshots.peek(group);
+      if (snapshot === undefined) missing.push(group);
+      else out.set(group, snapshot);
+    }
+    if (missing.length > 0) for (const [group, snapshot] of await this.loadSnapshots(missing)) out.set(group, snapshot);
+    return out;
+  }
+
+  // ------------------------------------------------------------------------------------------------ kept in step by the persister
+
+  /** An event's group is stored. */
+  remember(eventId: string, snapshot: StateSnapshot): void {
+    if (snapshot.id === undefined) return;
+    this.groupOfEvent.set(eventId, snapshot.id);
+    if (this.snapshots.peek(snapshot.id) === undefined) this.snapshots.set(snapshot.id, snapshot);
+  }
+
+  /** The current state of a room became `map`. */
+  currentBecame(roomId: string, map: State): void {
+    this.currentMaps.set(roomId, map);
+  }
+
+  /** The room's current state was changed by other means (purge, deletion, another process): read it anew. */
+  forgetRoom(roomId: string): void {
+    this.currentMaps.delete(roomId);
+  }
+
+  /** State groups were removed or rewritten, or events got other groups. */
+  forgetGroups(): void {
+    this.snapshots.clear();
+    this.groupOfEvent.clear();
+  }
+
+  private async loadSnapshots(groups: readonly number[]): Promise<Map<number, StateSnapshot>> {
+    const chains = await groupChains(this.read, groups);
+    // Groups of the chain that are held already need no rows; what only they stand on, neither.
+    const needed = new Set<number>();
+    const baseOf = new Map(chains.map(({ group, base }) => [group, base]));
+    for (const start of groups) {
+      for (let at: number | undefined = start; at !== undefined && !needed.has(at) && this.snapshots.peek(at) === undefined; at = baseOf.get(at)) needed.add(at);
+    }
+    const rows = await groupRows(this.read, [...needed], undefined);
+    const built = new Map<number, StateSnapshot>();
+    for (const { group, roomId, base } of chains) {
+      if (!needed.has(group)) continue;
+      const below = base === undefined ? undefined : (built.get(base) ?? this.snapshots.peek(base));
+      const map = (below?.map ?? emptyState).with(rows.get(group) ?? []);
+      built.set(group, StateSnapshot.stored(roomId, group, map, below === undefined ? 0 : below.hops + 1));
+    }
+    const out = new Map<number, StateSnapshot>();
+    for (const group of groups) {
+      const snapshot = built.get(group);
+      if (snapshot === undefined) continue;
+      this.snapshots.set(group, snapshot);
+      out.set(group, snapshot);
+    }
+    return out;
+  }
+
+  /** What stood at `key` before the event: by the delta of its group, else as the event itself says. */
+  private async replacedBy(event: MatrixEvent, group: number, key: StateKey): Promise<string | undefined> {
+    const chain = (await groupChains(this.read, [group])).find((link) => link.group === group);
+    if (chain?.base !== undefined) {
+      const [own, below] = await Promise.all([groupRows(this.read, [group], undefined), this.groups([chain.base], [[event.type, event.stateKey]])]);
+      const delta = own.get(group) ?? [];
+      if (delta.length === 1 && delta[0]![0] === key) return below.get(chain.base)?.get(key);
+    }
+    const replaces = event.unsigned.replaces_state;
+    return typeof replaces === "string" ? replaces : undefined;
+  }
+}
