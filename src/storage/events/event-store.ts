@@ -1,6 +1,6 @@
 import { LRUCache } from "lru-cache";
 import type { Logger } from "../../lib/log.ts";
-import { isJsonObject, type JsonObject } from "../../lib/json.ts";
+import { isJsonObject } from "../../lib/json.ts";
 import { JsonError, parseJson } from "../../lib/lossless-json.ts";
 import { type InternalMetadata, MatrixEvent } from "../../protocol/event/event.ts";
 import { redactEvent } from "../../protocol/event/redact.ts";
@@ -185,7 +185,7 @@ interface Stored {
 /** The event with redactions applied; what redacts it likewise, down to `depth`. */
 function shown(event: Stored, stored: ReadonlyMap<string, Stored>, depth: number): MatrixEvent {
   const because = depth === 0 ? undefined : redactingEvent(event, stored);
-  return because === undefined ? event.raw : pruned(event.raw, shown(because, stored, depth - 1));
+  return because === undefined ? event.raw : redactEvent(event.raw, shown(because, stored, depth - 1));
 }
 
 /** As Synapse does at read time; creation events are never redacted. */
@@ -202,18 +202,4 @@ function redactingEvent({ raw, row }: Stored, stored: ReadonlyMap<string, Stored
     return redaction;
   }
   return undefined;
-}
-
-function pruned(event: MatrixEvent, because: MatrixEvent): MatrixEvent {
-  const json: JsonObject = { ...redactEvent(event.json, event.roomVersion) };
-  const unsigned: JsonObject = {};
-  if (event.unsigned.age_ts !== undefined) unsigned.age_ts = event.unsigned.age_ts;
-  if (event.unsigned.replaces_state !== undefined) unsigned.replaces_state = event.unsigned.replaces_state;
-  json.unsigned = unsigned;
-  const out = new MatrixEvent(json, event.roomVersion, event.eventId, event.internal);
-  out.streamOrdering = event.streamOrdering;
-  out.outlier = event.outlier;
-  out.rejectedReason = event.rejectedReason;
-  out.redactedBecause = because;
-  return out;
 }
