@@ -1,5 +1,5 @@
 import { execFileSync, spawn, type ChildProcess } from "node:child_process";
-import { chownSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { chownSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import pg from "pg";
@@ -21,9 +21,10 @@ export interface PostgresServer {
   query<Row extends object>(database: string, sql: string, params?: unknown[]): Promise<Row[]>;
   /** Client programs (`pg_dump`, `psql`) of this server, when installed. */
   program(name: string): string | undefined;
-  /** Stops it at once, as `pg_ctl stop -m immediate` does; own servers only. */
+  /** Stops it at once, as `pg_ctl stop -m immediate` does; own servers only. `start` brings it back. */
   crash(): Promise<void>;
   start(): Promise<void>;
+  /** Ends an own server and removes its data. */
   stop(): Promise<void>;
 }
 
@@ -159,6 +160,7 @@ class OwnPostgres extends ExternalPostgres {
       stdio: "ignore",
     });
     this.process = child;
+    process.once("exit", () => child.kill("SIGQUIT")); // a run that dies must not leave it behind
     child.once("exit", () => {
       if (this.process === child) this.process = undefined;
     });
@@ -178,6 +180,7 @@ class OwnPostgres extends ExternalPostgres {
 
   override async stop(): Promise<void> {
     await this.signal("SIGINT");
+    rmSync(this.folder, { recursive: true, force: true });
   }
 
   private async signal(signal: NodeJS.Signals): Promise<void> {
