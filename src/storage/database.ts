@@ -24,6 +24,8 @@ export interface Txn extends ReadHandle {
   afterCommit(fn: () => void): void;
   /** Runs when the attempt rolls back (also before a retry). */
   afterRollback(fn: () => void): void;
+  /** Runs at the end of the attempt, after all other hooks, whether it was committed or rolled back. */
+  afterEnd(fn: () => void): void;
 }
 
 export interface DatabaseOptions {
@@ -75,6 +77,7 @@ class Handle implements Txn {
   declare readonly [handle]: "txn";
   readonly commitHooks: (() => void)[] = [];
   readonly rollbackHooks: (() => void)[] = [];
+  readonly endHooks: (() => void)[] = [];
   constructor(
     readonly run: (sql: string, params: readonly unknown[]) => Promise<pg.QueryResult>,
     readonly name: string | undefined,
@@ -84,6 +87,9 @@ class Handle implements Txn {
   }
   afterRollback(fn: () => void): void {
     this.rollbackHooks.push(fn);
+  }
+  afterEnd(fn: () => void): void {
+    this.endHooks.push(fn);
   }
 }
 
@@ -173,6 +179,7 @@ export class Database {
       for (const hook of txn.rollbackHooks) hook();
       throw error;
     } finally {
+      for (const hook of txn.endHooks) hook();
       client.release(broken);
     }
   }

@@ -49,7 +49,7 @@ export class StreamIds {
   private readonly listeners = new Set<(token: number) => void>();
   private highest = 0;
   private announced = 0;
-  private saved = 0;
+  private saved: number | undefined;
 
   constructor(
     readonly definition: StreamDefinition,
@@ -71,8 +71,7 @@ export class StreamIds {
       this.inFlight.delete(allocation);
       this.announce();
     };
-    txn.afterCommit(finish);
-    txn.afterRollback(finish);
+    txn.afterEnd(finish);
     const rows = await query<{ id: number }>(txn, `SELECT nextval('${this.definition.sequence}') AS id FROM generate_series(1, $1)`, [count]);
     const ids = rows.map((row) => row.id);
     allocation.lowest = ids[0];
@@ -103,7 +102,7 @@ export class StreamIds {
 
   /** The store failed: the next `takeUnsaved` gives the position again. */
   forgetSaved(): void {
-    this.saved = 0;
+    this.saved = undefined;
   }
 
   /** Another process of this server moved the stream to `token` (bus between workers). */
@@ -132,28 +131,27 @@ export async function openStreams(db: Pick<Database, "read">, instanceName: stri
 
 /**
  * Writes the positions that moved since the last call to `stream_positions`; called by a timer and at the end of a clean stop.
- * The row for `backfill` is negative, as Synapse stores it.
+ * The row for `backfill` is negative, as Synapse stores it. Touches the database only when something moved.
  */
-export async function saveStreamPositions(txn: Txn, streams: Streams): Promise<void> {
-  const names: string[] = [];
-  const positions: number[] = [];
-  for (const stream of Object.values(streams)) {
-    if (!stream.definition.storesPosition) continue;
-    const token = stream.takeUnsaved();
-    if (token === undefined) continue;
-    names.push(stream.definition.name);
-    positions.push(stream.definition.negative ? -token : token);
-  }
-  if (names.length === 0) return;
-  txn.afterRollback(() => {
-    for (const stream of Object.values(streams)) stream.forgetSaved();
+export async function saveStreamPositions(db: Pick<Database, "transaction">, streams: Streams): Promise<void> {
+  const moved = Object.values(streams).flatMap((stream) => {
+    const token = stream.definition.storesPosition ? stream.takeUnsaved() : undefined;
+    return token === undefined ? [] : [{ stream, position: stream.definition.negative ? -token : token }];
   });
-  await query(
-    txn,
-    `INSERT INTO stream_positions AS stored (stream_name, instance_name, stream_id)
-     SELECT moved.stream_name, $3, moved.stream_id FROM unnest($1::text[], $2::bigint[]) AS moved (stream_name, stream_id)
-     ON CONFLICT (stream_name, instance_name) DO UPDATE SET stream_id = EXCLUDED.stream_id
-     WHERE stored.stream_name = 'backfill' OR stored.stream_id < EXCLUDED.stream_id`,
-    [names, positions, streams.events.instanceName],
-  );
+  if (moved.length === 0) return;
+  try {
+    await db.transaction("save_stream_positions", (txn) =>
+      query(
+        txn,
+        `INSERT INTO stream_positions AS stored (stream_name, instance_name, stream_id)
+         SELECT moved.stream_name, $3, moved.stream_id FROM unnest($1::text[], $2::bigint[]) AS moved (stream_name, stream_id)
+         ON CONFLICT (stream_name, instance_name) DO UPDATE SET stream_id = EXCLUDED.stream_id
+         WHERE stored.stream_name = 'backfill' OR stored.stream_id < EXCLUDED.stream_id`,
+        [moved.map(({ stream }) => stream.definition.name), moved.map(({ position }) => position), streams.events.instanceName],
+      ),
+    );
+  } catch (error) {
+    for (const { stream } of moved) stream.forgetSaved();
+    throw error;
+  }
 }

@@ -1,0 +1,115 @@
+import type { JsonText } from "../../lib/json.ts";
+import type { MatrixEvent } from "../../protocol/event/event.ts";
+import type { UnreadCounts } from "../../storage/push/counts.ts";
+import { clientEvent, type EventView } from "../events/client-text.ts";
+import { formatStreamToken, type StreamToken } from "../streams/token.ts";
+import type { RoomSummary } from "./summary.ts";
+import type { RoomEntry, SyncRequest, TimelineBatch } from "./types.ts";
+
+/** One room of the answer before it is written. */
+export interface RoomAnswer {
+  readonly entry: RoomEntry;
+  readonly batch: TimelineBatch;
+  readonly state: readonly MatrixEvent[];
+  readonly ephemeral: readonly unknown[];
+  readonly accountData: readonly unknown[];
+  readonly summary: RoomSummary | undefined;
+  readonly counts: UnreadCounts | undefined;
+  /** Bundled aggregations by event id, for limited timelines. */
+  readonly bundles: ReadonlyMap<string, JsonText>;
+}
+
+/** Everything that a `/sync` answer consists of. */
+export interface SyncAnswer {
+  readonly nextBatch: StreamToken;
+  readonly joined: readonly RoomAnswer[];
+  readonly archived: readonly RoomAnswer[];
+  readonly invited: readonly MatrixEvent[];
+  readonly knocked: readonly MatrixEvent[];
+  readonly accountData: readonly unknown[];
+  readonly presence: readonly unknown[];
+  readonly toDevice: readonly unknown[];
+  readonly deviceLists: { readonly changed: readonly string[]; readonly left: readonly string[] };
+  readonly oneTimeKeyCounts: Readonly<Record<string, number>>;
+  readonly unusedFallbackKeyTypes: readonly string[];
+}
+
+/** True when the client need not be woken: nothing but key counts and the token would be sent. */
+export function isEmpty(answer: SyncAnswer): boolean {
+  return (
+    answer.joined.length === 0 &&
+    answer.archived.length === 0 &&
+    answer.invited.length === 0 &&
+    answer.knocked.length === 0 &&
+    answer.accountData.length === 0 &&
+    answer.presence.length === 0 &&
+    answer.toDevice.length === 0 &&
+    answer.deviceLists.changed.length === 0 &&
+    answer.deviceLists.left.length === 0
+  );
+}
+
+/** The JSON of a `/sync` answer (client-server API, "Syncing"). Empty parts are left out, as Synapse does. */
+export function syncResponse(request: SyncRequest, answer: SyncAnswer, now: number): Record<string, unknown> {
+  const view: EventView = { now, userId: request.userId, deviceId: request.deviceId, accessTokenId: request.accessTokenId, format: request.filter.eventFormat, fields: request.filter.eventFields, roomId: false };
+  const rooms: Record<string, unknown> = {};
+  if (answer.joined.length > 0) rooms.join = Object.fromEntries(answer.joined.map((room) => [room.entry.roomId, roomJson(request, answer, room, view)]));
+  if (answer.invited.length > 0) rooms.invite = Object.fromEntries(answer.invited.map((event) => [event.roomId, { invite_state: { events: strippedState(event, "invite_room_state", view) } }]));
+  if (answer.knocked.length > 0) rooms.knock = Object.fromEntries(answer.knocked.map((event) => [event.roomId, { knock_state: { events: strippedState(event, "knock_room_state", view) } }]));
+  if (answer.archived.length > 0) rooms.leave = Object.fromEntries(answer.archived.map((room) => [room.entry.roomId, roomJson(request, answer, room, view)]));
+  const response: Record<string, unknown> = { next_batch: formatStreamToken(answer.nextBatch) };
+  if (answer.accountData.length > 0) response.account_data = { events: answer.accountData };
+  if (answer.presence.length > 0) response.presence = { events: answer.presence };
+  if (answer.toDevice.length > 0) response.to_device = { events: answer.toDevice };
+  const { changed, left } = answer.deviceLists;
+  if (changed.length > 0 || left.length > 0) response.device_lists = { ...(changed.length > 0 ? { changed } : {}), ...(left.length > 0 ? { left } : {}) };
+  response.device_one_time_keys_count = answer.oneTimeKeyCounts;
+  response.device_unused_fallback_key_types = answer.unusedFallbackKeyTypes;
+  if (Object.keys(rooms).length > 0) response.rooms = rooms;
+  return response;
+}
+
+function roomJson(request: SyncRequest, answer: SyncAnswer, room: RoomAnswer, view: EventView): Record<string, unknown> {
+  const { batch } = room;
+  const json: Record<string, unknown> = {
+    timeline: {
+      events: batch.events.map((event) => clientEvent(event, view, room.bundles.get(event.eventId))),
+      prev_batch: formatStreamToken({ ...answer.nextBatch, room: { stream: batch.prevBatch } }),
+      limited: batch.limited,
+    },
+    [request.useStateAfter ? "org.matrix.msc4222.state_after" : "state"]: { events: room.state.map((event) => clientEvent(event, view)) },
+    account_data: { events: room.accountData },
+  };
+  if (room.entry.kind === "archived") return json;
+  json.ephemeral = { events: room.ephemeral };
+  json.unread_notifications = notificationCounts(request, room.counts);
+  const threads = request.filter.unreadThreadNotifications ? threadCounts(room.counts) : undefined;
+  if (threads !== undefined) json.unread_thread_notifications = threads;
+  json.summary = room.summary ?? {};
+  return json;
+}
+
+function notificationCounts(request: SyncRequest, counts: UnreadCounts | undefined): { notification_count: number; highlight_count: number } {
+  let notifications = counts?.main.notifications ?? 0;
+  let highlights = counts?.main.highlights ?? 0;
+  if (!request.filter.unreadThreadNotifications) {
+    for (const thread of counts?.threads.values() ?? []) {
+      notifications += thread.notifications;
+      highlights += thread.highlights;
+    }
+  }
+  return { notification_count: notifications, highlight_count: highlights };
+}
+
+function threadCounts(counts: UnreadCounts | undefined): Record<string, unknown> | undefined {
+  if (counts === undefined || counts.threads.size === 0) return undefined;
+  const json: Record<string, unknown> = {};
+  for (const [threadId, thread] of counts.threads) json[threadId] = { notification_count: thread.notifications, highlight_count: thread.highlights };
+  return json;
+}
+
+/** The stripped state that came with an invite or knock, and the event itself. */
+function strippedState(event: MatrixEvent, field: "invite_room_state" | "knock_room_state", view: EventView): unknown[] {
+  const stripped = event.unsigned[field];
+  return [...(Array.isArray(stripped) ? stripped : []), clientEvent(event, view)];
+}
