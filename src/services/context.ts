@@ -2,15 +2,24 @@ import type { Config } from "../config/config.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { Logger } from "../lib/log.ts";
 import type { Random } from "../lib/random.ts";
+import type { AccountCache } from "../storage/accounts/account-cache.ts";
 import type { Database, ReadHandle, Txn, TransactionOptions } from "../storage/database.ts";
 import type { EventStore } from "../storage/events/event-store.ts";
 import type { Memberships } from "../storage/rooms/memberships.ts";
 import type { RoomVersions } from "../storage/rooms/room-versions.ts";
+import type { LocalIdCounters } from "../storage/local-ids.ts";
 import type { StateStore } from "../storage/state/state-store.ts";
 import type { Streams } from "../storage/stream-ids.ts";
 import type { IgnoredUsers } from "./account-data/ignored-users.ts";
+import type { MonthlyActiveCache } from "./accounts/blocking.ts";
+import type { ClientIps } from "./accounts/client-ips.ts";
+import type { AccountHooks, AppserviceIdentities } from "./accounts/hooks.ts";
+import type { Macaroons } from "./accounts/macaroons.ts";
+import type { RegistrationNonces } from "./accounts/shared-secret.ts";
 import type { Presence } from "./presence/presence.ts";
 import type { UserPushRules } from "./push/user-push-rules.ts";
+import type { RateLimits } from "./rate-limits.ts";
+import type { RemoteServers } from "./remote-servers.ts";
 import type { Requester } from "./requester.ts";
 import type { StreamChanges } from "./streams/changes.ts";
 import type { Notifier } from "./streams/notifier.ts";
@@ -32,6 +41,17 @@ export interface Context {
   /** For writers: see `Database.transaction`. */
   transaction<T>(name: string, fn: (txn: Txn) => Promise<T>, options?: TransactionOptions): Promise<T>;
   readonly streams: Streams;
+  /** Ids of tables without a sequence. */
+  readonly localIds: LocalIdCounters;
+  /** Accounts and access tokens, cached. */
+  readonly accounts: AccountCache;
+  readonly accountHooks: AccountHooks;
+  readonly appservices: AppserviceIdentities;
+  readonly clientIps: ClientIps;
+  readonly limits: RateLimits;
+  readonly macaroons: Macaroons;
+  readonly monthlyActive: MonthlyActiveCache;
+  readonly registrationNonces: RegistrationNonces;
   readonly notifier: Notifier;
   /** Events by id, cached. */
   readonly events: EventStore;
@@ -46,6 +66,8 @@ export interface Context {
   readonly pushRules: UserPushRules;
   readonly typing: Typing;
   readonly presence: Presence;
+  /** What other servers are told and asked on behalf of users. */
+  readonly remote: RemoteServers;
 
   /** The requester of an access token. @throws MatrixError 401 M_UNKNOWN_TOKEN and others */
   authenticate(request: AuthenticationRequest): Promise<Requester>;

@@ -1,5 +1,7 @@
+import { JsonText } from "../../lib/json.ts";
 import { forbidden, MatrixError, notFound } from "../../protocol/errors.ts";
-import { createFilter, storedFilter } from "../../services/account-data/filters.ts";
+import { createFilter } from "../../services/account-data/filters.ts";
+import { filterJson } from "../../storage/accounts/filters.ts";
 import { endpoint } from "../http/endpoint.ts";
 
 export const getFilter = endpoint({
@@ -10,9 +12,9 @@ export const getFilter = endpoint({
   async handle(ctx, { requester, params }) {
     if (params.userId !== requester.userId) throw forbidden("Cannot get filters for other users");
     if (!/^-?\d{1,15}$/.test(params.filterId)) throw new MatrixError(400, "M_UNKNOWN", "Invalid filter_id");
-    const filter = await storedFilter(ctx, params.userId, Number(params.filterId));
+    const filter = await filterJson(ctx.read, params.userId, Number(params.filterId));
     if (filter === undefined) throw notFound("No such filter");
-    return filter;
+    return new JsonText(filter);
   },
 });
 
