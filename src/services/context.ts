@@ -21,6 +21,7 @@ import type { UserPushRules } from "./push/user-push-rules.ts";
 import type { RateLimits } from "./rate-limits.ts";
 import type { RemoteServers } from "./remote-servers.ts";
 import type { Requester } from "./requester.ts";
+import type { RemoteRooms } from "./rooms/remote-rooms.ts";
 import type { StreamChanges } from "./streams/changes.ts";
 import type { Notifier } from "./streams/notifier.ts";
 import type { Typing } from "./typing/typing.ts";
@@ -68,6 +69,8 @@ export interface Context {
   readonly presence: Presence;
   /** What other servers are told and asked on behalf of users. */
   readonly remote: RemoteServers;
+  /** Rooms, aliases and directories of other servers. */
+  readonly remoteRooms: RemoteRooms;
 
   /** The requester of an access token. @throws MatrixError 401 M_UNKNOWN_TOKEN and others */
   authenticate(request: AuthenticationRequest): Promise<Requester>;

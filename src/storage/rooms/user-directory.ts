@@ -134,9 +134,13 @@ export async function insertPrivatePairs(txn: Txn, members: readonly PrivateMemb
     txn,
     `WITH given AS (SELECT * FROM unnest($1::text[], $2::text[], $3::boolean[], $4::boolean[]) AS given (room_id, user_id, is_local, joining))
      INSERT INTO users_who_share_private_rooms (user_id, other_user_id, room_id)
-     SELECT one.user_id, other.user_id, one.room_id
-       FROM given AS one JOIN given AS other ON other.room_id = one.room_id AND other.user_id <> one.user_id
-      WHERE one.is_local AND (one.joining OR other.joining)
+     SELECT joiner.user_id, other.user_id, joiner.room_id
+       FROM given AS joiner JOIN given AS other ON other.room_id = joiner.room_id AND other.user_id <> joiner.user_id
+      WHERE joiner.joining AND joiner.is_local
+      UNION
+     SELECT other.user_id, joiner.user_id, joiner.room_id
+       FROM given AS joiner JOIN given AS other ON other.room_id = joiner.room_id AND other.user_id <> joiner.user_id
+      WHERE joiner.joining AND other.is_local
      ON CONFLICT (user_id, other_user_id, room_id) DO NOTHING`,
     [members.map((m) => m.roomId), members.map((m) => m.userId), members.map((m) => m.local), members.map((m) => m.joining)],
   );
