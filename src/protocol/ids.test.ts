@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { byteLengthWithin, getDomain, getLocalpart, isCompliantUserId, isEventId, isRoomAlias, isRoomId, isServerName, isUserId, isValidLocalpart, parseServerName, parseUserId } from "./ids.ts";
+import { byteLengthWithin, getDomain, localpartOf, isCompliantUserId, isEventId, isRoomAlias, isRoomId, isServerName, isUserId, isValidLocalpart, parseServerName, parseUserId } from "./ids.ts";
 import { KNOWN_ROOM_VERSIONS, SUPPORTED_ROOM_VERSIONS, roomVersion } from "./room-versions.ts";
 
 describe("server names", () => {
@@ -45,7 +45,7 @@ describe("identifiers", () => {
   it("splits at the first colon", () => {
     assert.equal(getDomain("@a:b:80"), "b:80");
     assert.equal(getDomain("!hash"), "");
-    assert.equal(getLocalpart("@a:b:80"), "a");
+    assert.equal(localpartOf("@a:b:80"), "a");
     assert.deepEqual(parseUserId("@a:b:80"), { localpart: "a", domain: "b:80" });
     assert.equal(parseUserId("#a:b"), undefined);
   });

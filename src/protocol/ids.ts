@@ -25,7 +25,7 @@ export function getDomain(id: string): string {
 }
 
 /** What stands between the sigil and the first colon, or the end. */
-export function getLocalpart(id: string): string {
+export function localpartOf(id: string): string {
   const colon = id.indexOf(":");
   return id.slice(1, colon === -1 ? undefined : colon);
 }
@@ -51,7 +51,7 @@ export function isUserId(value: unknown): value is UserId {
 
 /** True for a user id whose localpart is not empty and of U+0021 to U+007E: what may be told to clients outside of events. */
 export function isCompliantUserId(value: unknown): value is UserId {
-  return isUserId(value) && COMPLIANT_LOCALPART.test(getLocalpart(value));
+  return isUserId(value) && COMPLIANT_LOCALPART.test(localpartOf(value));
 }
 const COMPLIANT_LOCALPART = /^[\x21-\x7e]+$/;
 

@@ -17,6 +17,8 @@ export interface InternalMetadata {
   delay_id?: string;
   token_id?: number;
   device_id?: string;
+  /** MSC4242: the auth events found from the state before the event, which does not list them. */
+  calculated_auth_event_ids?: string[];
 }
 
 /**
@@ -36,6 +38,10 @@ export class MatrixEvent {
   readonly depth: number | bigint;
   /** Milliseconds since the epoch, as the sending server says. */
   readonly originServerTs: number;
+  /**
+   * With the create event also where the PDU does not list it because the room id implies it (room version 12), as Synapse stores
+   * it in `event_auth`. The list as signed is `json.auth_events`.
+   */
   readonly authEventIds: readonly string[];
   readonly prevEventIds: readonly string[];
   /** The event that this one redacts: `redacts` at top level, or in content from room version 11. */
@@ -50,6 +56,8 @@ export class MatrixEvent {
   rejectedReason: string | undefined;
   /** Set by readers when a redaction applies and `json` is the pruned form. */
   redactedBecause: MatrixEvent | undefined;
+  /** What `clientEventText` has serialised already, by format: all but `unsigned`, which differs from reader to reader. */
+  sharedText: { [format: string]: string } | undefined;
 
   constructor(
     readonly json: JsonObject,
@@ -65,17 +73,22 @@ export class MatrixEvent {
     this.content = obj(json.content);
     this.depth = typeof json.depth === "bigint" ? json.depth : typeof json.depth === "number" ? json.depth : 0;
     this.originServerTs = Number(json.origin_server_ts ?? 0);
-    this.authEventIds = eventIds(json.auth_events);
     this.prevEventIds = eventIds(json.prev_events);
     const redacts = roomVersion.redactsInContent ? this.content.redacts : json.redacts;
     this.redacts = this.type === "m.room.redaction" && typeof redacts === "string" ? redacts : undefined;
     this.unsigned = obj(json.unsigned);
     // Room versions with hashed room ids: the create event carries no room_id, the room is named after it.
     this.roomId = roomVersion.roomIdIsCreateHash && this.type === "m.room.create" && this.stateKey === "" ? "!" + eventId.slice(1) : str(json.room_id);
+    this.authEventIds = authEventIds(this, json.auth_events);
   }
 
   isState(): this is this & { readonly stateKey: string } {
     return this.stateKey !== undefined;
+  }
+
+  /** MSC4242: the state events that this one follows; empty in other room versions. */
+  get prevStateEventIds(): readonly string[] {
+    return this.roomVersion.stateDag ? eventIds(this.json.prev_state_events) : [];
   }
 
   /** `membership` of a member event, else undefined. */
@@ -97,6 +110,15 @@ export type StateMap<T = string> = ReadonlyMap<StateKey, T>;
 
 const str = (value: Json | undefined): string => (typeof value === "string" ? value : "");
 const obj = (value: Json | undefined): JsonObject => (isJsonObject(value) ? value : {});
+
+function authEventIds(event: MatrixEvent, listed: Json | undefined): readonly string[] {
+  if (event.roomVersion.stateDag) return event.internal.calculated_auth_event_ids ?? [];
+  const ids = eventIds(listed);
+  if (event.roomVersion.roomIdIsCreateHash && !(event.type === "m.room.create" && event.stateKey === "") && event.roomId !== "") {
+    ids.push("$" + event.roomId.slice(1));
+  }
+  return ids;
+}
 
 /** Room versions 1 and 2 hold `[event id, hashes]` pairs, later ones plain ids. */
 function eventIds(value: Json | undefined): string[] {
