@@ -49,7 +49,7 @@ import { parseWorkers, type WorkersConfig } from "./sections/workers.ts";
 import { noticesAboutOptions } from "./unknown-options.ts";
 import { parseYaml } from "./yaml.ts";
 
-type Readonlys<T> = T extends Uint8Array | ((...args: never[]) => unknown)
+type Readonlys<T> = T extends Uint8Array | ReadonlySet<unknown> | ((...args: never[]) => unknown)
   ? T
   : T extends readonly (infer Item)[]
     ? readonly Readonlys<Item>[]

@@ -5,11 +5,14 @@ import { formatSigningKey, signingKeyFromSeed } from "../config/signing-key.ts";
 /** The signing key of test servers: the same one in each run, so that signatures can be compared. */
 export const TEST_SIGNING_KEY = signingKeyFromSeed("a_test", new Uint8Array(32).fill(7));
 
+/** Options as they stand in homeserver.yaml. */
+export type TestConfigOverrides = Readonly<Record<string, unknown>>;
+
 /**
  * A valid configuration for tests: the server "test", registration open, rate limits so high that they do not bite, cheap password hashes.
  * `overrides` are options as they stand in homeserver.yaml; they replace whole top-level options, as a second configuration file does.
  */
-export function testConfig(overrides: Readonly<Record<string, unknown>> = {}): Config {
+export function testConfig(overrides: TestConfigOverrides = {}): Config {
   const unlimited = { per_second: 100_000, burst_count: 100_000 };
   return parseConfig(
     {

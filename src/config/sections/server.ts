@@ -40,7 +40,7 @@ export function parseServer(raw: ConfigReader, ctx: ParseContext) {
     userAgentSuffix: raw.string("user_agent_suffix"),
     webClientLocation: parseWebClient(raw),
     listeners: parseListeners(raw, ctx),
-    presence: parsePresence(raw),
+    presence: parsePresence(raw, serverName),
     requireAuthForProfileRequests: raw.boolean("require_auth_for_profile_requests", false),
     limitProfileRequestsToUsersWhoShareRooms: raw.boolean("limit_profile_requests_to_users_who_share_rooms", false),
     includeProfileDataOnInvite: raw.boolean("include_profile_data_on_invite", true),
@@ -87,7 +87,6 @@ export function parseServer(raw: ConfigReader, ctx: ParseContext) {
     customTemplateDirectory: raw.object("templates").filePath("custom_template_directory", ctx),
     useAccountValidityInAccountStatus: raw.boolean("use_account_validity_in_account_status", false),
     excludeRoomsFromSync: raw.strings("exclude_rooms_from_sync"),
-    excludeRoomsFromPresence: raw.strings("exclude_rooms_from_presence"),
     deleteStaleDevicesAfterMs: raw.duration("delete_stale_devices_after"),
     /** MSC4140; 0: no delayed events. */
     maxEventDelayDurationMs: maxEventDelay ?? 0,
@@ -154,7 +153,7 @@ function parseListeners(raw: ConfigReader, ctx: ParseContext): Listener[] {
   return listeners;
 }
 
-function parsePresence(raw: ConfigReader) {
+function parsePresence(raw: ConfigReader, serverName: string) {
   const presence = raw.object("presence");
   const setting = presence.oneOf("enabled", [true, false, "untracked"] as const) ?? raw.boolean("use_presence", true);
   const timers = {
@@ -169,11 +168,16 @@ function parsePresence(raw: ConfigReader) {
   if (timers.syncOnlineTimeoutMs <= 0) throw presence.wrong("sync_online_timeout", "a duration above zero");
   if (timers.idleTimeoutMs <= timers.lastActiveGranularityMs) throw presence.error("idle_timeout", "must be greater than presence.last_active_granularity");
   return {
+    serverName,
     enabled: setting !== false,
     /** Presence is computed from syncs and timers, not only set by modules. */
     tracked: setting === true,
+    /** MSC3026: users may be `busy`. */
+    busy: raw.object("experimental_features").boolean("msc3026_enabled", false),
     includeOfflineUsersOnSync: presence.boolean("include_offline_users_on_sync", false),
-    ...timers,
+    timers,
+    /** Rooms through which nobody's presence is told. */
+    excludedRooms: new Set(raw.strings("exclude_rooms_from_presence")) as ReadonlySet<string>,
   };
 }
 

@@ -18,9 +18,8 @@ export function parseTls(raw: ConfigReader, ctx: ParseContext, hasTlsListener: b
     throw raw.error("federation_certificate_verification_whitelist", `found ${JSON.stringify(international)}, wanted ASCII names (IDNA is not allowed)`);
   }
   return {
-    /** PEM file; read again on SIGHUP. */
-    certificatePath,
-    privateKeyPath,
+    /** PEM files of the own certificate; read again on SIGHUP. */
+    files: certificatePath === undefined || privateKeyPath === undefined ? undefined : { certificatePath, privateKeyPath },
     federationVerifyCertificates: raw.boolean("federation_verify_certificates", true),
     /** As node's `minVersion`. */
     federationClientMinimumTlsVersion: (minimumVersion === "1" ? "TLSv1" : `TLSv${minimumVersion}`) as "TLSv1" | "TLSv1.1" | "TLSv1.2" | "TLSv1.3",

@@ -62,7 +62,7 @@ export function parseWorkers(raw: ConfigReader, ctx: ParseContext) {
     /** By instance name; the main process is `master`. */
     instanceMap,
     /** Instances that write each stream. */
-    writers: parseWriters(raw, instanceMap),
+    streamWriters: parseWriters(raw, instanceMap),
     sendFederation: federationSenderInstances.includes(self.instanceName),
     federationSenderInstances,
     startPushers: pusherInstances.includes(self.instanceName),
