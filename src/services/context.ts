@@ -15,12 +15,13 @@ import type { MonthlyActiveCache } from "./accounts/blocking.ts";
 import type { ClientIps } from "./accounts/client-ips.ts";
 import type { AccountHooks, AppserviceIdentities } from "./accounts/hooks.ts";
 import type { Macaroons } from "./accounts/macaroons.ts";
-import type { RegistrationNonces } from "./accounts/shared-secret.ts";
+import type { RegistrationNonces } from "./accounts/registration-nonces.ts";
 import type { Presence } from "./presence/presence.ts";
 import type { UserPushRules } from "./push/user-push-rules.ts";
 import type { RateLimits } from "./rate-limits.ts";
 import type { RemoteServers } from "./remote-servers.ts";
 import type { Requester } from "./requester.ts";
+import type { ErasedUsers } from "./erased-users.ts";
 import type { RemoteRooms } from "./rooms/remote-rooms.ts";
 import type { StreamChanges } from "./streams/changes.ts";
 import type { Notifier } from "./streams/notifier.ts";
@@ -64,6 +65,7 @@ export interface Context {
   /** What changed last in the per-user streams, from memory. */
   readonly changes: StreamChanges;
   readonly ignoredUsers: IgnoredUsers;
+  readonly erasedUsers: ErasedUsers;
   readonly pushRules: UserPushRules;
   readonly typing: Typing;
   readonly presence: Presence;

@@ -35,7 +35,8 @@ export async function authenticateRequest(
   return requester;
 }
 
-function accessToken(headers: IncomingHttpHeaders, query: Query): string | undefined {
+/** The access token that a request carries, in its header or its query. @throws MatrixError 401 for a malformed header */
+export function accessToken(headers: IncomingHttpHeaders, query: Query): string | undefined {
   const header = headers.authorization;
   if (header !== undefined) {
     const [scheme, value, more] = header.split(" ");

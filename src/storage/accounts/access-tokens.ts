@@ -75,21 +75,27 @@ export async function deleteAccessToken(txn: Txn, cache: AccountCache, token: st
   return row;
 }
 
-/** Deletes the access and refresh tokens of a user, but for one access token (by id). */
+/** Deletes the access and refresh tokens of a user, but for one access token (by id) and the refresh token that belongs to it. */
 export async function deleteTokensOfUser(txn: Txn, cache: AccountCache, userId: string, exceptId: number | undefined): Promise<DeletedToken[]> {
-  const [tokens] = await Promise.all([
-    query<DeletedToken>(txn, `DELETE FROM access_tokens WHERE user_id = $1 AND id IS DISTINCT FROM $2::bigint RETURNING id, token, device_id AS "deviceId"`, [userId, exceptId ?? null]),
-    execute(txn, "DELETE FROM refresh_tokens WHERE user_id = $1", [userId]),
-  ]);
+  const tokens = await query<DeletedToken>(
+    txn,
+    `DELETE FROM access_tokens WHERE user_id = $1 AND id IS DISTINCT FROM $2::bigint RETURNING id, token, device_id AS "deviceId"`,
+    [userId, exceptId ?? null],
+  );
+  // Deleting a refresh token takes its access tokens, and the refresh token that it succeeds, with it: the kept one is cut loose first.
+  const kept = "SELECT refresh_token_id FROM access_tokens WHERE id = $2::bigint AND refresh_token_id IS NOT NULL";
+  await execute(txn, `UPDATE refresh_tokens SET next_token_id = NULL WHERE user_id = $1 AND id IN (${kept})`, [userId, exceptId ?? null]);
+  await execute(txn, `DELETE FROM refresh_tokens WHERE user_id = $1 AND id NOT IN (${kept})`, [userId, exceptId ?? null]);
   txn.afterCommit(() => cache.forgetTokens(tokens.map(({ token }) => token)));
   return tokens;
 }
 
 /** Deletes the access and refresh tokens of some devices of a user. */
 export async function deleteTokensOfDevices(txn: Txn, cache: AccountCache, userId: string, deviceIds: readonly string[]): Promise<DeletedToken[]> {
+  const params = [userId, deviceIds];
   const [tokens] = await Promise.all([
-    query<DeletedToken>(txn, `DELETE FROM access_tokens WHERE user_id = $1 AND device_id = ANY($2::text[]) RETURNING id, token, device_id AS "deviceId"`, [userId, deviceIds]),
-    execute(txn, "DELETE FROM refresh_tokens WHERE user_id = $1 AND device_id = ANY($2::text[])", [userId, deviceIds]),
+    query<DeletedToken>(txn, `DELETE FROM access_tokens WHERE user_id = $1 AND device_id = ANY($2::text[]) RETURNING id, token, device_id AS "deviceId"`, params),
+    execute(txn, "DELETE FROM refresh_tokens WHERE user_id = $1 AND device_id = ANY($2::text[])", params),
   ]);
   txn.afterCommit(() => cache.forgetTokens(tokens.map(({ token }) => token)));
   return tokens;

@@ -1,4 +1,5 @@
-import { execute, queryOne, type ReadHandle, type Txn } from "../database.ts";
+import { execute, query, queryOne, type ReadHandle, type Txn } from "../database.ts";
+import type { AccountCache } from "./account-cache.ts";
 
 export interface RefreshToken {
   readonly id: number;
@@ -45,12 +46,14 @@ export async function insertRefreshToken(txn: Txn, token: NewRefreshToken): Prom
 }
 
 /**
- * Makes `next` the successor of `current`. A successor that nobody used is dropped (its access token stays, without a refresh token),
- * and so is the predecessor: from now on only `current` and `next` are left.
+ * Makes `next` the successor of `current`. A successor that nobody used is dropped, and so is the predecessor, each with its access
+ * tokens: from now on only `current` and `next` are left. (The access token that came with `current` works until `next` is replaced.)
  */
-export async function replaceRefreshToken(txn: Txn, current: Pick<RefreshToken, "id" | "nextTokenId">, nextId: number): Promise<void> {
-  await Promise.all([
-    execute(txn, "UPDATE refresh_tokens SET next_token_id = $2 WHERE id = $1", [current.id, nextId]),
-    execute(txn, "DELETE FROM refresh_tokens WHERE id = $1::bigint OR next_token_id = $2", [current.nextTokenId, current.id]),
-  ]);
+export async function replaceRefreshToken(txn: Txn, cache: AccountCache, current: Pick<RefreshToken, "id" | "nextTokenId">, nextId: number): Promise<void> {
+  await execute(txn, "UPDATE refresh_tokens SET next_token_id = $2 WHERE id = $1", [current.id, nextId]);
+  const dropped = "SELECT id FROM refresh_tokens WHERE id = $1::bigint OR next_token_id = $2";
+  const params = [current.nextTokenId, current.id];
+  const tokens = await query<{ token: string }>(txn, `DELETE FROM access_tokens WHERE refresh_token_id IN (${dropped}) RETURNING token`, params);
+  await execute(txn, `DELETE FROM refresh_tokens WHERE id IN (${dropped})`, params);
+  txn.afterCommit(() => cache.forgetTokens(tokens.map(({ token }) => token)));
 }

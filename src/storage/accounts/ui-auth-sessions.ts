@@ -1,4 +1,4 @@
-import { storedJson, type Json, type JsonObject } from "../../lib/json.ts";
+import { stringifyAscii, type Json, type JsonObject } from "../../lib/json.ts";
 import { execute, query, queryOne, type ReadHandle, type Txn } from "../database.ts";
 
 /** A user-interactive authentication in progress. `clientdict` is the body of the request, `serverdict` what the server keeps beside it. */
@@ -16,7 +16,7 @@ export async function insertUiAuthSession(txn: Txn, session: UiAuthSession, now:
   await execute(
     txn,
     `INSERT INTO ui_auth_sessions (session_id, clientdict, uri, method, description, serverdict, creation_time) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
-    [session.sessionId, storedJson(session.clientdict), session.uri, session.method, session.description, storedJson(session.serverdict), now],
+    [session.sessionId, stringifyAscii(session.clientdict), session.uri, session.method, session.description, stringifyAscii(session.serverdict), now],
   );
 }
 
@@ -31,7 +31,7 @@ export async function getUiAuthSession(h: ReadHandle, sessionId: string): Promis
 }
 
 export async function setUiAuthClientdict(txn: Txn, sessionId: string, clientdict: JsonObject): Promise<void> {
-  await execute(txn, "UPDATE ui_auth_sessions SET clientdict = $2 WHERE session_id = $1", [sessionId, storedJson(clientdict)]);
+  await execute(txn, "UPDATE ui_auth_sessions SET clientdict = $2 WHERE session_id = $1", [sessionId, stringifyAscii(clientdict)]);
 }
 
 /** Sets one key of the session's server-side data; false when there is no such session. */
@@ -39,7 +39,7 @@ export async function setUiAuthData(txn: Txn, sessionId: string, key: string, va
   const row = await queryOne<{ serverdict: string }>(txn, "SELECT serverdict FROM ui_auth_sessions WHERE session_id = $1 FOR UPDATE", [sessionId]);
   if (row === undefined) return false;
   const data = { ...(JSON.parse(row.serverdict) as JsonObject), [key]: value };
-  await execute(txn, "UPDATE ui_auth_sessions SET serverdict = $2 WHERE session_id = $1", [sessionId, storedJson(data)]);
+  await execute(txn, "UPDATE ui_auth_sessions SET serverdict = $2 WHERE session_id = $1", [sessionId, stringifyAscii(data)]);
   return true;
 }
 
@@ -50,7 +50,7 @@ export async function completeUiAuthStage(txn: Txn, sessionId: string, stage: st
     `INSERT INTO ui_auth_sessions_credentials (session_id, stage_type, result)
      SELECT session_id, $2, $3 FROM ui_auth_sessions WHERE session_id = $1
      ON CONFLICT (session_id, stage_type) DO UPDATE SET result = EXCLUDED.result`,
-    [sessionId, stage, storedJson(result)],
+    [sessionId, stage, stringifyAscii(result)],
   );
   return touched > 0;
 }
