@@ -9,7 +9,7 @@ import { C, enc } from "./harness/client.ts";
 import { makeHome, type Home } from "./harness/home.ts";
 import { checkInvariants, describeViolations } from "./harness/invariants.ts";
 import { acquirePostgres, type PostgresServer } from "./harness/postgres.ts";
-import { sleep } from "./harness/scratch.ts";
+import { sleep, waitFor } from "./harness/scratch.ts";
 import { startServer, type RunningServer } from "./harness/server.ts";
 import { startSink, type Sink } from "./harness/sink.ts";
 import { allReads } from "./reads.ts";
@@ -31,11 +31,14 @@ describe("swap: one database, two servers in turn", function () {
 
   const running = (): RunningServer => server ?? assert.fail("the server is not running: see the failure above");
   const snapshot = (): Promise<Snapshot> => takeSnapshot(maker, allReads(maker.world));
-  const settle = (): Promise<void> => sleep(4000); // statistics, directory, device lists and pushes follow behind
+  /** Statistics, directory, device lists and pushes follow behind; background updates of a new database take a while. */
+  const settle = async (): Promise<void> => {
+    await sleep(4000);
+    await waitFor("background updates are done", 120_000, async () => ((await postgres.query(home.database, "SELECT 1 FROM background_updates LIMIT 1")).length === 0 ? true : undefined), 1000);
+  };
   const stopAndCheck = async (): Promise<void> => {
-    const stopping = running();
+    await running().stop();
     server = undefined;
-    await stopping.stop();
     const violations = await checkInvariants(postgres, home.database);
     assert.equal(violations.length, 0, `invariants broken:\n${describeViolations(violations)}`);
   };
@@ -74,6 +77,11 @@ describe("swap: one database, two servers in turn", function () {
   for (const [index, kind] of [b, a, b, a].entries()) {
     const leg = index + 2;
     describe(`leg ${leg}: ${kind} takes over`, () => {
+      before(async () => {
+        await server?.kill(); // where the leg before failed
+        server = undefined;
+      });
+
       it("starts without a new warning", async () => {
         server = await startServer(kind, home);
         if (kind === "synapse") assert.deepEqual(server.warnings().filter((line) => !usualWarnings.has(line)), []);
@@ -126,7 +134,6 @@ describe("swap: one database, two servers in turn", function () {
         await goOn(maker);
         await settle();
         const failures = maker.failures.splice(0);
-        last = await snapshot();
         assert.deepEqual(failures.map(({ part, error }) => `${part}: ${error.message}`), []);
       });
 
@@ -154,7 +161,12 @@ describe("swap: one database, two servers in turn", function () {
         assert.equal(answer.status, 200);
       });
 
-      it("leaves a sound database when it stops", stopAndCheck);
+      it("leaves a sound database when it stops", async () => {
+        running();
+        await settle();
+        last = await snapshot();
+        await stopAndCheck();
+      });
     });
   }
 });

@@ -45,6 +45,7 @@ export interface StartOptions {
 
 /** Starts a server on the home and waits until it answers. @throws with the end of its log when it does not */
 export async function startServer(kind: ServerKind, home: Home, options: StartOptions = {}): Promise<RunningServer> {
+  if (await answers(home.baseUrl)) throw new Error(`Something answers at ${home.baseUrl} already: the server before was not stopped`);
   const [command, args] = commandLine(kind, home, options);
   const output = join(home.folder, `${kind}.out`);
   appendFileSync(output, `--- start ${kind}\n`);

@@ -1,0 +1,118 @@
+import { execFileSync } from "node:child_process";
+import { writeFileSync } from "node:fs";
+import { cpus, release } from "node:os";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+import { makeHome } from "../harness/home.ts";
+import { startPostgres, type PostgresServer } from "../harness/postgres.ts";
+import { scratchRoot, sleep } from "../harness/scratch.ts";
+import { startServer, type RunningServer, type ServerKind } from "../harness/server.ts";
+import { figures, markdown, type Memory, type Result } from "./report.ts";
+import { fullScale, newStage, SCENARIOS } from "./scenarios.ts";
+import { makeUsers, measure, rss, targetOfServer, targetOfUrl, type Target } from "./targets.ts";
+
+const USAGE = `npm run bench -- [options] [URL...]
+
+Measures Matrix servers side by side: each round runs on every server in turn, so that what else the machine does meets all alike.
+Ratios are to the first server, and more is better.
+
+  URL...              running servers to measure (open registration, or --shared-secret)
+  --synapse           start real Synapse on an empty database and measure it
+  --myelin            start Myelin (compiled) on an empty database and measure it
+  --shared-secret X   registration_shared_secret of the URLs
+  --scale N           part of the full size (default 1: 300 users, 200 rooms, 5,000 events)
+  --rounds N          rounds (default 4)
+  --only WORDS        scenarios whose names contain one of the comma-separated words (those they build on run too, unmeasured)
+  --no-durable        Postgres without fsync
+  --json FILE         write all figures as JSON
+  --markdown FILE     write the tables
+`;
+
+async function main(): Promise<void> {
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    allowNegative: true,
+    options: { synapse: { type: "boolean" }, myelin: { type: "boolean" }, "shared-secret": { type: "string" }, scale: { type: "string", default: "1" }, rounds: { type: "string", default: "4" }, only: { type: "string" }, durable: { type: "boolean", default: true }, json: { type: "string" }, markdown: { type: "string" }, help: { type: "boolean" } },
+  });
+  const kinds: ServerKind[] = [...(values.synapse ? (["synapse"] as const) : []), ...(values.myelin ? (["myelin"] as const) : [])];
+  if (values.help || kinds.length + positionals.length === 0) {
+    process.stdout.write(USAGE);
+    return;
+  }
+  const scale = fullScale(Number(values.scale), Number(values.rounds));
+  if (!(scale.users > 0) || !(scale.rounds > 0)) throw new Error("--scale and --rounds are positive numbers");
+  const words = values.only?.split(",");
+  const measured = (name: string): boolean => words === undefined || words.some((word) => name.includes(word.trim()));
+
+  let postgres: PostgresServer | undefined;
+  const servers: RunningServer[] = [];
+  try {
+    const targets: Target[] = [];
+    const memory: Memory[] = [];
+    if (kinds.length > 0) postgres = await startPostgres({ durable: values.durable });
+    for (const kind of kinds) {
+      if (kind === "myelin") compile();
+      const home = await makeHome({ name: `bench-${kind}`, postgres: postgres!, logLevel: "WARNING" });
+      const server = await startServer(kind, home, { compiled: true });
+      servers.push(server);
+      targets.push(targetOfServer(server));
+    }
+    for (const url of positionals) targets.push(targetOfUrl(url, values["shared-secret"]));
+    await sleep(3000);
+    for (const target of targets) memory.push({ target: target.label, idle: rss(target), after: undefined, startupMs: servers.find((server) => server.baseUrl === target.baseUrl)?.startupMs });
+
+    const results = await run(targets, scale, measured);
+    for (const [index, target] of targets.entries()) memory[index]!.after = rss(target);
+    const all = figures(results);
+    const table = markdown(all, memory);
+    process.stdout.write(`\n${table}`);
+    const machine = { cpu: cpus()[0]?.model, cores: cpus().length, kernel: release(), node: process.version, scale, durable: values.durable };
+    const file = values.json ?? join(scratchRoot(), "bench.json");
+    writeFileSync(file, JSON.stringify({ machine, figures: all, memory }, undefined, 1));
+    if (values.markdown !== undefined) writeFileSync(values.markdown, table);
+    process.stdout.write(`\nJSON: ${file}\n`);
+  } finally {
+    for (const server of servers) await server.stop().catch(() => server.kill());
+    await postgres?.stop();
+  }
+}
+
+async function run(targets: readonly Target[], scale: ReturnType<typeof fullScale>, measured: (name: string) => boolean): Promise<Result[]> {
+  const stages = targets.map((target) => newStage(target, scale));
+  const note = (text: string): boolean => process.stderr.write(`${text}\n`);
+  for (const target of targets) {
+    note(`${target.label}: ${scale.users} users`);
+    await makeUsers(target, scale.users);
+  }
+  const results: Result[] = [];
+  for (const scenario of SCENARIOS) {
+    const own = stages.map((stage): Result => ({ scenario: scenario.name, what: scenario.what, target: stage.target.label, rounds: [] }));
+    for (const stage of stages) await scenario.prepare?.(stage);
+    for (let round = 0; round < scale.rounds * (scenario.repeat ?? 1); round++) {
+      // Another server begins each round: being first is no one's advantage.
+      for (let turn = 0; turn < stages.length; turn++) {
+        const index = (round + turn) % stages.length;
+        const stage = stages[index]!;
+        await scenario.arrange?.(stage, round);
+        own[index]!.rounds.push(await measure(stage.target, (done) => scenario.round(stage, round, done)));
+      }
+    }
+    note(`${scenario.name}: ${own.map((result) => `${result.target} ${result.rounds.map((round) => (round.operations / round.seconds).toFixed(0)).join(" ")} ops/s`).join("; ")}`);
+    if (measured(scenario.name)) results.push(...own);
+  }
+  return results;
+}
+
+/** Myelin is measured as it is run: compiled. */
+function compile(): void {
+  const repository = join(dirname(fileURLToPath(import.meta.url)), "..", "..");
+  try {
+    execFileSync(process.execPath, [join(repository, "node_modules", "typescript", "bin", "tsc"), "-p", join(repository, "tsconfig.json")], { stdio: ["ignore", "pipe", "pipe"] });
+  } catch (error) {
+    // Types that do not agree do not keep the compiler from writing its output.
+    process.stderr.write(`tsc: ${String((error as { stdout?: Buffer }).stdout ?? error).split("\n").slice(0, 3).join("\n")}\n`);
+  }
+}
+
+await main();

@@ -1,0 +1,90 @@
+import { MatrixClient, MatrixFailure } from "../harness/client.ts";
+import type { Home } from "../harness/home.ts";
+import { PostgresCpu } from "../harness/postgres.ts";
+import { processOfPort, treeCpuSeconds, treeRssBytes } from "../harness/processes.ts";
+import { inParallel } from "../harness/scratch.ts";
+import type { RunningServer } from "../harness/server.ts";
+
+/** A server under measurement. */
+export interface Target {
+  readonly label: string;
+  readonly baseUrl: string;
+  /** Process of the server when it is on this machine; undefined otherwise, and then there are no CPU columns. */
+  readonly pid: number | undefined;
+  readonly postgres: PostgresCpu | undefined;
+  readonly sharedSecret: string | undefined;
+  users: MatrixClient[];
+}
+
+export function targetOfServer(server: RunningServer): Target {
+  return { label: server.kind, baseUrl: server.baseUrl, pid: server.pid, postgres: postgresOf(server.home), sharedSecret: server.home.sharedSecret, users: [] };
+}
+
+function postgresOf(home: Home): PostgresCpu {
+  return new PostgresCpu(home.postgres, home.database);
+}
+
+export function targetOfUrl(url: string, sharedSecret: string | undefined): Target {
+  const { hostname, port, protocol } = new URL(url);
+  const local = ["127.0.0.1", "localhost", "[::1]"].includes(hostname);
+  const pid = local ? processOfPort(Number(port || (protocol === "https:" ? 443 : 80))) : undefined;
+  return { label: url, baseUrl: url.replace(/\/$/, ""), pid, postgres: undefined, sharedSecret, users: [] };
+}
+
+/** Makes `count` users, by open registration or by the shared secret. */
+export async function makeUsers(target: Target, count: number): Promise<void> {
+  const run = Math.floor(performance.timeOrigin).toString(36);
+  let open = true;
+  target.users = await inParallel(Array.from({ length: count }), 6, async (_, index) => {
+    const client = new MatrixClient(target.baseUrl);
+    const name = `bench_${run}_${index}`;
+    if (open) {
+      try {
+        await client.register(name, "bench password");
+        return client;
+      } catch (error) {
+        if (!(error instanceof MatrixFailure) || target.sharedSecret === undefined) throw error;
+        open = false;
+      }
+    }
+    await client.registerAdmin(target.sharedSecret!, name, "bench password", false);
+    return client;
+  });
+}
+
+/** What one round of a scenario gave. */
+export interface Round {
+  operations: number;
+  seconds: number;
+  latencies: number[];
+  /** CPU seconds of the server's processes, of its Postgres connections, of Postgres's shared processes. */
+  cpu: { server: number; postgres: number; shared: number } | undefined;
+}
+
+/** Runs `fn`, which calls its argument with each operation's milliseconds, and notes what it cost. */
+export async function measure(target: Target, fn: (done: (ms: number) => void) => Promise<void>): Promise<Round> {
+  const latencies: number[] = [];
+  await target.postgres?.reset();
+  const cpu = target.pid === undefined ? 0 : treeCpuSeconds(target.pid);
+  const begun = performance.now();
+  await fn((ms) => latencies.push(ms));
+  const seconds = (performance.now() - begun) / 1000;
+  const postgres = await target.postgres?.take();
+  return {
+    operations: latencies.length,
+    seconds,
+    latencies,
+    cpu: target.pid === undefined ? undefined : { server: treeCpuSeconds(target.pid) - cpu, postgres: postgres?.backends ?? 0, shared: postgres?.shared ?? 0 },
+  };
+}
+
+export async function timed<T>(done: (ms: number) => void, fn: () => Promise<T>): Promise<T> {
+  const begun = performance.now();
+  const result = await fn();
+  done(performance.now() - begun);
+  return result;
+}
+
+export function rss(target: Target): number | undefined {
+  return target.pid === undefined ? undefined : treeRssBytes(target.pid);
+}
