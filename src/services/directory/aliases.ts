@@ -5,6 +5,7 @@ import { aliasesOfRoom, aliasOwner, type AliasTarget, aliasTarget, deleteAlias, 
 import type { Context } from "../context.ts";
 import { sendEvent } from "../events/send.ts";
 import type { Requester } from "../requester.ts";
+import { mayCreateAlias } from "./rules.ts";
 import { canChangeRoomList } from "../rooms/power.ts";
 import { requireReadAccess } from "../rooms/access.ts";
 
@@ -52,7 +53,7 @@ export async function createAlias(
     if (ctx.config.server.requireMembershipForAliases && options.checkMembership !== false && !(await ctx.isServerAdmin(requester))) {
       if ((await ctx.members.roomsOf(userId)).get(roomId)?.membership !== "join") throw forbidden("You must be in the room to create an alias for it");
     }
-    if (!ctx.config.roomDirectory.isAliasCreationAllowed(userId, roomId, alias)) throw new MatrixError(403, "M_UNKNOWN", "Not allowed to create alias");
+    if (!mayCreateAlias(ctx, userId, roomId, alias)) throw new MatrixError(403, "M_UNKNOWN", "Not allowed to create alias");
     if (isReservedFor(ctx, alias, userId)) throw new MatrixError(400, "M_EXCLUSIVE", "This alias is reserved by an application service.");
   }
   const localpart = localpartOf(alias);

@@ -30,7 +30,7 @@ export const STALE_PROFILE_DELAY_MS = 60_000;
  * directory is being rebuilt: nothing is done.
  */
 export async function updateUserDirectory(ctx: Needs, signal?: AbortSignal): Promise<void> {
-  if (!ctx.config.worker.shouldUpdateUserDirectory) return;
+  if (!ctx.config.workers.shouldUpdateUserDirectory) return;
   let position = await directoryPosition(ctx.read);
   if (position === null) return;
   for (;;) {

@@ -38,6 +38,24 @@ export interface StreamToken {
   readonly profileUpdates: number;
 }
 
+/** Before everything. */
+export const START_TOKEN: StreamToken = {
+  room: { stream: 0 },
+  presence: 0,
+  typing: 0,
+  receipt: { stream: 0 },
+  accountData: 0,
+  pushRules: 0,
+  toDevice: 0,
+  deviceLists: { stream: 0 },
+  groups: 0,
+  unPartialStatedRooms: 0,
+  threadSubscriptions: 0,
+  stickyEvents: 0,
+  quarantinedMedia: { stream: 0 },
+  profileUpdates: 0,
+};
+
 const SHORTEST = 1;
 const FIELDS = 14;
 const bad = (): MatrixError => invalidParam("Invalid stream token");
