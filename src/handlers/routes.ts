@@ -1,7 +1,14 @@
-import { whoami } from "./client/account.ts";
+import { accountStatus, deactivate, getThreepids, password, whoami } from "./client/account.ts";
+import { capabilities } from "./client/capabilities.ts";
+import { deleteDevice, deleteDevices, getDevice, getDevices, putDevice } from "./client/devices.ts";
 import { getLogin, postLogin, refresh } from "./client/login.ts";
+import { requestLoginToken } from "./client/login-token-request.ts";
 import { logout, logoutAll } from "./client/logout.ts";
+import { requestOpenIdToken } from "./client/openid.ts";
+import { passwordPolicy } from "./client/password-policy.ts";
+import { getProfile, profileFields } from "./client/profile.ts";
 import { register, registrationTokenValidity, usernameAvailable } from "./client/register.ts";
+import { versions } from "./client/versions.ts";
 import { health } from "./health.ts";
 import type { Endpoint } from "./http/endpoint.ts";
 import { getRegistrationNonce, registerWithSharedSecret } from "./synapse/register.ts";
@@ -21,4 +28,20 @@ export const routes: readonly Endpoint[] = [
   getRegistrationNonce,
   registerWithSharedSecret,
   whoami,
+  password,
+  deactivate,
+  getThreepids,
+  accountStatus,
+  passwordPolicy,
+  requestLoginToken,
+  requestOpenIdToken,
+  getDevices,
+  getDevice,
+  putDevice,
+  deleteDevice,
+  deleteDevices,
+  getProfile,
+  ...profileFields,
+  capabilities,
+  versions,
 ];

@@ -3,6 +3,7 @@ import type { Txn } from "../../storage/database.ts";
 import type { Context } from "../context.ts";
 import type { Requester } from "../requester.ts";
 import type { PasswordProvider } from "./credentials.ts";
+import type { Deactivation } from "./deactivate.ts";
 import type { Registration } from "./register.ts";
 
 /**
@@ -38,6 +39,8 @@ export interface AccountHooks {
   /** Display name or avatar must appear in the rooms that the user is in: membership events, as a task that survives a restart. */
   readonly propagateProfile: readonly ((ctx: Context, requester: Requester) => Promise<void>)[];
 
+  /** Judges a deactivation before it happens. @throws MatrixError to forbid it */
+  readonly judgeDeactivation: readonly ((ctx: Context, deactivation: Deactivation) => Promise<void>)[];
   /** An account is being deactivated: what else of it is stored goes (account data, pushers, key backups, thread subscriptions, directory). */
   readonly deactivated: readonly ((ctx: Context, txn: Txn, user: { userId: string; erase: boolean }) => Promise<void>)[];
   /** Unbinds the user's 3PIDs at their identity servers; false when one of them cannot. */
@@ -51,8 +54,6 @@ export interface AccountHooks {
   readonly passwordProviders: readonly PasswordProvider[];
   /** The profile of a user of another server, as that server answers; `field` asks for one field. @throws MatrixError */
   readonly remoteProfile: ((ctx: Context, userId: string, field: string | undefined) => Promise<JsonObject>) | undefined;
-  /** Whether two users share a room (`limit_profile_requests_to_users_who_share_rooms`). */
-  readonly shareRoom: ((ctx: Context, userId: string, other: string) => Promise<boolean>) | undefined;
   /** Account statuses of users of another server (MSC3720). */
   readonly remoteAccountStatuses:
     | ((ctx: Context, server: string, userIds: readonly string[]) => Promise<{ statuses: JsonObject; failures: string[] }>)
@@ -84,13 +85,14 @@ export const noHooks: AccountHooks = {
   consented: [],
   profileChanged: [],
   propagateProfile: [],
+  judgeDeactivation: [],
   deactivated: [],
   unbindThreepids: [],
   rejectInvites: [],
   partRooms: [],
   passwordProviders: [],
   remoteProfile: undefined,
-  shareRoom: undefined,
+
   remoteAccountStatuses: undefined,
   mediaInfo: undefined,
   identityProvidersOf: undefined,

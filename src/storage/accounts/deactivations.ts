@@ -35,6 +35,12 @@ export async function getAccountExpiry(h: ReadHandle, userId: string): Promise<n
   return row?.at;
 }
 
+/** Expiry by user (milliseconds); accounts without one are absent. */
+export async function getAccountExpiries(h: ReadHandle, userIds: readonly string[]): Promise<Map<string, number>> {
+  const rows = await query<{ userId: string; at: number }>(h, `SELECT user_id AS "userId", expiration_ts_ms AS at FROM account_validity WHERE user_id = ANY($1::text[])`, [userIds]);
+  return new Map(rows.map(({ userId, at }) => [userId, at]));
+}
+
 /** Sets the expiry of an account; the renewal mail counts as not sent. */
 export async function setAccountExpiry(txn: Txn, userId: string, expiresAt: number): Promise<void> {
   await execute(

@@ -1,0 +1,69 @@
+import { addPendingDeactivation, deleteAccountExpiry, deletePendingDeactivation, getErasedUsers, getPendingDeactivations, markUserErased, markUserNotErased } from "../../storage/accounts/deactivations.ts";
+import { deleteProfile, insertEmptyProfile } from "../../storage/accounts/profiles.ts";
+import { setPasswordHash, setUserFlags } from "../../storage/accounts/users.ts";
+import { deleteThreepidsOfUser } from "../../storage/threepids/user-threepids.ts";
+import type { Context } from "../context.ts";
+import { endAllSessions } from "./sessions.ts";
+
+export interface Deactivation {
+  readonly userId: string;
+  /** Forget the user: no profile, and what they wrote shows only to those who had seen it. */
+  readonly erase: boolean;
+  readonly idServer: string | undefined;
+  readonly byAdmin: boolean;
+}
+
+/**
+ * Closes an account: no password, 3PID, device, token, pusher, account data, key backup; rooms are left in the background, also after a
+ * restart. False when an identity server does not support unbinding.
+ * @throws MatrixError 400 when an identity server fails, 403 when a module forbids it
+ */
+export async function deactivateAccount(ctx: Context, deactivation: Deactivation): Promise<boolean> {
+  const { userId, erase, idServer } = deactivation;
+  const log = ctx.log.named("synapse.handlers.deactivate_account");
+  for (const hook of ctx.accountHooks.judgeDeactivation) await hook(ctx, deactivation);
+  log.info(`Deactivating ${userId}`, { erase });
+  let unbound = true;
+  for (const hook of ctx.accountHooks.unbindThreepids) unbound = (await hook(ctx, userId, idServer)) && unbound;
+  // From here on nobody can come back with a token; the rest may be repeated.
+  await ctx.transaction("deactivate_account", async (txn) => {
+    await endAllSessions(ctx, txn, userId);
+    await deleteThreepidsOfUser(txn, userId);
+    await setPasswordHash(txn, ctx.accounts, userId, null);
+    await addPendingDeactivation(txn, userId);
+    if (erase) {
+      await deleteProfile(txn, userId);
+      await markUserErased(txn, userId);
+    }
+    await deleteAccountExpiry(txn, userId);
+    for (const hook of ctx.accountHooks.deactivated) await hook(ctx, txn, { userId, erase });
+    await setUserFlags(txn, ctx.accounts, userId, { deactivated: true });
+  });
+  for (const hook of ctx.accountHooks.rejectInvites) await hook(ctx, userId);
+  partDeactivatedUsers(ctx).catch((error: unknown) => log.warn("Could not part a deactivated user from rooms; tried again after the next start", { error }));
+  return unbound;
+}
+
+/** Opens a closed account again; it has no password until one is set. */
+export async function reactivateAccount(ctx: Context, userId: string): Promise<void> {
+  await ctx.transaction("activate_account", async (txn) => {
+    await markUserNotErased(txn, userId);
+    await insertEmptyProfile(txn, userId);
+    await setUserFlags(txn, ctx.accounts, userId, { deactivated: false });
+    for (const hook of ctx.accountHooks.profileChanged) await hook(ctx, txn, userId);
+  });
+}
+
+/** Parts deactivated users from their rooms until none is left; called at start and after each deactivation. */
+export async function partDeactivatedUsers(ctx: Context): Promise<void> {
+  if (ctx.accountHooks.partRooms.length === 0) return;
+  for (;;) {
+    const pending = await getPendingDeactivations(ctx.read);
+    if (pending.length === 0) return;
+    const erased = await getErasedUsers(ctx.read, pending);
+    for (const userId of pending) {
+      for (const hook of ctx.accountHooks.partRooms) await hook(ctx, { userId, erased: erased.has(userId) });
+      await ctx.transaction("del_user_pending_deactivation", (txn) => deletePendingDeactivation(txn, userId));
+    }
+  }
+}
