@@ -1,0 +1,105 @@
+import { createHmac } from "node:crypto";
+import supertest from "supertest";
+import type TestAgent from "supertest/lib/agent.js";
+import { createApp } from "../handlers/http/app.ts";
+import { routes } from "../handlers/routes.ts";
+import type { Clock } from "../lib/clock.ts";
+import { type Logger, silentLogger } from "../lib/log.ts";
+import { createServer, type Server } from "../server.ts";
+import type { Context } from "../services/context.ts";
+import { testConfig, type TestConfigOverrides } from "./config.ts";
+import { createTestDatabase, type TestDatabase, type TestDatabaseOptions } from "./database.ts";
+
+export interface TestServerOptions {
+  /** Options as in homeserver.yaml, over a small valid configuration (server name `test`). */
+  readonly config?: TestConfigOverrides;
+  readonly clock?: Clock;
+  readonly log?: Logger;
+  readonly database?: TestDatabaseOptions;
+}
+
+/** A user of a test server. */
+export interface TestUser {
+  readonly userId: string;
+  readonly accessToken: string;
+  readonly deviceId: string;
+}
+
+/** Requests in somebody's name; each returns a supertest request to which body, query and expectations are added. */
+export interface TestClient {
+  get(path: string): supertest.Test;
+  post(path: string, body?: object): supertest.Test;
+  put(path: string, body?: object): supertest.Test;
+  delete(path: string, body?: object): supertest.Test;
+}
+
+export interface TestServer {
+  readonly ctx: Context;
+  readonly server: Server;
+  readonly database: TestDatabase;
+  /** Without a token. */
+  readonly anonymous: TestClient;
+  /** Makes an account through shared-secret registration. */
+  register(name: string, options?: { admin?: boolean; password?: string }): Promise<TestUser>;
+  as(user: Pick<TestUser, "accessToken">): TestClient;
+  close(): Promise<void>;
+}
+
+/** The password of users made by `register`. */
+export const TEST_PASSWORD = "correct horse battery staple";
+
+/**
+ * A whole server on a database of its own, answering over real HTTP on a free port of the loopback address. Periodic jobs do not run by
+ * themselves: `server.jobs.runOnce(name)`.
+ */
+export async function startTestServer(options: TestServerOptions = {}): Promise<TestServer> {
+  const database = await createTestDatabase(options.database);
+  const config = testConfig({ ...options.config, database: databaseOptions(database.url) });
+  const overrides = { allowOtherClients: true, ...(options.clock === undefined ? {} : { clock: options.clock }) };
+  const server = await createServer(config, options.log ?? silentLogger, overrides);
+  const stopping = new AbortController();
+  const app = createApp(server.ctx, { endpoints: routes, trustForwarded: true, siteTag: "test", tls: false, stopping: stopping.signal });
+  const http = app.listen(0, "127.0.0.1");
+  await new Promise((resolve) => http.once("listening", resolve));
+  const agent = supertest(http) as unknown as TestAgent;
+
+  const client = (token: string | undefined): TestClient => {
+    const authorized = (request: supertest.Test): supertest.Test => (token === undefined ? request : request.set("Authorization", `Bearer ${token}`));
+    return {
+      get: (path) => authorized(agent.get(path)),
+      post: (path, body = {}) => authorized(agent.post(path)).send(body),
+      put: (path, body = {}) => authorized(agent.put(path)).send(body),
+      delete: (path, body = {}) => authorized(agent.delete(path)).send(body),
+    };
+  };
+  const anonymous = client(undefined);
+
+  return {
+    ctx: server.ctx,
+    server,
+    database,
+    anonymous,
+    as: (user) => client(user.accessToken),
+    async register(name, { admin = false, password = TEST_PASSWORD } = {}) {
+      const path = "/_synapse/admin/v1/register";
+      const { nonce } = (await anonymous.get(path).expect(200)).body as { nonce: string };
+      const mac = createHmac("sha1", config.registration.registrationSharedSecret!)
+        .update([nonce, name, password, admin ? "admin" : "notadmin"].join("\0"))
+        .digest("hex");
+      const { body } = await anonymous.post(path, { nonce, username: name, password, admin, mac }).expect(200);
+      return { userId: body.user_id as string, accessToken: body.access_token as string, deviceId: body.device_id as string };
+    },
+    async close() {
+      stopping.abort();
+      http.closeAllConnections();
+      await new Promise((resolve) => http.close(resolve));
+      await server.close();
+      await database.drop();
+    },
+  };
+}
+
+function databaseOptions(url: string): object {
+  const { hostname, port, username, password, pathname } = new URL(url);
+  return { name: "psycopg2", args: { host: hostname, port: Number(port), user: decodeURIComponent(username), password: decodeURIComponent(password), dbname: pathname.slice(1), cp_min: 1, cp_max: 6 } };
+}
