@@ -126,6 +126,11 @@ export class Memberships {
     });
   }
 
+  /** Joined members of this server when they are in memory: for callers that must not wait. */
+  peekLocal(roomId: string): ReadonlySet<string> | undefined {
+    return this.rooms.peek(roomId)?.local;
+  }
+
   // ------------------------------------------------------------------------------------------------ kept in step by the persister
 
   /** Current memberships changed. */
