@@ -142,6 +142,11 @@ export function parseTracked(rawYaml: string | Readonly<Record<string, unknown>>
   return deepFreeze({ ...config, notices: [...notices, ...noticesAboutOptions(values, tracker)] });
 }
 
+/** The configuration with another way to the database: that of an embedded Postgres, or of one whose wish for TLS has become known. */
+export function withConnection(config: Config, connection: Partial<Config["database"]["connection"]>): Config {
+  return deepFreeze({ ...config, database: { ...config.database, connection: { ...config.database.connection, ...connection } } });
+}
+
 function parseSections(raw: ConfigReader, ctx: ParseContext): Omit<Config, "notices"> {
   const server = parseServer(raw, ctx);
   const workers = parseWorkers(raw, ctx);
@@ -179,7 +184,7 @@ function parseSections(raw: ConfigReader, ctx: ParseContext): Omit<Config, "noti
     media: parseMedia(raw, ctx),
     metrics: parseMetrics(raw),
     modules: parseModules(raw),
-    myelin: parseMyelin(raw),
+    myelin: parseMyelin(raw, ctx),
     oembed: parseOembed(raw, ctx),
     oidc: parseOidc(raw, ctx, server.publicBaseurl),
     passwordProviders: parsePasswordProviders(raw),

@@ -52,6 +52,11 @@ export function parseDatabase(raw: ConfigReader, ctx: ParseContext) {
   const databases = several.map(([name, reader]) => ({ name, ...parseOne(reader, ctx) }));
   if (single !== undefined && !single.isEmpty) databases.push({ name: "master", ...parseOne(single, ctx) });
   if (databases.length === 0 && legacyPath !== undefined) throw raw.error("database_path", SQLITE_ADVICE);
+  const embedded = raw.object("myelin").filePath("embedded_postgres", ctx);
+  if (embedded !== undefined) {
+    if (databases.length > 0) throw new ConfigError("cannot be set together with database", "myelin.embedded_postgres");
+    return EMBEDDED;
+  }
   const main = databases.find((database) => database.dataStores.includes("main"));
   if (main === undefined) throw new ConfigError("there is no database in the configuration: set database with name: psycopg2 and args", "database");
   const state = databases.find((database) => database.dataStores.includes("state") && database !== main);
@@ -60,6 +65,29 @@ export function parseDatabase(raw: ConfigReader, ctx: ParseContext) {
   }
   return main;
 }
+
+/** Stands for the embedded Postgres until it is started, see `withConnection`. */
+const EMBEDDED = {
+  name: "master",
+  dataStores: ["main", "state"],
+  allowUnsafeLocale: false,
+  txnLimit: 0,
+  sslMode: "disable" as SslMode,
+  connection: {
+    host: "127.0.0.1",
+    port: 5432,
+    user: "myelin",
+    password: undefined,
+    database: "synapse",
+    ssl: false,
+    poolSize: 10,
+    statementTimeoutMs: 600_000,
+    idleInTransactionSessionTimeoutMs: 1_800_000,
+    synchronousCommit: true,
+    connectionTimeoutMs: undefined,
+    options: undefined,
+  } satisfies DatabaseConnection as DatabaseConnection,
+};
 
 function sameDatabase(a: DatabaseConnection, b: DatabaseConnection): boolean {
   return a.host === b.host && a.port === b.port && a.database === b.database;
