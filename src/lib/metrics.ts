@@ -1,0 +1,167 @@
+import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from "prom-client";
+import { SERIES, type SeriesSpec } from "./metrics-series.ts";
+
+type SeriesTable = typeof SERIES;
+export type SeriesName = keyof SeriesTable;
+type NamesOf<K extends SeriesSpec["kind"]> = { [N in SeriesName]: SeriesTable[N]["kind"] extends K ? N : never }[SeriesName];
+export type CounterName = NamesOf<"counter">;
+export type GaugeName = NamesOf<"gauge">;
+export type HistogramName = NamesOf<"histogram">;
+/** A value for each label of the series (`server_name` is added). */
+export type LabelsOf<N extends SeriesName> = Readonly<Record<SeriesTable[N]["labels"][number], string | number>>;
+
+/** prometheus_client's buckets, which differ from prom-client's. */
+const DEFAULT_BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10];
+
+/** What a cache tells at each scrape. */
+export interface CacheReading {
+  readonly size: number;
+  readonly maxSize?: number;
+  readonly hits: number;
+  readonly misses: number;
+  /** Entries thrown out because the cache was full, since the start. */
+  readonly evictedBySize?: number;
+  /** Entries thrown out because they were too old, since the start. */
+  readonly evictedByTime?: number;
+}
+
+/**
+ * The Prometheus metrics of one server, under Synapse's names and labels, so that its dashboards and alerts go on working. A series
+ * appears with its first value.
+ */
+export class Metrics {
+  readonly registry = new Registry();
+  private readonly counters = new Map<string, Counter>();
+  private readonly gauges = new Map<string, Gauge>();
+  private readonly histograms = new Map<string, Histogram>();
+  private readonly caches = new Map<string, () => CacheReading>();
+  private readonly collectors: (() => void | Promise<void>)[] = [];
+
+  constructor(private readonly serverName: string) {}
+
+  /** Adds to a counter. */
+  count<N extends CounterName>(name: N, labels: LabelsOf<N>, by = 1): void {
+    this.counter(name).inc({ ...labels, server_name: this.serverName }, by);
+  }
+
+  /** Sets a gauge. */
+  set<N extends GaugeName>(name: N, labels: LabelsOf<N>, value: number): void {
+    this.gauge(name).set({ ...labels, server_name: this.serverName }, value);
+  }
+
+  /** Adds to a gauge; `by` may be negative. */
+  add<N extends GaugeName>(name: N, labels: LabelsOf<N>, by: number): void {
+    this.gauge(name).inc({ ...labels, server_name: this.serverName }, by);
+  }
+
+  /** Forgets a gauge's values of all labels, before they are set anew. */
+  reset(name: GaugeName): void {
+    this.gauge(name).reset();
+  }
+
+  /** Puts a value into a histogram. */
+  observe<N extends HistogramName>(name: N, labels: LabelsOf<N>, value: number): void {
+    this.histogram(name).observe({ ...labels, server_name: this.serverName }, value);
+  }
+
+  /** Runs `fn` before each scrape, to set gauges that are looked up rather than kept. */
+  beforeScrape(fn: () => void | Promise<void>): void {
+    this.collectors.push(fn);
+  }
+
+  /** Shows a cache under its name: size, hits, misses, evictions. */
+  watchCache(name: string, read: () => CacheReading): void {
+    this.caches.set(name, read);
+  }
+
+  /** Adds CPU time, memory, open files, event loop lag and garbage collection of the process. Once a process. */
+  watchProcess(): void {
+    collectDefaultMetrics({ register: this.registry });
+  }
+
+  /** The answer to a scrape: text format 0.0.4. */
+  async scrape(): Promise<{ readonly contentType: string; readonly body: string }> {
+    for (const collect of this.collectors) await collect();
+    for (const [name, read] of this.caches) this.setCache(name, read());
+    return { contentType: "text/plain; version=0.0.4; charset=utf-8", body: await this.registry.metrics() };
+  }
+
+  private setCache(name: string, cache: CacheReading): void {
+    this.set("synapse_util_caches_cache_size", { name }, cache.size);
+    this.set("synapse_util_caches_cache_hits", { name }, cache.hits);
+    this.set("synapse_util_caches_cache", { name }, cache.hits + cache.misses);
+    if (cache.maxSize !== undefined) this.set("synapse_util_caches_cache_max_size", { name }, cache.maxSize);
+    if (cache.evictedBySize !== undefined) this.set("synapse_util_caches_cache_evicted_size", { name, reason: "size" }, cache.evictedBySize);
+    if (cache.evictedByTime !== undefined) this.set("synapse_util_caches_cache_evicted_size", { name, reason: "time" }, cache.evictedByTime);
+  }
+
+  private counter(name: CounterName): Counter {
+    return find(this.counters, name, () => new Counter(this.declaration(name)));
+  }
+
+  private gauge(name: GaugeName): Gauge {
+    return find(this.gauges, name, () => new Gauge(this.declaration(name)));
+  }
+
+  private histogram(name: HistogramName): Histogram {
+    const { buckets }: SeriesSpec = SERIES[name];
+    return find(this.histograms, name, () => new Histogram({ ...this.declaration(name), buckets: [...(buckets ?? DEFAULT_BUCKETS)] }));
+  }
+
+  private declaration(name: SeriesName): { name: string; help: string; labelNames: string[]; registers: Registry[] } {
+    const help = name.replace(/^synapse_/, "").replaceAll("_", " ");
+    return { name, help, labelNames: [...SERIES[name].labels, "server_name"], registers: [this.registry] };
+  }
+}
+
+function find<T>(map: Map<string, T>, name: string, make: () => T): T {
+  let found = map.get(name);
+  if (found === undefined) map.set(name, (found = make()));
+  return found;
+}
+
+/** Counters of the HTTP edge: one call when a request begins, one when it has been answered. */
+export function requestMetrics(metrics: Metrics): {
+  requestStarted(method: string, servlet: string): void;
+  requestFinished(method: string, servlet: string, status: number, seconds: number, bytes?: number): void;
+} {
+  const tag = "";
+  return {
+    requestStarted(method, servlet) {
+      metrics.count("synapse_http_server_requests_received_total", { method, servlet });
+      metrics.add("synapse_http_server_in_flight_requests_count", { method, servlet }, 1);
+    },
+    requestFinished(method, servlet, status, seconds, bytes) {
+      metrics.add("synapse_http_server_in_flight_requests_count", { method, servlet }, -1);
+      metrics.count("synapse_http_server_responses_total", { method, code: status });
+      metrics.count("synapse_http_server_response_count_total", { method, servlet, tag });
+      metrics.observe("synapse_http_server_response_time_seconds", { method, servlet, tag, code: status }, seconds);
+      if (bytes !== undefined) metrics.count("synapse_http_server_response_size_total", { method, servlet, tag }, bytes);
+    },
+  };
+}
+
+/** Times of the database: `statement` for each finished statement, `transaction` for each finished transaction, in seconds. */
+export function databaseMetrics(metrics: Metrics): { statement(sql: string, seconds: number): void; transaction(name: string, seconds: number): void } {
+  return {
+    statement(sql, seconds) {
+      const verb = /^\s*(\w+)/.exec(sql)?.[1]?.toUpperCase() ?? "OTHER";
+      metrics.observe("synapse_storage_query_time", { verb }, seconds);
+    },
+    transaction(name, seconds) {
+      metrics.count("synapse_storage_transaction_time_count_total", { desc: name });
+      metrics.count("synapse_storage_transaction_time_sum_total", { desc: name }, seconds);
+    },
+  };
+}
+
+/** Runs a background process under Synapse's metrics of them: how often it starts, how many run. */
+export async function inBackgroundProcess<T>(metrics: Metrics, name: string, fn: () => Promise<T>): Promise<T> {
+  metrics.count("synapse_background_process_start_count_total", { name });
+  metrics.add("synapse_background_process_in_flight_count", { name }, 1);
+  try {
+    return await fn();
+  } finally {
+    metrics.add("synapse_background_process_in_flight_count", { name }, -1);
+  }
+}
