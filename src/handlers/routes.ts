@@ -1,4 +1,5 @@
 import { accountStatus, deactivate, getThreepids, password, whoami } from "./client/account.ts";
+import { authFallbackPage, authFallbackSubmit } from "./client/auth.ts";
 import { capabilities } from "./client/capabilities.ts";
 import { deleteDevice, deleteDevices, getDevice, getDevices, putDevice } from "./client/devices.ts";
 import { getLogin, postLogin, refresh } from "./client/login.ts";
@@ -10,6 +11,10 @@ import { getProfile, profileFields } from "./client/profile.ts";
 import { register, registrationTokenValidity, usernameAvailable } from "./client/register.ts";
 import { versions } from "./client/versions.ts";
 import { health } from "./health.ts";
+import { mediaConfigRoutes } from "./media/config.ts";
+import { downloadRoutes } from "./media/download.ts";
+import { thumbnailRoutes } from "./media/thumbnail.ts";
+import { uploadRoutes } from "./media/upload.ts";
 import type { Endpoint } from "./http/endpoint.ts";
 import { getRegistrationNonce, registerWithSharedSecret } from "./synapse/register.ts";
 
@@ -27,6 +32,8 @@ export const routes: readonly Endpoint[] = [
   registrationTokenValidity,
   getRegistrationNonce,
   registerWithSharedSecret,
+  authFallbackPage,
+  authFallbackSubmit,
   whoami,
   password,
   deactivate,
@@ -44,4 +51,9 @@ export const routes: readonly Endpoint[] = [
   ...profileFields,
   capabilities,
   versions,
+  // media
+  ...uploadRoutes,
+  ...downloadRoutes,
+  ...thumbnailRoutes,
+  ...mediaConfigRoutes,
 ];

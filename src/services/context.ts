@@ -16,6 +16,11 @@ import type { ClientIps } from "./accounts/client-ips.ts";
 import type { AccountHooks, AppserviceIdentities } from "./accounts/hooks.ts";
 import type { Macaroons } from "./accounts/macaroons.ts";
 import type { RegistrationNonces } from "./accounts/registration-nonces.ts";
+import type { MediaRepository, RemoteMediaFetcher } from "./media/repository.ts";
+import type { DeviceInboxes } from "./devices/device-inboxes.ts";
+import type { DeviceResyncs } from "./devices/device-resyncs.ts";
+import type { DeviceKeyCounts } from "./devices/key-counts.ts";
+import type { DeviceListPokes } from "./devices/list-pokes.ts";
 import type { Presence } from "./presence/presence.ts";
 import type { UserPushRules } from "./push/user-push-rules.ts";
 import type { RateLimits } from "./rate-limits.ts";
@@ -23,8 +28,13 @@ import type { RemoteServers } from "./remote-servers.ts";
 import type { Requester } from "./requester.ts";
 import type { ErasedUsers } from "./erased-users.ts";
 import type { RemoteRooms } from "./rooms/remote-rooms.ts";
+import type { Persister } from "./events/persister.ts";
+import type { Publisher } from "./events/publish.ts";
 import type { StreamChanges } from "./streams/changes.ts";
 import type { Notifier } from "./streams/notifier.ts";
+import type { LazyMembers } from "./sync/lazy-members.ts";
+import type { Templates } from "./templates.ts";
+import type { TransactionCache } from "./transaction-cache.ts";
 import type { Typing } from "./typing/typing.ts";
 
 /**
@@ -54,6 +64,8 @@ export interface Context {
   readonly macaroons: Macaroons;
   readonly monthlyActive: MonthlyActiveCache;
   readonly registrationNonces: RegistrationNonces;
+  /** HTML pages and mails. */
+  readonly templates: Templates;
   readonly notifier: Notifier;
   /** Events by id, cached. */
   readonly events: EventStore;
@@ -62,13 +74,29 @@ export interface Context {
   /** Who is in which room, cached. */
   readonly members: Memberships;
   readonly roomVersions: RoomVersions;
+  /** The way of all events into the database. */
+  readonly persister: Persister;
+  /** Tells what was stored. */
+  readonly publisher: Publisher;
   /** What changed last in the per-user streams, from memory. */
   readonly changes: StreamChanges;
   readonly ignoredUsers: IgnoredUsers;
   readonly erasedUsers: ErasedUsers;
   readonly pushRules: UserPushRules;
+  /** Members that sync clients were sent. */
+  readonly lazyMembers: LazyMembers;
   readonly typing: Typing;
   readonly presence: Presence;
+  /** One-time and fallback keys left, by device. */
+  readonly keyCounts: DeviceKeyCounts;
+  readonly deviceInboxes: DeviceInboxes;
+  readonly deviceListPokes: DeviceListPokes;
+  readonly deviceResyncs: DeviceResyncs;
+  /** Answers to requests with transaction ids. */
+  readonly transactions: TransactionCache;
+  /** The media store and what belongs to it. */
+  readonly media: MediaRepository;
+  readonly remoteMedia: RemoteMediaFetcher;
   /** What other servers are told and asked on behalf of users. */
   readonly remote: RemoteServers;
   /** Rooms, aliases and directories of other servers. */

@@ -271,3 +271,8 @@ function asUnavailable(error: unknown): unknown {
 export function isUniqueViolation(error: unknown): boolean {
   return sqlState(error) === "23505";
 }
+
+/** True when a value cannot be represented: U+0000 in text, a number out of range (SQLSTATE class 22). */
+export function isDataException(error: unknown): boolean {
+  return sqlState(error)?.startsWith("22") === true;
+}

@@ -27,6 +27,8 @@ export interface TestUser {
 
 /** Requests in somebody's name; each returns a supertest request to which body, query and expectations are added. */
 export interface TestClient {
+  /** A request without a body; send what you like. */
+  request(method: "get" | "post" | "put" | "delete", path: string): supertest.Test;
   get(path: string): supertest.Test;
   post(path: string, body?: object): supertest.Test;
   put(path: string, body?: object): supertest.Test;
@@ -66,6 +68,7 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
   const client = (token: string | undefined): TestClient => {
     const authorized = (request: supertest.Test): supertest.Test => (token === undefined ? request : request.set("Authorization", `Bearer ${token}`));
     return {
+      request: (method, path) => authorized(agent[method](path)),
       get: (path) => authorized(agent.get(path)),
       post: (path, body = {}) => authorized(agent.post(path)).send(body),
       put: (path, body = {}) => authorized(agent.put(path)).send(body),

@@ -1,6 +1,6 @@
 import { MatrixError } from "../../protocol/errors.ts";
 import type { Context } from "../../services/context.ts";
-import { DatabaseUnavailable } from "../../storage/database.ts";
+import { DatabaseUnavailable, isDataException } from "../../storage/database.ts";
 import { Reply } from "./reply.ts";
 
 /** The one place where an error becomes an answer. Unknown errors are logged and answered 500 M_UNKNOWN. */
@@ -9,6 +9,11 @@ export function errorReply(ctx: Pick<Context, "log">, error: unknown): Reply {
   if (error instanceof DatabaseUnavailable) {
     ctx.log.named("synapse.http.server").warn("A request was refused: the database cannot be reached");
     return new Reply(503, { errcode: "M_UNKNOWN", error: "The database cannot be reached; try again" }, { "Retry-After": "2" });
+  }
+  if (isDataException(error)) {
+    // A value that no column can hold, such as a string with U+0000: the request is at fault.
+    ctx.log.named("synapse.http.server").warn("A request held a value that the database cannot store", { error });
+    return new Reply(400, { errcode: "M_INVALID_PARAM", error: "A value in the request is out of range or holds characters that are not allowed" });
   }
   ctx.log.named("synapse.http.server").error("Failed handle request", { error });
   return new Reply(500, { errcode: "M_UNKNOWN", error: "Internal server error" });

@@ -1,4 +1,5 @@
-import { isJsonObject, type Json, type JsonObject } from "../../lib/json.ts";
+import { isJsonObject, type Json, type JsonObject, toNumber } from "../../lib/json.ts";
+import { parseEventFields } from "../../protocol/event/serialise.ts";
 
 /** What a filter looks at in an event of any kind. */
 export interface Filterable {
@@ -19,7 +20,7 @@ export interface EventFilter {
 /** A compiled sync filter. */
 export interface SyncFilter {
   readonly eventFormat: "client" | "federation";
-  readonly eventFields: readonly string[] | undefined;
+  readonly eventFields: readonly (readonly string[])[] | undefined;
   readonly includeLeave: boolean;
   readonly timeline: EventFilter;
   readonly state: EventFilter;
@@ -37,6 +38,8 @@ export interface SyncFilter {
 }
 
 const DEFAULT_LIMIT = 10;
+/** Where nothing else bounds a list. */
+const MAX_LIMIT = 10_000;
 
 /** Compiles a filter that `checkFilter` has accepted. `timelineLimit` bounds the number of timeline events (Synapse's `filter_timeline_limit`). */
 export function compileSyncFilter(definition: JsonObject, timelineLimit: number): SyncFilter {
@@ -46,7 +49,7 @@ export function compileSyncFilter(definition: JsonObject, timelineLimit: number)
   const state = object(room.state);
   return {
     eventFormat: definition.event_format === "federation" ? "federation" : "client",
-    eventFields: Array.isArray(definition.event_fields) ? strings(definition.event_fields) : undefined,
+    eventFields: Array.isArray(definition.event_fields) ? parseEventFields(strings(definition.event_fields)) : undefined,
     includeLeave: room.include_leave === true,
     timeline,
     state: compileEventFilter(state, rooms, Infinity),
@@ -74,7 +77,9 @@ export function compileEventFilter(definition: JsonObject, rooms: ((roomId: stri
   const wantedSenders = senders === undefined ? undefined : new Set(senders);
   const notSenders = new Set(strings(definition.not_senders));
   const containsUrl = typeof definition.contains_url === "boolean" ? definition.contains_url : undefined;
-  const limit = typeof definition.limit === "number" && definition.limit >= 0 ? Math.floor(definition.limit) : DEFAULT_LIMIT;
+  const asked = toNumber(definition.limit) ?? DEFAULT_LIMIT;
+  // A negative limit means none.
+  const limit = asked < 0 ? MAX_LIMIT : Math.floor(asked);
 
   const accepts = (event: Filterable): boolean => {
     if (wantedTypes !== undefined && !wantedTypes(event.type)) return false;
@@ -92,7 +97,7 @@ export function compileEventFilter(definition: JsonObject, rooms: ((roomId: stri
     return true;
   };
   const blocksAll = types?.length === 0 || senders?.length === 0 || limit === 0 || strings(definition.not_types).includes("*") || (Array.isArray(definition.rooms) && definition.rooms.length === 0);
-  return { limit: Math.min(limit, maxLimit), blocksAll, accepts };
+  return { limit: Math.min(limit, maxLimit < 0 ? MAX_LIMIT : maxLimit), blocksAll, accepts };
 }
 
 function roomMatcher(definition: JsonObject): ((roomId: string) => boolean) | undefined {

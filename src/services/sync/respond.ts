@@ -1,8 +1,11 @@
 import type { JsonText } from "../../lib/json.ts";
 import type { MatrixEvent } from "../../protocol/event/event.ts";
 import type { UnreadCounts } from "../../storage/push/counts.ts";
-import { clientEvent, type EventView } from "../events/client-text.ts";
+import type { Context } from "../context.ts";
+import { presentEvents } from "../present.ts";
+import type { Bundles } from "../relations/bundle.ts";
 import { formatStreamToken, type StreamToken } from "../streams/token.ts";
+import type { VisibleEvent } from "../visibility.ts";
 import type { RoomSummary } from "./summary.ts";
 import type { RoomEntry, SyncRequest, TimelineBatch } from "./types.ts";
 
@@ -15,8 +18,6 @@ export interface RoomAnswer {
   readonly accountData: readonly unknown[];
   readonly summary: RoomSummary | undefined;
   readonly counts: UnreadCounts | undefined;
-  /** Bundled aggregations by event id, for limited timelines. */
-  readonly bundles: ReadonlyMap<string, JsonText>;
 }
 
 /** Everything that a `/sync` answer consists of. */
@@ -26,6 +27,8 @@ export interface SyncAnswer {
   readonly archived: readonly RoomAnswer[];
   readonly invited: readonly MatrixEvent[];
   readonly knocked: readonly MatrixEvent[];
+  /** Aggregations of the events of limited timelines. */
+  readonly bundles: Bundles;
   readonly accountData: readonly unknown[];
   readonly presence: readonly unknown[];
   readonly toDevice: readonly unknown[];
@@ -36,27 +39,24 @@ export interface SyncAnswer {
 
 /** True when the client need not be woken: nothing but key counts and the token would be sent. */
 export function isEmpty(answer: SyncAnswer): boolean {
-  return (
-    answer.joined.length === 0 &&
-    answer.archived.length === 0 &&
-    answer.invited.length === 0 &&
-    answer.knocked.length === 0 &&
-    answer.accountData.length === 0 &&
-    answer.presence.length === 0 &&
-    answer.toDevice.length === 0 &&
-    answer.deviceLists.changed.length === 0 &&
-    answer.deviceLists.left.length === 0
-  );
+  const { changed, left } = answer.deviceLists;
+  const lists = [answer.joined, answer.archived, answer.invited, answer.knocked, answer.accountData, answer.presence, answer.toDevice, changed, left];
+  return lists.every((list) => list.length === 0);
 }
 
 /** The JSON of a `/sync` answer (client-server API, "Syncing"). Empty parts are left out, as Synapse does. */
-export function syncResponse(request: SyncRequest, answer: SyncAnswer, now: number): Record<string, unknown> {
-  const view: EventView = { now, userId: request.userId, deviceId: request.deviceId, accessTokenId: request.accessTokenId, format: request.filter.eventFormat, fields: request.filter.eventFields, roomId: false };
+export async function syncResponse(ctx: Pick<Context, "clock" | "config" | "events" | "isServerAdmin">, request: SyncRequest, answer: SyncAnswer): Promise<Record<string, unknown>> {
+  const texts = new Texts();
+  for (const room of [...answer.joined, ...answer.archived]) texts.want([...room.batch.events, ...room.state]);
+  texts.want([...answer.invited, ...answer.knocked]);
+  await texts.write(ctx, request, answer.bundles);
+
   const rooms: Record<string, unknown> = {};
-  if (answer.joined.length > 0) rooms.join = Object.fromEntries(answer.joined.map((room) => [room.entry.roomId, roomJson(request, answer, room, view)]));
-  if (answer.invited.length > 0) rooms.invite = Object.fromEntries(answer.invited.map((event) => [event.roomId, { invite_state: { events: strippedState(event, "invite_room_state", view) } }]));
-  if (answer.knocked.length > 0) rooms.knock = Object.fromEntries(answer.knocked.map((event) => [event.roomId, { knock_state: { events: strippedState(event, "knock_room_state", view) } }]));
-  if (answer.archived.length > 0) rooms.leave = Object.fromEntries(answer.archived.map((room) => [room.entry.roomId, roomJson(request, answer, room, view)]));
+  if (answer.joined.length > 0) rooms.join = Object.fromEntries(answer.joined.map((room) => [room.entry.roomId, roomJson(request, answer, room, texts)]));
+  if (answer.invited.length > 0) rooms.invite = Object.fromEntries(answer.invited.map((event) => [event.roomId, { invite_state: { events: strippedState(event, "invite_room_state", texts) } }]));
+  if (answer.knocked.length > 0) rooms.knock = Object.fromEntries(answer.knocked.map((event) => [event.roomId, { knock_state: { events: strippedState(event, "knock_room_state", texts) } }]));
+  if (answer.archived.length > 0) rooms.leave = Object.fromEntries(answer.archived.map((room) => [room.entry.roomId, roomJson(request, answer, room, texts)]));
+
   const response: Record<string, unknown> = { next_batch: formatStreamToken(answer.nextBatch) };
   if (answer.accountData.length > 0) response.account_data = { events: answer.accountData };
   if (answer.presence.length > 0) response.presence = { events: answer.presence };
@@ -69,15 +69,36 @@ export function syncResponse(request: SyncRequest, answer: SyncAnswer, now: numb
   return response;
 }
 
-function roomJson(request: SyncRequest, answer: SyncAnswer, room: RoomAnswer, view: EventView): Record<string, unknown> {
+/** The texts of all events of an answer, written in one go so that what they refer to is loaded by one read. */
+class Texts {
+  private readonly items: (VisibleEvent | MatrixEvent)[] = [];
+  private readonly texts = new Map<VisibleEvent | MatrixEvent, JsonText>();
+
+  want(items: readonly (VisibleEvent | MatrixEvent)[]): void {
+    this.items.push(...items);
+  }
+
+  async write(ctx: Pick<Context, "clock" | "config" | "events" | "isServerAdmin">, request: SyncRequest, bundles: Bundles): Promise<void> {
+    const { filter, requester } = request;
+    const format = filter.eventFormat === "federation" ? "federation" : "client-without-room";
+    const texts = await presentEvents(ctx, requester, this.items, { format, bundles, previous: true, ...(filter.eventFields === undefined ? {} : { fields: filter.eventFields }) });
+    this.items.forEach((item, index) => this.texts.set(item, texts[index]!));
+  }
+
+  of(item: VisibleEvent | MatrixEvent): JsonText {
+    return this.texts.get(item)!;
+  }
+}
+
+function roomJson(request: SyncRequest, answer: SyncAnswer, room: RoomAnswer, texts: Texts): Record<string, unknown> {
   const { batch } = room;
   const json: Record<string, unknown> = {
     timeline: {
-      events: batch.events.map((event) => clientEvent(event, view, room.bundles.get(event.eventId))),
+      events: batch.events.map((item) => texts.of(item)),
       prev_batch: formatStreamToken({ ...answer.nextBatch, room: { stream: batch.prevBatch } }),
       limited: batch.limited,
     },
-    [request.useStateAfter ? "org.matrix.msc4222.state_after" : "state"]: { events: room.state.map((event) => clientEvent(event, view)) },
+    [request.useStateAfter ? "org.matrix.msc4222.state_after" : "state"]: { events: room.state.map((event) => texts.of(event)) },
     account_data: { events: room.accountData },
   };
   if (room.entry.kind === "archived") return json;
@@ -109,7 +130,7 @@ function threadCounts(counts: UnreadCounts | undefined): Record<string, unknown>
 }
 
 /** The stripped state that came with an invite or knock, and the event itself. */
-function strippedState(event: MatrixEvent, field: "invite_room_state" | "knock_room_state", view: EventView): unknown[] {
+function strippedState(event: MatrixEvent, field: "invite_room_state" | "knock_room_state", texts: Texts): unknown[] {
   const stripped = event.unsigned[field];
-  return [...(Array.isArray(stripped) ? stripped : []), clientEvent(event, view)];
+  return [...(Array.isArray(stripped) ? stripped : []), texts.of(event)];
 }

@@ -4,16 +4,11 @@ import type { RoomEntry, Skeleton, SyncRequest } from "./types.ts";
 
 type Needs = Pick<Context, "read" | "members" | "events">;
 
-/** What the user does not want to see: invites of ignored users and by invite rules. */
-export interface InviteFilter {
-  allows(sender: string): boolean;
-}
-
 /**
  * Sorts the user's rooms into joined, archived, invited and knocked ones, as of `now`, by the memberships that changed since the last
  * sync. Reads nothing when no membership of the user changed.
  */
-export async function syncSkeleton(ctx: Needs, request: SyncRequest, now: number, invites: InviteFilter, excluded: ReadonlySet<string>): Promise<Skeleton> {
+export async function syncSkeleton(ctx: Needs, request: SyncRequest, now: number, excluded: ReadonlySet<string>): Promise<Skeleton> {
   const rooms = await ctx.members.roomsOf(request.userId);
   const joinedRoomIds = new Set<string>();
   let changed = false;
@@ -22,9 +17,9 @@ export async function syncSkeleton(ctx: Needs, request: SyncRequest, now: number
     if (since !== undefined && membership.streamOrdering > since) changed = true;
     if (membership.membership === "join" && !excluded.has(roomId)) joinedRoomIds.add(roomId);
   }
-  if (since === undefined) return initialSkeleton(request, now, rooms, joinedRoomIds, invites, excluded);
+  if (since === undefined) return initialSkeleton(request, now, rooms, joinedRoomIds, excluded);
   const changes = changed ? await membershipChanges(ctx.read, request.userId, since, now) : [];
-  return await incrementalSkeleton(ctx, request, since, now, joinedRoomIds, changes, invites, excluded);
+  return await incrementalSkeleton(ctx, request, since, now, joinedRoomIds, changes, excluded);
 }
 
 function initialSkeleton(
@@ -32,11 +27,10 @@ function initialSkeleton(
   now: number,
   rooms: Awaited<ReturnType<Needs["members"]["roomsOf"]>>,
   joinedRoomIds: ReadonlySet<string>,
-  invites: InviteFilter,
   excluded: ReadonlySet<string>,
 ): Skeleton {
   const entries: RoomEntry[] = [];
-  const invited = new Map<string, string>();
+  const invited = new Map<string, { eventId: string; sender: string }>();
   const knocked = new Map<string, string>();
   const common = { since: undefined, fullState: true, newlyJoined: false, outOfBand: false };
   for (const [roomId, own] of rooms) {
@@ -46,7 +40,7 @@ function initialSkeleton(
         entries.push({ ...common, roomId, kind: "joined", upTo: now, leaveEventId: undefined });
         break;
       case "invite":
-        if (invites.allows(own.sender)) invited.set(roomId, own.eventId);
+        invited.set(roomId, { eventId: own.eventId, sender: own.sender });
         break;
       case "knock":
         knocked.set(roomId, own.eventId);
@@ -69,7 +63,6 @@ async function incrementalSkeleton(
   now: number,
   joinedRoomIds: ReadonlySet<string>,
   changes: readonly MembershipChange[],
-  invites: InviteFilter,
   excluded: ReadonlySet<string>,
 ): Promise<Skeleton> {
   const byRoom = groupByRoom(changes);
@@ -78,7 +71,7 @@ async function incrementalSkeleton(
   const leaves = await ctx.events.get(changes.filter(isLeave).map((change) => change.event_id));
   const newlyJoined = new Set<string>();
   const newlyLeft = new Set<string>();
-  const invited = new Map<string, string>();
+  const invited = new Map<string, { eventId: string; sender: string }>();
   const knocked = new Map<string, string>();
   const entries: RoomEntry[] = [];
 
@@ -95,7 +88,7 @@ async function incrementalSkeleton(
     const last = others.at(-1);
     if (last === undefined) continue;
     if (list.at(-1)!.membership !== "join" && (hasJoin || wasJoined.has(roomId))) newlyLeft.add(roomId);
-    if (last.membership === "invite" && invites.allows(last.sender)) invited.set(roomId, last.event_id);
+    if (last.membership === "invite") invited.set(roomId, { eventId: last.event_id, sender: last.sender });
     if (last.membership === "knock") knocked.set(roomId, last.event_id);
     const leave = others.findLast(isLeave);
     if (leave !== undefined) {

@@ -73,7 +73,7 @@ function viewByDeltas(entry: RoomEntry, batch: TimelineBatch, base: StateMap | u
     if (later !== undefined) return later.prev_event_id ?? undefined;
     return base === undefined ? (list?.at(-1)?.event_id ?? undefined) : base.get(at);
   };
-  const begin = batch.events[0]?.streamOrdering ?? entry.upTo + 1;
+  const begin = batch.events[0]?.event.streamOrdering ?? entry.upTo + 1;
   const keys = entry.fullState && base !== undefined ? new Set([...base.keys(), ...changed]) : changed;
   return { keys, atStart: (at) => valueAt(at, begin - 1), atEnd: (at) => valueAt(at, entry.upTo) };
 }
@@ -81,7 +81,7 @@ function viewByDeltas(entry: RoomEntry, batch: TimelineBatch, base: StateMap | u
 /** State by state groups: of the leave, and of the first event shown. */
 function viewByGroups(entry: RoomEntry, batch: TimelineBatch, states: ReadonlyMap<string, StateMap>): StateView {
   const end = states.get(entry.leaveEventId!);
-  const first = batch.events[0];
+  const first = batch.events[0]?.event;
   const start = first === undefined ? end : (states.get(first.eventId) ?? end);
   return { keys: end?.keys() ?? [], atStart: (at) => start?.get(at), atEnd: (at) => end?.get(at) };
 }
@@ -115,7 +115,7 @@ function select(request: SyncRequest, entry: RoomEntry, view: StateView, members
 function membersNeeded(request: SyncRequest, batch: TimelineBatch): Set<string> {
   const needed = new Set<string>();
   const shown = new Set<string>();
-  for (const event of batch.events) {
+  for (const { event } of batch.events) {
     if (request.useStateAfter || !shown.has(event.sender)) needed.add(event.sender);
     if (event.type === "m.room.member" && event.stateKey !== undefined) shown.add(event.stateKey);
   }
@@ -125,14 +125,14 @@ function membersNeeded(request: SyncRequest, batch: TimelineBatch): Set<string> 
 /** The timeline's state events, the last for each key. */
 function timelineState(batch: TimelineBatch): Map<StateKey, string> {
   const last = new Map<StateKey, string>();
-  for (const event of batch.events) if (event.isState()) last.set(stateKeyOf(event.type, event.stateKey), event.eventId);
+  for (const { event } of batch.events) if (event.isState()) last.set(stateKeyOf(event.type, event.stateKey), event.eventId);
   return last;
 }
 
 async function loadDeltas(ctx: Needs, entries: readonly RoomEntry[], batches: ReadonlyMap<string, TimelineBatch>): Promise<Map<string, StateDelta[]>> {
   const rooms: { roomId: string; after: number }[] = [];
   for (const entry of entries) {
-    const begin = batches.get(key(entry))!.events[0]?.streamOrdering;
+    const begin = batches.get(key(entry))!.events[0]?.event.streamOrdering;
     // Full states need what changed since the timeline began, others all since the last sync; rooms without a change need nothing.
     const after = entry.fullState ? Math.min(begin === undefined ? entry.upTo : begin - 1, entry.upTo) : entry.since!;
     if (ctx.changes.currentState.hasChanged(entry.roomId, after)) rooms.push({ roomId: entry.roomId, after });
@@ -157,7 +157,7 @@ async function currentStates(ctx: Needs, request: SyncRequest, joined: readonly 
 
 /** State after the leave and after the first event shown. */
 async function statesAtLeave(ctx: Needs, left: readonly RoomEntry[], batches: ReadonlyMap<string, TimelineBatch>): Promise<Map<string, StateMap>> {
-  const ids = left.flatMap((entry) => [entry.leaveEventId, batches.get(key(entry))!.events[0]?.eventId]).filter((id) => id !== undefined);
+  const ids = left.flatMap((entry) => [entry.leaveEventId, batches.get(key(entry))!.events[0]?.event.eventId]).filter((id) => id !== undefined);
   if (ids.length === 0) return new Map();
   return new Map(await ctx.state.afterEvents([...new Set(ids)]));
 }

@@ -22,7 +22,7 @@ const ALIAS = stateKeyOf("m.room.canonical_alias", "");
 function needsSummary(request: SyncRequest, entry: RoomEntry, batch: TimelineBatch, state: RoomState | undefined): boolean {
   if (entry.outOfBand || entry.kind !== "joined" || !request.filter.lazyLoadMembers) return false;
   if (entry.since === undefined) return true;
-  if (batch.events.some((event) => event.type === "m.room.member")) return true;
+  if (batch.events.some(({ event }) => event.type === "m.room.member")) return true;
   return batch.limited && state !== undefined && [...state.keys()].some((at) => at.startsWith("m.room.member\u0000"));
 }
 
@@ -85,7 +85,7 @@ function addHeroes(
 ): void {
   const state = new Map<StateKey, string>(states.get(key(entry)));
   const inTimeline = new Set<string | undefined>();
-  for (const event of batches.get(key(entry))!.events) if (event.type === "m.room.member") inTimeline.add(event.stateKey);
+  for (const { event } of batches.get(key(entry))!.events) if (event.type === "m.room.member") inTimeline.add(event.stateKey);
   for (const hero of heroes) {
     const at = stateKeyOf("m.room.member", hero.user_id);
     if (state.has(at) || inTimeline.has(hero.user_id) || lazy.has(request, entry.roomId, hero.user_id, hero.event_id)) continue;

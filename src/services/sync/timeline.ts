@@ -1,12 +1,13 @@
 import type { MatrixEvent } from "../../protocol/event/event.ts";
 import { latestByDepth, latestByStream, timelineGaps, type Stretch, type TimelineRow } from "../../storage/sync/timelines.ts";
 import type { Context } from "../context.ts";
+import type { VisibleEvent } from "../visibility.ts";
 import type { RoomEntry, SyncRequest, TimelineBatch } from "./types.ts";
 
 type Needs = Pick<Context, "read" | "events" | "changes">;
 
 /** Leaves out of `events` what the user may not see; given all at once, since visibility is decided by set-based reads. */
-export type VisibilityFilter = (events: readonly MatrixEvent[]) => Promise<readonly MatrixEvent[]>;
+export type VisibilityFilter = (events: readonly MatrixEvent[]) => Promise<readonly VisibleEvent[]>;
 
 /** Pages after which a room whose events are all filtered out is given up for this answer. */
 const MAX_PAGES = 5;
@@ -16,7 +17,7 @@ interface Gathering {
   readonly entry: RoomEntry;
   limited: boolean;
   /** Oldest first, after filtering. */
-  events: MatrixEvent[];
+  events: VisibleEvent[];
   /** Events are missing before these. */
   readonly gap: boolean;
   /** Where the last page ended; undefined before the first. */
@@ -106,10 +107,13 @@ async function take(ctx: Needs, request: SyncRequest, rooms: readonly Gathering[
     const event = loaded.get(id);
     if (event !== undefined && request.filter.timeline.accepts(event)) wanted.push(event);
   }
-  const seen = new Set((await visible(wanted)).map((event) => event.eventId));
+  const seen = new Map((await visible(wanted)).map((item) => [item.event.eventId, item]));
   for (const room of rooms) {
-    const page: MatrixEvent[] = [];
-    for (const row of byRoom.get(room.entry.roomId) ?? []) if (seen.has(row.event_id)) page.push(loaded.get(row.event_id)!);
+    const page: VisibleEvent[] = [];
+    for (const row of byRoom.get(room.entry.roomId) ?? []) {
+      const item = seen.get(row.event_id);
+      if (item !== undefined) page.push(item);
+    }
     page.reverse();
     room.events = room.events.length === 0 ? page : [...page, ...room.events];
   }
@@ -118,7 +122,7 @@ async function take(ctx: Needs, request: SyncRequest, rooms: readonly Gathering[
 function finish(room: Gathering, limit: number): TimelineBatch {
   const cut = room.events.length > limit;
   const events = cut ? room.events.slice(-limit) : room.events;
-  const first = events[0];
+  const first = events[0]?.event;
   return {
     events,
     prevBatch: first?.streamOrdering !== undefined ? first.streamOrdering - 1 : (room.cursor?.stream_ordering ?? room.entry.upTo),

@@ -1,13 +1,13 @@
-import type { MatrixEvent } from "../../protocol/event/event.ts";
+import type { VisibleEvent } from "../visibility.ts";
 import type { SyncFilter } from "./filter.ts";
+import type { Requester } from "../requester.ts";
 import type { StreamToken } from "../streams/token.ts";
 
 /** A `/sync` request, its parameters read. */
 export interface SyncRequest {
+  readonly requester: Requester;
   readonly userId: string;
   readonly deviceId: string | undefined;
-  readonly accessTokenId: number | undefined;
-  readonly isGuest: boolean;
   /** undefined: an initial sync. */
   readonly since: StreamToken | undefined;
   readonly fullState: boolean;
@@ -35,8 +35,9 @@ export interface RoomEntry {
 /** Which rooms changed how for the user since the last sync. */
 export interface Skeleton {
   readonly entries: readonly RoomEntry[];
-  /** Event ids of the invites and knocks to show. */
-  readonly invited: ReadonlyMap<string, string>;
+  /** Invites by room. */
+  readonly invited: ReadonlyMap<string, { readonly eventId: string; readonly sender: string }>;
+  /** Event ids of knocks by room. */
   readonly knocked: ReadonlyMap<string, string>;
   readonly joinedRoomIds: ReadonlySet<string>;
   readonly newlyJoined: ReadonlySet<string>;
@@ -45,7 +46,7 @@ export interface Skeleton {
 
 export interface TimelineBatch {
   /** Oldest first. */
-  readonly events: readonly MatrixEvent[];
+  readonly events: readonly VisibleEvent[];
   /** Room part of `prev_batch`. */
   readonly prevBatch: number;
   readonly limited: boolean;

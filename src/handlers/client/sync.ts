@@ -1,0 +1,73 @@
+import { isJsonObject, type JsonObject } from "../../lib/json.ts";
+import { invalidParam, MatrixError } from "../../protocol/errors.ts";
+import { checkFilter, limitTimeline, storedFilter } from "../../services/account-data/filters.ts";
+import type { Context } from "../../services/context.ts";
+import { parseStreamToken } from "../../services/streams/token.ts";
+import { compileSyncFilter, type SyncFilter } from "../../services/sync/filter.ts";
+import { sync } from "../../services/sync/sync.ts";
+import { endpoint } from "../http/endpoint.ts";
+
+const PRESENCE = ["online", "offline", "unavailable"] as const;
+
+export const getSync = endpoint({
+  servlet: "SyncRestServlet",
+  method: "GET",
+  path: "/_matrix/client/(r0|v3|unstable)/sync",
+  auth: "guest",
+  async handle(ctx, { requester, query, signal }) {
+    if (query.has("from")) throw new MatrixError(400, "M_UNKNOWN", "'from' is not a valid query parameter. Did you mean 'since'?");
+    if (requester.appserviceId !== undefined && requester.deviceId === undefined) throw new MatrixError(400, "M_UNKNOWN", "Application services may not sync without a device");
+    const timeout = query.integer("timeout", 0);
+    const since = query.string("since");
+    const setPresence = query.oneOf("set_presence", PRESENCE, "online");
+    const fullState = query.boolean("full_state", false);
+    const filter = await readFilter(ctx, requester.userId, query.string("filter"));
+    const request = {
+      requester,
+      userId: requester.userId,
+      deviceId: requester.deviceId,
+      since: since === undefined ? undefined : parseStreamToken(since),
+      fullState,
+      filter,
+      useStateAfter: ctx.config.experimental.msc4222Enabled && query.boolean("org.matrix.msc4222.use_state_after", false),
+    };
+    const allowed = await ctx.limits.check("presencePerUser", requester.userId, { requester }).then(
+      () => true,
+      () => false,
+    );
+    const endSync = await ctx.presence.beginSync(requester.userId, requester.deviceId, allowed ? setPresence : "offline");
+    try {
+      return await sync(ctx, request, timeout, signal);
+    } finally {
+      endSync();
+    }
+  },
+});
+
+/** A stored filter by its id, one given as JSON, or none. */
+async function readFilter(ctx: Context, userId: string, text: string | undefined): Promise<SyncFilter> {
+  const limit = ctx.config.server.filterTimelineLimit;
+  let definition: JsonObject = {};
+  if (text?.startsWith("{")) {
+    definition = parseFilter(text);
+    limitTimeline(definition, limit);
+    checkFilter(definition);
+  } else if (text !== undefined) {
+    const stored = /^\d{1,15}$/.test(text) ? await storedFilter(ctx, userId, Number(text)) : undefined;
+    if (stored === undefined) throw invalidParam("No such filter");
+    definition = stored;
+  }
+  return compileSyncFilter(definition, limit);
+}
+
+function parseFilter(text: string): JsonObject {
+  try {
+    const value: unknown = JSON.parse(text);
+    if (isJsonObject(value)) return value;
+  } catch {
+    // said below
+  }
+  throw new MatrixError(400, "M_NOT_JSON", "Invalid filter JSON");
+}
+
+export const syncRoutes = [getSync];

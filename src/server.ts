@@ -1,0 +1,200 @@
+import type { Config } from "./config/config.ts";
+import { openListeners, type OpenListeners } from "./handlers/http/listen.ts";
+import { routes } from "./handlers/routes.ts";
+import { type Clock, systemClock } from "./lib/clock.ts";
+import type { Logger } from "./lib/log.ts";
+import { type Random, systemRandom } from "./lib/random.ts";
+import { IgnoredUsers } from "./services/account-data/ignored-users.ts";
+import { authenticate, isServerAdmin } from "./services/accounts/authenticate.ts";
+import { MonthlyActiveCache, seedReservedUsers } from "./services/accounts/blocking.ts";
+import { ClientIps } from "./services/accounts/client-ips.ts";
+import { noHooks } from "./services/accounts/hooks.ts";
+import { Macaroons } from "./services/accounts/macaroons.ts";
+import { RegistrationNonces } from "./services/accounts/registration-nonces.ts";
+import { appserviceIdentities } from "./services/appservices/identities.ts";
+import type { Context } from "./services/context.ts";
+import { openPersister } from "./services/events/open-persister.ts";
+import { MediaStore } from "./services/media/media-store.ts";
+import { MediaRepository, noRemoteMedia } from "./services/media/repository.ts";
+import { storageProviders } from "./services/media/storage-provider.ts";
+import { Thumbnailer } from "./services/media/thumbnailer.ts";
+import { DeviceInboxes } from "./services/devices/device-inboxes.ts";
+import { DeviceResyncs } from "./services/devices/device-resyncs.ts";
+import { deviceHooks } from "./services/devices/hooks.ts";
+import { DeviceKeyCounts } from "./services/devices/key-counts.ts";
+import { DeviceListPokes } from "./services/devices/list-pokes.ts";
+import { Presence } from "./services/presence/presence.ts";
+import { UserPushRules } from "./services/push/user-push-rules.ts";
+import { RateLimits } from "./services/rate-limits.ts";
+import { noRemoteServers } from "./services/remote-servers.ts";
+import { ErasedUsers } from "./services/erased-users.ts";
+import { noRemoteRooms } from "./services/rooms/remote-rooms.ts";
+import { openStreamChanges } from "./services/streams/changes.ts";
+import { Notifier } from "./services/streams/notifier.ts";
+import { LazyMembers } from "./services/sync/lazy-members.ts";
+import { Templates } from "./services/templates.ts";
+import { TransactionCache } from "./services/transaction-cache.ts";
+import { Typing } from "./services/typing/typing.ts";
+import { AccountCache } from "./storage/accounts/account-cache.ts";
+import { Database } from "./storage/database.ts";
+import { EventStore } from "./storage/events/event-store.ts";
+import { openLocalIds } from "./storage/local-ids.ts";
+import { Memberships } from "./storage/rooms/memberships.ts";
+import { RoomVersions } from "./storage/rooms/room-versions.ts";
+import { clearLeftovers, handOver } from "./storage/schema/hand-over.ts";
+import { openDatabase } from "./storage/schema/open.ts";
+import { APPLICATION_NAME, ServerLock } from "./storage/schema/server-lock.ts";
+import { StateStore } from "./storage/state/state-store.ts";
+import { openStreams, saveStreamPositions } from "./storage/stream-ids.ts";
+import { jobs } from "./workers/jobs.ts";
+import { PeriodicJobs } from "./workers/periodic.ts";
+
+/** What tests replace. */
+export interface Overrides {
+  readonly clock?: Clock;
+  readonly random?: Random;
+  readonly log?: Logger;
+  /** The database connection, where the caller has one. */
+  readonly database?: Database;
+  /** Start although clients that look like a Synapse are connected. */
+  readonly allowOtherClients?: boolean;
+  /** Called when the server must not go on: another process took its place. */
+  readonly onFatal?: (reason: string) => void;
+}
+
+/** A running server. */
+export interface Server {
+  readonly ctx: Context;
+  readonly jobs: PeriodicJobs;
+  /** Binds the configured listeners and starts the periodic work; returns the addresses. */
+  listen(): Promise<readonly string[]>;
+  /** Reads logs and certificates anew (SIGHUP). */
+  reload(): void;
+  /** Finishes requests, hands the database over, closes everything; within five seconds. */
+  close(): Promise<void>;
+}
+
+/**
+ * Composes a server from its configuration: opens the database (making or upgrading the schema), builds caches and services.
+ * @throws StartupRefusal when the database is not one to serve
+ */
+export async function createServer(config: Config, log: Logger, overrides: Overrides = {}): Promise<Server> {
+  const clock = overrides.clock ?? systemClock;
+  const random = overrides.random ?? systemRandom;
+  const serverName = config.server.serverName;
+  const instanceName = config.workers.instanceName;
+  const closers: (() => void | Promise<void>)[] = [];
+  const onClose = (fn: () => void | Promise<void>): void => void closers.unshift(fn);
+  const closeAll = async (): Promise<void> => {
+    for (const close of closers.splice(0)) await close();
+  };
+
+  try {
+    // The database.
+    const db = new Database({ ...config.database.connection, applicationName: `${APPLICATION_NAME} ${instanceName}` }, clock, log.named("synapse.storage"));
+    onClose(() => db.close());
+    const lock = await ServerLock.acquire(db, {
+      instanceName,
+      clock,
+      log,
+      ...(overrides.allowOtherClients === undefined ? {} : { allowOtherClients: overrides.allowOtherClients }),
+      onTaken: () => overrides.onFatal?.("Another server took over this database"),
+    });
+    onClose(() => lock.release());
+    const writers = config.workers.streamWriters;
+    await openDatabase(db, { serverName, allowUnsafeLocale: config.database.allowUnsafeLocale, writers, log: log.named("synapse.storage.prepare_database") });
+    await db.transaction("clear_leftovers", (txn) => clearLeftovers(txn, instanceName));
+    const read = db.read;
+    const transaction: Context["transaction"] = (name, fn, options) => db.transaction(name, fn, options);
+    const [streams, localIds] = await Promise.all([openStreams(db, instanceName), openLocalIds(db)]);
+    onClose(async () => {
+      await saveStreamPositions(db, streams);
+      const lastProcess = (await lock.others()) === 0;
+      await db.transaction("hand_over", (txn) => handOver(txn, { instanceName, lastProcess, writers }));
+    });
+
+    // What is kept in memory.
+    const changes = openStreamChanges(streams);
+    const notifier = new Notifier(clock);
+    const events = new EventStore(read, log.named("synapse.storage.databases.main.events_worker"), config.caches.eventCacheSize);
+    const state = new StateStore(read, events);
+    const members = new Memberships(read, { serverName });
+    const roomVersions = new RoomVersions(read);
+    const accounts = new AccountCache(read);
+    const ignoredUsers = new IgnoredUsers(read);
+    const erasedUsers = new ErasedUsers(read);
+    const pushRules = new UserPushRules(read, config);
+    const remote = noRemoteServers;
+    const appservices = appserviceIdentities(config.appservice.registrations);
+    const basis = { config, clock, random, log, db, read, transaction, streams, localIds, changes, notifier, events, state, members, roomVersions, accounts, ignoredUsers, erasedUsers, pushRules, remote, remoteRooms: noRemoteRooms };
+
+    const { persister, publisher } = openPersister(basis);
+    onClose(() => persister.whenIdle());
+
+    const typing = new Typing(clock, basis);
+    onClose(() => typing.close());
+    const presence = new Presence(basis, config.server.presence);
+    await presence.open();
+    onClose(() => presence.close());
+    const deviceListPokes = new DeviceListPokes(basis);
+    onClose(() => deviceListPokes.close());
+    deviceListPokes.poke();
+    const deviceResyncs = new DeviceResyncs(log.named("synapse.handlers.device"));
+    onClose(() => deviceResyncs.settled());
+    const transactions = new TransactionCache(clock);
+    onClose(() => transactions.close());
+    const clientIps = new ClientIps(basis);
+    onClose(() => clientIps.close());
+    const limits = new RateLimits(config.ratelimiting, read, clock, appservices);
+    onClose(() => limits.close());
+
+    const ctx: Context = {
+      ...basis,
+      persister,
+      publisher,
+      media: new MediaRepository(new MediaStore(config.media.mediaStorePath, storageProviders(config.media.storageProviders), random, log.named("synapse.media"), config.media.enableLocalMediaStorage), new Thumbnailer(config.media.maxImagePixels)),
+      remoteMedia: noRemoteMedia,
+      lazyMembers: new LazyMembers(),
+      typing,
+      presence,
+      clientIps,
+      limits,
+      keyCounts: new DeviceKeyCounts(read),
+      deviceInboxes: new DeviceInboxes(changes.toDevice),
+      deviceListPokes,
+      deviceResyncs,
+      transactions,
+      accountHooks: { ...noHooks, ...deviceHooks },
+      appservices,
+      macaroons: new Macaroons(config.key.macaroonSecretKey, serverName, clock, random),
+      monthlyActive: new MonthlyActiveCache(),
+      registrationNonces: new RegistrationNonces(clock, random),
+      templates: new Templates(config.server.customTemplateDirectory),
+      metrics: { requestStarted: () => {}, requestFinished: () => {} },
+      authenticate: (request) => authenticate(ctx, request),
+      isServerAdmin: (requester) => isServerAdmin(ctx, requester),
+      authenticateServer: () => Promise.reject(new Error("no federation")),
+    };
+
+    const periodic = new PeriodicJobs(ctx, jobs);
+    onClose(() => periodic.stop());
+    let listeners: OpenListeners | undefined;
+    return {
+      ctx,
+      jobs: periodic,
+      async listen() {
+        await seedReservedUsers(ctx);
+        listeners = await openListeners(ctx, config.server.listeners, routes, config.tls.files);
+        onClose(() => listeners!.close());
+        periodic.start();
+        clientIps.start();
+        return listeners.addresses;
+      },
+      reload: () => listeners?.reloadTls(),
+      close: closeAll,
+    };
+  } catch (error) {
+    await closeAll();
+    throw error;
+  }
+}

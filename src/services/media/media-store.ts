@@ -1,0 +1,152 @@
+import { createHash } from "node:crypto";
+import { createReadStream, createWriteStream } from "node:fs";
+import { mkdir, rename, rm, rmdir, writeFile } from "node:fs/promises";
+import path from "node:path";
+import { type Readable, Transform } from "node:stream";
+import { pipeline } from "node:stream/promises";
+import type { Logger } from "../../lib/log.ts";
+import type { Random } from "../../lib/random.ts";
+import { type MediaFile, mediaPath, thumbnailFolder } from "./paths.ts";
+import { isFile, type StorageProvider } from "./storage-provider.ts";
+
+/** What was written: its length in bytes and the SHA-256 in lower-case hex. */
+export interface StoredFile {
+  readonly length: number;
+  readonly sha256: string;
+}
+
+/** Thrown when more bytes come than were allowed; nothing is left behind. */
+export class MediaTooLarge extends Error {}
+
+/** Thrown when the sender breaks off, or sends fewer bytes than it announced; nothing is left behind. */
+export class MediaIncomplete extends Error {}
+
+/**
+ * The files of the media repository: the local store, and storage providers behind it. A file appears under its name only when it is whole.
+ */
+export class MediaStore {
+  constructor(
+    private readonly root: string,
+    private readonly providers: readonly StorageProvider[],
+    private readonly random: Random,
+    private readonly log: Logger,
+    /** False: files are kept by providers alone. */
+    private readonly keepLocal = true,
+  ) {}
+
+  /** Writes a stream. @throws MediaTooLarge, MediaIncomplete */
+  async write(file: MediaFile, content: Readable, limits: { maxBytes: number; exactly?: number | undefined }): Promise<StoredFile> {
+    const relative = mediaPath(file);
+    const hash = createHash("sha256");
+    let length = 0;
+    const meter = new Transform({
+      transform(chunk: Buffer, _encoding, done) {
+        length += chunk.length;
+        if (length > limits.maxBytes) return done(new MediaTooLarge());
+        hash.update(chunk);
+        done(null, chunk);
+      },
+    });
+    await this.place(file, relative, async (temporary) => {
+      try {
+        await pipeline(content, meter, createWriteStream(temporary, { flags: "wx" }));
+      } catch (error) {
+        throw error instanceof MediaTooLarge || isDiskError(error) ? error : new MediaIncomplete("the content broke off", { cause: error });
+      }
+      if (limits.exactly !== undefined && length !== limits.exactly) throw new MediaIncomplete(`got ${length} bytes of ${limits.exactly}`);
+    });
+    return { length, sha256: hash.digest("hex") };
+  }
+
+  /** Writes bytes (thumbnails). */
+  async writeBytes(file: MediaFile, bytes: Buffer): Promise<void> {
+    await this.place(file, mediaPath(file), (temporary) => writeFile(temporary, bytes, { flag: "wx" }));
+  }
+
+  /** The file as a stream, from the local store or a provider; undefined when nobody has it. */
+  async read(file: MediaFile): Promise<Readable | undefined> {
+    const relative = mediaPath(file);
+    const local = path.join(this.root, relative);
+    if (await isFile(local)) return createReadStream(local);
+    for (const provider of this.providers) {
+      const stream = await provider.fetch(relative);
+      if (stream !== undefined) return stream;
+    }
+    return undefined;
+  }
+
+  /** A local path of the file for programs that need one, fetched from a provider where necessary; undefined when nobody has it. */
+  async localFile(file: MediaFile): Promise<string | undefined> {
+    const relative = mediaPath(file);
+    const local = path.join(this.root, relative);
+    if (await isFile(local)) return local;
+    for (const provider of this.providers) {
+      const stream = await provider.fetch(relative);
+      if (stream === undefined) continue;
+      await mkdir(path.dirname(local), { recursive: true });
+      const temporary = `${local}.${this.random.letters(8)}`;
+      try {
+        await pipeline(stream, createWriteStream(temporary, { flags: "wx" }));
+        await rename(temporary, local);
+      } catch (error) {
+        await rm(temporary, { force: true });
+        throw error;
+      }
+      return local;
+    }
+    return undefined;
+  }
+
+  /** Removes the file and its thumbnails, here and at the providers. What is missing already is no error. */
+  async delete(file: Omit<MediaFile, "thumbnail">): Promise<void> {
+    for (const relative of [mediaPath(file), thumbnailFolder(file)]) {
+      const local = path.join(this.root, relative);
+      await rm(local, { force: true, recursive: true });
+      await this.removeEmptyParents(path.dirname(local));
+      for (const provider of this.providers) {
+        await provider.delete(relative).catch((error: unknown) => this.log.warn(`Storage provider ${provider.name} could not delete ${relative}`, { error }));
+      }
+    }
+  }
+
+  private async place(file: MediaFile, relative: string, write: (temporary: string) => Promise<unknown>): Promise<void> {
+    const local = path.join(this.root, relative);
+    const temporary = `${local}.${this.random.letters(8)}`;
+    await mkdir(path.dirname(local), { recursive: true });
+    try {
+      await write(temporary);
+      await rename(temporary, local);
+    } catch (error) {
+      await rm(temporary, { force: true });
+      throw error;
+    }
+    await this.copyToProviders(file, relative, local);
+  }
+
+  private async copyToProviders(file: MediaFile, relative: string, local: string): Promise<void> {
+    const wanted = this.providers.filter((provider) => (file.origin === undefined ? provider.storeLocal : provider.storeRemote));
+    const copies = wanted.map((provider) => {
+      const copy = provider.store(relative, local);
+      if (provider.synchronous || !this.keepLocal) return copy;
+      copy.catch((error: unknown) => this.log.error(`Storage provider ${provider.name} could not store ${relative}`, { error }));
+      return undefined;
+    });
+    await Promise.all(copies);
+    if (!this.keepLocal && wanted.length > 0) await rm(local, { force: true });
+  }
+
+  private async removeEmptyParents(folder: string): Promise<void> {
+    for (let at = folder; at.startsWith(this.root) && at !== this.root; at = path.dirname(at)) {
+      try {
+        await rmdir(at);
+      } catch {
+        return; // not empty, or gone
+      }
+    }
+  }
+}
+
+function isDiskError(error: unknown): boolean {
+  const code = (error as { code?: unknown } | null)?.code;
+  return code === "ENOSPC" || code === "EACCES" || code === "EROFS" || code === "EDQUOT";
+}

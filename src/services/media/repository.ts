@@ -1,0 +1,52 @@
+import { notFound } from "../../protocol/errors.ts";
+import type { RemoteMedia } from "../../storage/media/remote-media.ts";
+import type { MediaStore } from "./media-store.ts";
+import type { Thumbnailer } from "./thumbnailer.ts";
+
+/** What the media repository keeps while the server runs: the store, the thumbnailer, uploads under way, uses not written down yet. */
+export class MediaRepository {
+  private readonly uploads = new Set<string>();
+  private readonly uses = new Map<string, readonly [string | undefined, string, number]>();
+  private queue: Promise<unknown> = Promise.resolve();
+
+  constructor(
+    readonly files: MediaStore,
+    readonly thumbnailer: Thumbnailer,
+  ) {}
+
+  /** False when an upload to the id is under way. */
+  beginUpload(mediaId: string): boolean {
+    if (this.uploads.has(mediaId)) return false;
+    this.uploads.add(mediaId);
+    return true;
+  }
+
+  endUpload(mediaId: string): void {
+    this.uploads.delete(mediaId);
+  }
+
+  noteUse(origin: string | undefined, mediaId: string, now: number): void {
+    this.uses.set(`${origin ?? ""}/${mediaId}`, [origin, mediaId, now]);
+  }
+
+  takeUses(): (readonly [string | undefined, string, number])[] {
+    const uses = [...this.uses.values()];
+    this.uses.clear();
+    return uses;
+  }
+
+  /** One image is worked on at a time: pictures take memory. */
+  async inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const turn = this.queue.then(work);
+    this.queue = turn.catch(() => {});
+    return await turn;
+  }
+}
+
+/** Fetches media of other servers. Federation provides it. */
+export interface RemoteMediaFetcher {
+  /** Fetches, stores, and makes thumbnails. @throws MatrixError 404, 502, 429 */
+  fetch(origin: string, mediaId: string, options: { timeoutMs: number; ip: string; userId: string | undefined }): Promise<RemoteMedia>;
+}
+
+export const noRemoteMedia: RemoteMediaFetcher = { fetch: () => Promise.reject(notFound()) };

@@ -1,0 +1,111 @@
+import type { Readable } from "node:stream";
+import { MatrixError, notFound } from "../../protocol/errors.ts";
+import { localThumbnails, remoteThumbnails, storeLocalThumbnails, storeRemoteThumbnails, type Thumbnail } from "../../storage/media/thumbnails.ts";
+import type { Context } from "../context.ts";
+import { chooseThumbnail, type WantedThumbnail } from "./choose-thumbnail.ts";
+import type { MediaFile } from "./paths.ts";
+import { hasThumbnails, NotAnImage, outputSize, thumbnailType } from "./thumbnailer.ts";
+
+type Needs = Pick<Context, "config" | "log" | "media" | "read" | "transaction">;
+
+/** The media that thumbnails are made of. */
+export interface ThumbnailSource {
+  readonly origin: string | undefined;
+  readonly mediaId: string;
+  readonly fileId: string;
+  readonly mediaType: string;
+  readonly urlCache?: boolean;
+}
+
+/** A thumbnail to answer with. */
+export interface FoundThumbnail {
+  readonly type: string;
+  readonly length: number | undefined;
+  readonly content: Readable | Buffer;
+}
+
+/** Makes the configured thumbnails of new media; what is no image has none. Never fails. */
+export async function makeThumbnails(ctx: Needs, source: ThumbnailSource): Promise<void> {
+  if (!hasThumbnails(source.mediaType)) return;
+  try {
+    const wanted = ctx.config.media.thumbnailSizes;
+    await ctx.media.inTurn(() => generate(ctx, source, wanted));
+  } catch (error) {
+    if (!(error instanceof NotAnImage)) ctx.log.named("synapse.media.media_repository").warn("Failed to make thumbnails", { error });
+  }
+}
+
+/**
+ * The thumbnail that fits best; with dynamic thumbnails exactly what is asked for.
+ * @throws MatrixError 404 when there is no file, 400 when no thumbnails can be made of the media
+ */
+export async function findThumbnail(ctx: Needs, source: ThumbnailSource, wanted: WantedThumbnail): Promise<FoundThumbnail> {
+  const stored = source.origin === undefined ? await localThumbnails(ctx.read, source.mediaId) : await remoteThumbnails(ctx.read, source.origin, source.mediaId);
+  const chosen = ctx.config.media.dynamicThumbnails ? await exactThumbnail(ctx, source, stored, wanted) : chooseThumbnail(stored, wanted);
+  if (chosen === undefined) {
+    const supported = ["image/jpeg", "image/jpg", "image/webp", "image/gif", "image/png"];
+    throw new MatrixError(400, "M_UNKNOWN", `Cannot find any thumbnails for the requested media. This might mean the media is not a supported format (${supported.join(", ")}) or that the media failed to process for some reason.`);
+  }
+  const file = fileOf(source, chosen);
+  const content = await ctx.media.files.read(file);
+  if (content !== undefined) return { type: chosen.type, length: chosen.length, content };
+  // The row is there and the file is gone (a restored database, a moved store): made again.
+  const bytes = await remake(ctx, source, chosen);
+  return { type: chosen.type, length: bytes.length, content: bytes };
+}
+
+async function exactThumbnail(ctx: Needs, source: ThumbnailSource, stored: readonly Thumbnail[], wanted: WantedThumbnail): Promise<Thumbnail | undefined> {
+  const equal = stored.find((item) => item.width === wanted.width && item.height === wanted.height && item.method === wanted.method && item.type === wanted.type);
+  if (equal !== undefined) return equal;
+  if (!hasThumbnails(source.mediaType)) return undefined;
+  const method = wanted.method === "crop" ? "crop" : "scale";
+  try {
+    const made = await ctx.media.inTurn(() => generate(ctx, source, [{ width: wanted.width, height: wanted.height, method }], wanted.type));
+    return made[0];
+  } catch (error) {
+    if (error instanceof NotAnImage) return undefined;
+    throw error;
+  }
+}
+
+async function generate(ctx: Needs, source: ThumbnailSource, sizes: readonly { width: number; height: number; method: "crop" | "scale" }[], type?: string): Promise<Thumbnail[]> {
+  const file = await ctx.media.files.localFile({ origin: source.origin, fileId: source.fileId, ...(source.urlCache ? { urlCache: true } : {}) });
+  if (file === undefined) throw notFound();
+  const image = await ctx.media.thumbnailer.open(file, source.mediaType);
+  const types = type !== undefined ? [type] : image.animated ? [thumbnailType(source.mediaType, image), "image/webp"] : [thumbnailType(source.mediaType, image)];
+  const made = new Map<string, Thumbnail>();
+  for (const wanted of sizes) {
+    const size = outputSize(image, wanted, wanted.method);
+    for (const kind of types) {
+      const key = `${size.width} ${size.height} ${kind} ${wanted.method}`;
+      if (made.has(key)) continue;
+      const bytes = await ctx.media.thumbnailer.make(file, size, wanted.method, kind);
+      const thumbnail = { ...size, type: kind, method: wanted.method, length: bytes.length };
+      await ctx.media.files.writeBytes(fileOf(source, thumbnail), bytes);
+      made.set(key, thumbnail);
+    }
+  }
+  const thumbnails = [...made.values()];
+  await ctx.transaction("store_thumbnails", (txn) =>
+    source.origin === undefined ? storeLocalThumbnails(txn, source.mediaId, thumbnails) : storeRemoteThumbnails(txn, source.origin, source.mediaId, source.fileId, thumbnails),
+  );
+  return thumbnails;
+}
+
+async function remake(ctx: Needs, source: ThumbnailSource, thumbnail: Thumbnail): Promise<Buffer> {
+  const file = await ctx.media.files.localFile({ origin: source.origin, fileId: source.fileId, ...(source.urlCache ? { urlCache: true } : {}) });
+  if (file === undefined) throw notFound();
+  try {
+    await ctx.media.thumbnailer.open(file, source.mediaType);
+    const bytes = await ctx.media.inTurn(() => ctx.media.thumbnailer.make(file, thumbnail, thumbnail.method === "crop" ? "crop" : "scale", thumbnail.type));
+    await ctx.media.files.writeBytes(fileOf(source, thumbnail), bytes);
+    return bytes;
+  } catch (error) {
+    if (error instanceof NotAnImage) throw notFound();
+    throw error;
+  }
+}
+
+function fileOf(source: ThumbnailSource, thumbnail: { width: number; height: number; type: string; method: string }): MediaFile {
+  return { origin: source.origin, fileId: source.fileId, ...(source.urlCache ? { urlCache: true } : {}), thumbnail };
+}

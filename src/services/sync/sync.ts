@@ -1,0 +1,221 @@
+import type { Context } from "../context.ts";
+import { inviteRuleOf } from "../account-data/invite-rules.ts";
+import { accountDataSince, roomAccountDataSince, tagEvent, tagsSince } from "../account-data/streams.ts";
+import { deviceListsSince } from "../devices/list-streams.ts";
+import { oneTimeKeyCounts, unusedFallbackKeyTypes } from "../devices/key-counts.ts";
+import { deleteDelivered, toDeviceSince } from "../devices/to-device-streams.ts";
+import { presenceEvent, presenceSince } from "../presence/streams.ts";
+import { pushRulesSince } from "../push/streams.ts";
+import { unreadCounts } from "../push/counts.ts";
+import { receiptsSince } from "../receipts/streams.ts";
+import { bundleAggregations, noBundles } from "../relations/bundle.ts";
+import { currentToken, type StreamToken } from "../streams/token.ts";
+import { filterForUser } from "../visibility.ts";
+import { isEmpty, type RoomAnswer, type SyncAnswer, syncResponse } from "./respond.ts";
+import { syncSkeleton } from "./skeleton.ts";
+import { loadStates, stateEvents } from "./state.ts";
+import { loadSummaries } from "./summary.ts";
+import { key, loadTimelines } from "./timeline.ts";
+import type { Skeleton, SyncRequest } from "./types.ts";
+import { userChanges } from "./user-changes.ts";
+
+export type SyncContext = Pick<
+  Context,
+  | "accounts"
+  | "changes"
+  | "clock"
+  | "config"
+  | "erasedUsers"
+  | "events"
+  | "ignoredUsers"
+  | "isServerAdmin"
+  | "lazyMembers"
+  | "members"
+  | "notifier"
+  | "presence"
+  | "pushRules"
+  | "read"
+  | "state"
+  | "streams"
+  | "transaction"
+  | "typing"
+>;
+
+/**
+ * Answers `/sync` (client-server API, "Syncing"): at once when there is something new or when it is a first or a full sync; else as
+ * soon as something happens that concerns the user, at the latest after `timeoutMs`.
+ */
+export async function sync(ctx: SyncContext, request: SyncRequest, timeoutMs: number, signal: AbortSignal): Promise<Record<string, unknown>> {
+  const listener = ctx.notifier.listen(request.userId);
+  try {
+    const deadline = ctx.clock.now() + timeoutMs;
+    if (request.since !== undefined) await acknowledgeToDevice(ctx, request, request.since);
+    for (;;) {
+      const answer = await buildAnswer(ctx, request, currentToken(ctx.streams, ctx.typing.serial));
+      const left = deadline - ctx.clock.now();
+      if (request.since === undefined || request.fullState || left <= 0 || signal.aborted || !isEmpty(answer)) return await syncResponse(ctx, request, answer);
+      await listener.wait(left, signal);
+    }
+  } finally {
+    listener.close();
+  }
+}
+
+/** The client has what the last answer held: its to-device messages may go. */
+async function acknowledgeToDevice(ctx: SyncContext, request: SyncRequest, since: StreamToken): Promise<void> {
+  if (request.deviceId !== undefined && since.toDevice > 0) await deleteDelivered(ctx, request.userId, request.deviceId, since.toDevice);
+}
+
+async function buildAnswer(ctx: SyncContext, request: SyncRequest, now: StreamToken): Promise<SyncAnswer> {
+  const { filter, since, userId } = request;
+  const excluded = new Set(ctx.config.server.excludeRoomsFromSync);
+  const skeleton = await withoutUnwantedInvites(ctx, userId, await syncSkeleton(ctx, request, now.room.stream, excluded));
+  const [rooms, global, toDevice, counts, fallbacks] = await Promise.all([
+    loadRooms(ctx, request, now, skeleton),
+    filter.accountData.blocksAll ? [] : globalAccountData(ctx, request, now),
+    toDeviceSince(ctx, userId, request.deviceId, since?.toDevice ?? 0, now.toDevice),
+    oneTimeKeyCounts(ctx, userId, request.deviceId),
+    unusedFallbackKeyTypes(ctx, userId, request.deviceId),
+  ]);
+  const { joined } = rooms;
+  const users = since === undefined ? undefined : userChanges(joined);
+  const [presence, deviceLists] = await Promise.all([
+    presenceFor(ctx, request, now, skeleton, users?.arrived ?? new Set()),
+    since === undefined
+      ? { changed: [], left: [] }
+      : deviceListsSince(ctx, userId, {
+          since: since.deviceLists.stream,
+          upTo: now.deviceLists.stream,
+          joinedRoomIds: skeleton.joinedRoomIds,
+          newlyJoinedRooms: skeleton.newlyJoined,
+          newlyLeftRooms: skeleton.newlyLeft,
+          arrivedUsers: users!.arrived,
+          departedUsers: users!.departed,
+        }),
+  ]);
+  return {
+    ...rooms,
+    nextBatch: { ...now, toDevice: toDevice.upTo },
+    accountData: global,
+    presence,
+    toDevice: toDevice.messages,
+    deviceLists,
+    oneTimeKeyCounts: counts,
+    unusedFallbackKeyTypes: fallbacks,
+  };
+}
+
+type RoomParts = Pick<SyncAnswer, "joined" | "archived" | "invited" | "knocked" | "bundles">;
+
+async function loadRooms(ctx: SyncContext, request: SyncRequest, now: StreamToken, skeleton: Skeleton): Promise<RoomParts> {
+  const { filter, userId } = request;
+  if (filter.blocksAllRooms) return { joined: [], archived: [], invited: [], knocked: [], bundles: noBundles };
+  const entries = skeleton.entries.filter((entry) => filter.acceptsRoom(entry.roomId));
+  const joinedIds = entries.filter((entry) => entry.kind === "joined").map((entry) => entry.roomId);
+  const sinceOf = <T>(pick: (token: StreamToken) => T): T | undefined => (request.since === undefined || request.fullState ? undefined : pick(request.since));
+  const accountSince = sinceOf((token) => token.accountData);
+  const withoutDeleted = ctx.config.experimental.msc3391Enabled;
+  const newRooms = [...skeleton.newlyJoined];
+  const [batches, ephemeral, accountData, tags, newTags, newAccountData] = await Promise.all([
+    loadTimelines(ctx, request, entries, (events) => filterForUser(ctx, userId, events)),
+    filter.ephemeral.blocksAll ? new Map<string, unknown[]>() : ephemeralEvents(ctx, request, now, joinedIds),
+    filter.roomAccountData.blocksAll ? new Map<string, { type: string; content: unknown }[]>() : roomAccountDataSince(ctx, userId, accountSince, now.accountData, undefined, withoutDeleted),
+    tagsSince(ctx, userId, accountSince, now.accountData, undefined),
+    newRooms.length === 0 ? new Map() : tagsSince(ctx, userId, undefined, now.accountData, newRooms),
+    newRooms.length === 0 || filter.roomAccountData.blocksAll ? new Map() : roomAccountDataSince(ctx, userId, undefined, now.accountData, newRooms, withoutDeleted),
+  ]);
+
+  const active = entries.filter((entry) => {
+    const batch = batches.get(key(entry))!;
+    return entry.fullState || batch.events.length > 0 || batch.limited || ephemeral.has(entry.roomId) || accountData.has(entry.roomId) || tags.has(entry.roomId) || ctx.changes.currentState.hasChanged(entry.roomId, entry.since ?? 0);
+  });
+  const states = await loadStates(ctx, request, active, batches, ctx.lazyMembers);
+  const summaries = await loadSummaries(ctx, request, active, batches, states, ctx.lazyMembers);
+  const limited = active.filter((entry) => batches.get(key(entry))!.limited).flatMap((entry) => batches.get(key(entry))!.events.map(({ event }) => event));
+  const [byId, bundles, shown] = await Promise.all([
+    stateEvents(ctx, states),
+    limited.length === 0 ? noBundles : bundleAggregations(ctx, userId, limited),
+    ctx.events.get([...[...skeleton.invited.values()].map((invite) => invite.eventId), ...skeleton.knocked.values()]),
+  ]);
+
+  const answers: Omit<RoomAnswer, "counts">[] = [];
+  for (const entry of active) {
+    const batch = batches.get(key(entry))!;
+    const state = [...(states.get(key(entry))?.values() ?? [])]
+      .map((id) => byId.get(id))
+      .filter((event) => event !== undefined && event.type !== "m.room.aliases")
+      .filter((event) => filter.state.accepts(event!)) as RoomAnswer["state"][number][];
+    const ownTags = tags.get(entry.roomId) ?? newTags.get(entry.roomId);
+    const own = [
+      ...(ownTags === undefined ? [] : [tagEvent(ownTags)]),
+      ...(accountData.get(entry.roomId) ?? newAccountData.get(entry.roomId) ?? []),
+    ].filter((item: { type: string }) => filter.roomAccountData.accepts({ type: item.type, roomId: entry.roomId }));
+    const events = entry.kind === "joined" ? (ephemeral.get(entry.roomId) ?? []) : [];
+    const something = entry.fullState || request.fullState || batch.events.length > 0 || batch.limited || state.length > 0 || events.length > 0 || own.length > 0;
+    if (something) answers.push({ entry, batch, state, ephemeral: events, accountData: own, summary: summaries.get(entry.roomId) });
+  }
+  const shownRooms = answers.filter((room) => room.entry.kind === "joined").map((room) => room.entry.roomId);
+  const counts = shownRooms.length === 0 ? undefined : await unreadCounts(ctx, userId, shownRooms);
+  const finished = answers.map((room) => ({ ...room, counts: counts?.get(room.entry.roomId) }));
+  const present = (ids: Iterable<readonly [roomId: string, eventId: string]>): RoomParts["invited"] =>
+    [...ids].filter(([roomId]) => filter.acceptsRoom(roomId)).flatMap(([, id]) => shown.get(id) ?? []);
+  return {
+    joined: finished.filter((room) => room.entry.kind === "joined"),
+    archived: finished.filter((room) => room.entry.kind === "archived"),
+    invited: present([...skeleton.invited].map(([roomId, invite]) => [roomId, invite.eventId] as const)),
+    knocked: present(skeleton.knocked),
+    bundles,
+  };
+}
+
+/** `m.typing` and `m.receipt` events by room. */
+async function ephemeralEvents(ctx: SyncContext, request: SyncRequest, now: StreamToken, roomIds: readonly string[]): Promise<Map<string, unknown[]>> {
+  const { filter, userId, since } = request;
+  const byRoom = new Map<string, unknown[]>();
+  const add = (roomId: string, type: string, content: unknown): void => {
+    if (!filter.ephemeral.accepts({ type, roomId })) return;
+    const list = byRoom.get(roomId);
+    if (list === undefined) byRoom.set(roomId, [{ type, content }]);
+    else list.push({ type, content });
+  };
+  const ignored = await ctx.ignoredUsers.ignoredBy(userId);
+  for (const [roomId, users] of ctx.typing.changedRooms(roomIds, since?.typing ?? 0, now.typing)) {
+    add(roomId, "m.typing", { user_ids: users.filter((user) => !ignored.has(user)) });
+  }
+  for (const [roomId, content] of await receiptsSince(ctx, userId, roomIds, since?.receipt.stream, now.receipt.stream)) add(roomId, "m.receipt", content);
+  return byRoom;
+}
+
+async function globalAccountData(ctx: SyncContext, request: SyncRequest, now: StreamToken): Promise<unknown[]> {
+  const since = request.fullState ? undefined : request.since;
+  const [entries, rules] = await Promise.all([
+    accountDataSince(ctx, request.userId, since?.accountData, now.accountData, ctx.config.experimental.msc3391Enabled),
+    pushRulesSince(ctx, request.userId, since?.pushRules, now.pushRules),
+  ]);
+  const events = [...entries, ...(rules === undefined ? [] : [{ type: "m.push_rules", content: rules }])];
+  return events.filter((event) => request.filter.accountData.accepts({ type: event.type }));
+}
+
+async function presenceFor(ctx: SyncContext, request: SyncRequest, now: StreamToken, skeleton: Skeleton, arrived: ReadonlySet<string>): Promise<unknown[]> {
+  if (request.filter.presence.blocksAll || !ctx.presence.enabled) return [];
+  const hidden = ctx.config.server.presence.excludedRooms;
+  const rooms = [...skeleton.joinedRoomIds].filter((roomId) => !hidden.has(roomId));
+  const since = request.fullState ? undefined : request.since?.presence;
+  const states = await presenceSince(ctx, request.userId, rooms, since, now.presence, ctx.config.server.presence.includeOfflineUsersOnSync);
+  const byUser = new Map(states.map((state) => [state.userId, state]));
+  const met = new Set(arrived);
+  for (const roomId of skeleton.newlyJoined) for (const member of await ctx.members.joined(roomId)) met.add(member);
+  met.delete(request.userId);
+  const unknown = [...met].filter((userId) => !byUser.has(userId));
+  if (unknown.length > 0) for (const [userId, state] of await ctx.presence.get(unknown)) byUser.set(userId, state);
+  const at = ctx.clock.now();
+  return [...byUser.values()].filter((state) => request.filter.presence.accepts({ type: "m.presence", sender: state.userId })).map((state) => presenceEvent(state, at));
+}
+
+/** Invites of ignored users, and those that the user's invite rules swallow, are not shown. */
+async function withoutUnwantedInvites(ctx: SyncContext, userId: string, skeleton: Skeleton): Promise<Skeleton> {
+  if (skeleton.invited.size === 0) return skeleton;
+  const [ignored, rule] = await Promise.all([ctx.ignoredUsers.ignoredBy(userId), inviteRuleOf(ctx, userId, ctx.config.experimental.msc4155Enabled)]);
+  const invited = new Map([...skeleton.invited].filter(([, { sender }]) => !ignored.has(sender) && rule(sender) !== "ignore"));
+  return { ...skeleton, invited };
+}
