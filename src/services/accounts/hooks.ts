@@ -1,3 +1,4 @@
+import type { IncomingHttpHeaders } from "node:http";
 import type { JsonObject } from "../../lib/json.ts";
 import type { Txn } from "../../storage/database.ts";
 import type { Context } from "../context.ts";
@@ -5,6 +6,9 @@ import type { Requester } from "../requester.ts";
 import type { PasswordProvider } from "./credentials.ts";
 import type { Deactivation } from "./deactivate.ts";
 import type { Registration } from "./register.ts";
+
+/** An HTML page, or where to go instead. */
+export type AuthPage = { readonly html: string } | { readonly location: string };
 
 /**
  * What other parts of the server do when accounts and devices come, change and go. `server.ts` fills the lists; each function is called
@@ -62,6 +66,8 @@ export interface AccountHooks {
   readonly mediaInfo: ((ctx: Context, mxc: string) => Promise<{ bytes: number | null; type: string | null } | undefined>) | undefined;
   /** Ids of the identity providers through which the user can prove who they are (`m.login.sso` stages). */
   readonly identityProvidersOf: ((ctx: Context, userId: string) => Promise<readonly string[]>) | undefined;
+  /** The page that sends a user to their identity provider to prove who they are. */
+  readonly startSsoAuth: ((ctx: Context, request: { session: string; idpId: string | undefined; headers: IncomingHttpHeaders; ip: string }) => Promise<AuthPage>) | undefined;
   /** Identity providers shown in the login flows, in the order of the config; empty: no SSO. */
   readonly identityProviders: ((ctx: Context) => readonly JsonObject[]) | undefined;
   /** Confirms the 3PID of a validation session: its medium, address and time, once (the session ends). */
@@ -96,6 +102,7 @@ export const noHooks: AccountHooks = {
   remoteAccountStatuses: undefined,
   mediaInfo: undefined,
   identityProvidersOf: undefined,
+  startSsoAuth: undefined,
   identityProviders: undefined,
   takeValidatedThreepid: undefined,
   addThreepid: undefined,

@@ -22,7 +22,12 @@ export async function passwordMatches(ctx: PasswordContext, password: string, st
 }
 
 function input(ctx: PasswordContext, password: string): Buffer {
-  return Buffer.from(password.normalize("NFKC") + ctx.config.auth.passwordPepper, "utf8").subarray(0, BCRYPT_BYTES);
+  return bcryptInput(password, ctx.config.auth.passwordPepper);
+}
+
+/** What bcrypt is given: the NFKC form and the pepper, cut to 72 bytes. */
+export function bcryptInput(password: string, pepper: string): Buffer {
+  return Buffer.from(password.normalize("NFKC") + pepper, "utf8").subarray(0, BCRYPT_BYTES);
 }
 
 /** All in terms of ASCII: a letter of another script counts as a symbol (as in Synapse). */

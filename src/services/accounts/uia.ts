@@ -8,6 +8,7 @@ import {
   getCompletedUiAuthStages,
   getUiAuthSession,
   insertUiAuthSession,
+  purgePasswordsFromUiAuthSessions,
   setUiAuthClientdict,
   setUiAuthData,
   type UiAuthSession,
@@ -150,9 +151,12 @@ export async function openSession(ctx: Pick<Context, "read">, sessionId: string)
   return session;
 }
 
-/** Deletes sessions older than 48 hours; called every five minutes. */
+/** Deletes sessions older than 48 hours, and passwords that an old Synapse left in younger ones; called every five minutes. */
 export async function expireSessions(ctx: Pick<Context, "clock" | "transaction">): Promise<void> {
-  await ctx.transaction("delete_old_ui_auth_sessions", (txn) => deleteOldUiAuthSessions(txn, ctx.clock.now() - SESSION_LIFETIME_MS));
+  await ctx.transaction("delete_old_ui_auth_sessions", async (txn) => {
+    await deleteOldUiAuthSessions(txn, ctx.clock.now() - SESSION_LIFETIME_MS);
+    await purgePasswordsFromUiAuthSessions(txn);
+  });
 }
 
 async function passFlows(ctx: Context, request: InteractiveRequest, flows: readonly (readonly string[])[], description: string, data: JsonObject): Promise<InteractiveResult> {

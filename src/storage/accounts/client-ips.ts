@@ -63,6 +63,26 @@ export async function pruneSightings(txn: Txn, until: number): Promise<number> {
   );
 }
 
+/**
+ * Notes who was here on the day that begins at `dayStart` (midnight UTC, milliseconds), by sightings in [`from`, `to`): one row a user
+ * and device, of users that are neither guests nor appservices'. May be repeated.
+ */
+export async function writeDailyVisits(txn: Txn, dayStart: number, from: number, to: number): Promise<number> {
+  return await execute(
+    txn,
+    `INSERT INTO user_daily_visits (user_id, device_id, "timestamp", user_agent)
+     SELECT seen.user_id, seen.device_id, $1::bigint, max(seen.user_agent)
+     FROM user_ips AS seen JOIN users ON users.name = seen.user_id
+     WHERE seen.last_seen >= $2 AND seen.last_seen < $3 AND users.is_guest = 0 AND users.appservice_id IS NULL
+       AND NOT EXISTS (
+         SELECT FROM user_daily_visits AS visit
+         WHERE visit.user_id = seen.user_id AND visit.device_id IS NOT DISTINCT FROM seen.device_id AND visit."timestamp" = $1
+       )
+     GROUP BY seen.user_id, seen.device_id`,
+    [dayStart, from, to],
+  );
+}
+
 function compare(a: string, b: string): number {
   return a < b ? -1 : a > b ? 1 : 0;
 }
