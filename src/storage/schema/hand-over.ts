@@ -1,5 +1,5 @@
 import { execute, query, type Txn } from "../database.ts";
-import { SEQUENCE_USES } from "./sequences.ts";
+import { positionKeys, SEQUENCE_USES, type StreamWriters } from "./sequences.ts";
 
 /**
  * Removes what an instance leaves behind when it is killed: its locks, and its marks on state groups that it was about to use. At start
@@ -20,24 +20,22 @@ export async function clearLeftovers(txn: Txn, instanceName: string): Promise<vo
  */
 export async function handOver(
   txn: Txn,
-  options: { instanceName: string; lastProcess: boolean; writers: Readonly<Record<string, readonly string[]>> },
+  options: { instanceName: string; lastProcess: boolean; writers: StreamWriters },
 ): Promise<void> {
   await clearLeftovers(txn, options.instanceName);
   if (!options.lastProcess) return;
   await execute(txn, "DELETE FROM event_push_actions_staging");
-  const positions = SEQUENCE_USES.flatMap(({ stream, sequence, columns }) => {
-    const sign = columns[0]!.negated ? "-" : "";
-    return stream !== undefined && options.writers[stream] ? [`SELECT '${stream}' AS stream_name, ${sign}last_value AS stream_id FROM ${sequence} WHERE is_called`] : [];
-  });
-  if (positions.length === 0) return;
-  const pairs = Object.entries(options.writers).flatMap(([stream, names]) => names.map((name) => [stream, name] as const));
+  const reached = SEQUENCE_USES.filter(({ stream, writers }) => stream !== undefined && writers !== undefined).map(
+    ({ stream, sequence, columns }) => `SELECT '${stream}' AS stream_name, ${columns[0]!.negated ? "-" : ""}last_value AS stream_id FROM ${sequence} WHERE is_called`,
+  );
+  const { streams, instances } = positionKeys(options.writers);
   await query(
     txn,
     `INSERT INTO stream_positions AS stored (stream_name, instance_name, stream_id)
      SELECT configured.stream_name, configured.instance_name, reached.stream_id
      FROM unnest($1::text[], $2::text[]) AS configured (stream_name, instance_name)
-     JOIN (${positions.join(" UNION ALL ")}) AS reached USING (stream_name)
+     JOIN (${reached.join(" UNION ALL ")}) AS reached USING (stream_name)
      ON CONFLICT (stream_name, instance_name) DO UPDATE SET stream_id = EXCLUDED.stream_id WHERE abs(stored.stream_id) < abs(EXCLUDED.stream_id)`,
-    [pairs.map(([stream]) => stream), pairs.map(([, name]) => name)],
+    [streams, instances],
   );
 }

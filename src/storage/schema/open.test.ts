@@ -296,13 +296,16 @@ describe("opening a database", function () {
          INSERT INTO worker_read_write_locks (lock_name, lock_key, instance_name, write_lock, token, last_renewed_ts) VALUES ('a', 'b', 'master', true, 't', 1);
          INSERT INTO event_push_actions_staging (event_id, user_id, actions, notif, highlight, thread_id) VALUES ('$e', '@u', '[]', 1, 0, 'main')`,
       );
-      const writers = { events: ["master"], backfill: ["master"], receipts: ["w1", "w2"] };
+      const writers = { events: ["master"], receipts: ["w1", "w2"], presence: ["w2"] };
       const stop = (lastProcess: boolean): Promise<void> => db.database.transaction("stop", (txn: Txn) => handOver(txn, { instanceName: "master", lastProcess, writers }));
       await stop(false);
       assert.equal((await ask(db, "SELECT FROM event_push_actions_staging")).length, 1, "another process may still be at it");
       assert.deepEqual(await ask(db, "SELECT stream_id FROM stream_positions WHERE stream_name = 'events'"), [{ stream_id: 3 }]);
       await stop(true);
-      assert.deepEqual(await ask(db, "SELECT stream_name, instance_name, stream_id FROM stream_positions ORDER BY 1, 2"), [
+      const positions = await ask<{ stream_name: string; instance_name: string }>(db, "SELECT stream_name, instance_name, stream_id FROM stream_positions ORDER BY 1, 2");
+      assert.equal(positions.length, 16, "a row for each stream and writer");
+      assert.equal(positions.find(({ stream_name }) => stream_name === "presence_stream")!.instance_name, "w2");
+      assert.deepEqual(positions.filter(({ stream_name }) => ["backfill", "events", "receipts"].includes(stream_name)), [
         { stream_name: "backfill", instance_name: "master", stream_id: -7 },
         { stream_name: "events", instance_name: "master", stream_id: 40 },
         { stream_name: "receipts", instance_name: "w1", stream_id: 9 },

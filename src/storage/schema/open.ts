@@ -5,7 +5,7 @@ import { describeCatalogue, describeDatabase, differences } from "./compare.ts";
 import { COMPAT_VERSION, DELTAS, type Delta, OLDEST_VERSION, SCHEMA_VERSION, versionOf } from "./deltas.ts";
 import { fullSchemaSql } from "./files.ts";
 import { StartupRefusal } from "./refusal.ts";
-import { dropForeignPositions, healSequences, type SequenceBehind } from "./sequences.ts";
+import { dropForeignPositions, healSequences, type SequenceBehind, type StreamWriters } from "./sequences.ts";
 
 export interface OpenOptions {
   serverName: string;
@@ -13,8 +13,8 @@ export interface OpenOptions {
   allowUnsafeLocale?: boolean;
   /** A worker looks, and leaves making and changing to the main process. */
   worker?: boolean;
-  /** The configured writers of each stream, by its name in `stream_positions`. */
-  writers?: Readonly<Record<string, readonly string[]>>;
+  /** The `stream_writers` of the config. */
+  writers?: StreamWriters;
   log: Logger;
 }
 

@@ -9,6 +9,8 @@ interface SequenceUse {
   /** The stream of that sequence in `stream_positions`. */
   readonly stream?: string;
   readonly columns: readonly { readonly table: string; readonly column: string; readonly negated?: boolean }[];
+  /** The option of `stream_writers` that names the stream's writers; null: the main process alone. Absent: no positions are stored. */
+  readonly writers?: string | null;
   /** A stream's first id is 2: the sequence has been called once. */
   readonly calledOnce?: boolean;
   /** The column is int4: ids end at 2^31 - 1. */
@@ -27,12 +29,12 @@ const uses = (stream: string | undefined, sequence: string, columns: string[], e
 });
 
 export const SEQUENCE_USES: readonly SequenceUse[] = [
-  uses("events", "events_stream_seq", ["events.stream_ordering", "current_state_delta_stream.stream_id", "ex_outlier_stream.event_stream_ordering"]),
-  uses("backfill", "events_backfill_stream_seq", ["-events.stream_ordering", "-ex_outlier_stream.event_stream_ordering"]),
-  uses("to_device", "device_inbox_sequence", ["device_inbox.stream_id", "device_federation_outbox.stream_id"]),
-  uses("account_data", "account_data_sequence", ["room_account_data.stream_id", "room_tags_revisions.stream_id", "account_data.stream_id"]),
-  uses("receipts", "receipts_sequence", ["receipts_linearized.stream_id"]),
-  uses("presence_stream", "presence_stream_sequence", ["presence_stream.stream_id"]),
+  uses("events", "events_stream_seq", ["events.stream_ordering", "current_state_delta_stream.stream_id", "ex_outlier_stream.event_stream_ordering"], { writers: "events" }),
+  uses("backfill", "events_backfill_stream_seq", ["-events.stream_ordering", "-ex_outlier_stream.event_stream_ordering"], { writers: "events" }),
+  uses("to_device", "device_inbox_sequence", ["device_inbox.stream_id", "device_federation_outbox.stream_id"], { writers: "to_device" }),
+  uses("account_data", "account_data_sequence", ["room_account_data.stream_id", "room_tags_revisions.stream_id", "account_data.stream_id"], { writers: "account_data" }),
+  uses("receipts", "receipts_sequence", ["receipts_linearized.stream_id"], { writers: "receipts" }),
+  uses("presence_stream", "presence_stream_sequence", ["presence_stream.stream_id"], { writers: "presence" }),
   uses("device_lists_stream", "device_lists_sequence", [
     "device_lists_stream.stream_id",
     "user_signature_stream.stream_id",
@@ -40,17 +42,17 @@ export const SEQUENCE_USES: readonly SequenceUse[] = [
     "device_lists_changes_in_room.stream_id",
     "device_lists_remote_pending.stream_id",
     "device_lists_changes_converted_stream_position.stream_id",
-  ]),
-  uses("pushers", "pushers_sequence", ["pushers.id", "deleted_pushers.stream_id"]),
-  uses("push_rules_stream", "push_rules_stream_sequence", ["push_rules_stream.stream_id"]),
+  ], { writers: "device_lists" }),
+  uses("pushers", "pushers_sequence", ["pushers.id", "deleted_pushers.stream_id"], { writers: null }),
+  uses("push_rules_stream", "push_rules_stream_sequence", ["push_rules_stream.stream_id"], { writers: "push_rules" }),
   uses("e2e_cross_signing_keys", "e2e_cross_signing_keys_sequence", ["e2e_cross_signing_keys.stream_id"]),
   uses("caches", "cache_invalidation_stream_seq", ["cache_invalidation_stream_by_instance.stream_id"]),
-  uses("un_partial_stated_room_stream", "un_partial_stated_room_stream_sequence", ["un_partial_stated_room_stream.stream_id"]),
-  uses("un_partial_stated_event_stream", "un_partial_stated_event_stream_sequence", ["un_partial_stated_event_stream.stream_id"]),
-  uses("thread_subscriptions", "thread_subscriptions_sequence", ["thread_subscriptions.stream_id"], { int4: true }),
-  uses("sticky_events", "sticky_events_sequence", ["sticky_events.stream_id"], { int4: true }),
-  uses("quarantined_media", "quarantined_media_id_seq", ["quarantined_media_changes.stream_id"], { int4: true }),
-  uses("profile_updates", "profile_updates_sequence", ["profile_updates.stream_id"]),
+  uses("un_partial_stated_room_stream", "un_partial_stated_room_stream_sequence", ["un_partial_stated_room_stream.stream_id"], { writers: null }),
+  uses("un_partial_stated_event_stream", "un_partial_stated_event_stream_sequence", ["un_partial_stated_event_stream.stream_id"], { writers: null }),
+  uses("thread_subscriptions", "thread_subscriptions_sequence", ["thread_subscriptions.stream_id"], { writers: "thread_subscriptions", int4: true }),
+  uses("sticky_events", "sticky_events_sequence", ["sticky_events.stream_id"], { writers: "events", int4: true }),
+  uses("quarantined_media", "quarantined_media_id_seq", ["quarantined_media_changes.stream_id"], { writers: "quarantined_media_changes", int4: true }),
+  uses("profile_updates", "profile_updates_sequence", ["profile_updates.stream_id"], { writers: "events" }),
   uses(undefined, "state_group_id_seq", ["state_groups.id"], { calledOnce: false }),
   uses(undefined, "event_auth_chain_id", ["event_auth_chains.chain_id"], { calledOnce: false }),
   uses(undefined, "application_services_txn_id_seq", ["application_services_txns.txn_id"], { calledOnce: false }),
@@ -123,15 +125,31 @@ export async function healSequences(db: Pick<Database, "read" | "transaction">):
   return health;
 }
 
+/** The `stream_writers` of the config: instance names by option. */
+export type StreamWriters = Readonly<Record<string, readonly string[]>>;
+
+/** Each stream that stores positions with each instance that writes it, as two lists of the same length. */
+export function positionKeys(writers: StreamWriters): { streams: string[]; instances: string[] } {
+  const keys: { streams: string[]; instances: string[] } = { streams: [], instances: [] };
+  for (const { stream, writers: option } of SEQUENCE_USES) {
+    if (stream === undefined || option === undefined) continue;
+    for (const instance of (option === null ? undefined : writers[option]) ?? ["master"]) {
+      keys.streams.push(stream);
+      keys.instances.push(instance);
+    }
+  }
+  return keys;
+}
+
 /** Deletes stored positions of writers that the config no longer names, as Synapse does at start: they would hold their stream back. */
-export async function dropForeignPositions(txn: Txn, writers: Readonly<Record<string, readonly string[]>>): Promise<number> {
-  const pairs = Object.entries(writers).flatMap(([stream, names]) => names.map((name) => [stream, name] as const));
+export async function dropForeignPositions(txn: Txn, writers: StreamWriters): Promise<number> {
+  const { streams, instances } = positionKeys(writers);
   return await execute(
     txn,
     `DELETE FROM stream_positions AS stored
      WHERE stored.stream_name = ANY($1) AND NOT EXISTS (
-       SELECT FROM unnest($2::text[], $3::text[]) AS configured (stream_name, instance_name)
+       SELECT FROM unnest($1::text[], $2::text[]) AS configured (stream_name, instance_name)
        WHERE configured.stream_name = stored.stream_name AND configured.instance_name = stored.instance_name)`,
-    [Object.keys(writers), pairs.map(([stream]) => stream), pairs.map(([, name]) => name)],
+    [streams, instances],
   );
 }
