@@ -83,6 +83,7 @@ export async function makeHome(options: HomeOptions): Promise<Home> {
       max_upload_size: "10M",
       dynamic_thumbnails: false,
       presence: { enabled: true },
+      caches: { sync_response_cache_duration: 0 }, // the same sync twice is asked twice
       max_event_delay_duration: "24h",
       server_notices: { system_mxid_localpart: "notices", system_mxid_display_name: "Notices", room_name: "Notices" },
       login_via_existing_session: { enabled: true, require_ui_auth: false },

@@ -84,6 +84,9 @@ function streamRules(): Rule[] {
   return rules;
 }
 
+/** True for a user of this server; also for those without an account, as the one that sends server notices. */
+const LOCAL = (userId: string): string => `substr(${userId}, strpos(${userId}, ':') + 1) = (SELECT substr(name, strpos(name, ':') + 1) FROM users LIMIT 1)`;
+
 const ROOM_RULES: Rule[] = [
   { rule: "each event has its JSON and its room", sql: "SELECT e.event_id FROM events e LEFT JOIN event_json j USING (event_id) LEFT JOIN rooms r ON r.room_id = e.room_id WHERE j.event_id IS NULL OR r.room_id IS NULL" },
   { rule: "format_version fits the room version", sql: `SELECT j.event_id, j.format_version, r.room_version FROM event_json j JOIN rooms r USING (room_id)
@@ -97,7 +100,7 @@ const ROOM_RULES: Rule[] = [
   { rule: "current_state_events names the events of its rows", sql: `SELECT c.room_id, c.type, c.state_key FROM current_state_events c LEFT JOIN events e USING (event_id) LEFT JOIN room_memberships m USING (event_id)
       WHERE e.event_id IS NULL OR e.room_id <> c.room_id OR e.type <> c.type OR e.state_key IS DISTINCT FROM c.state_key OR c.event_stream_ordering IS DISTINCT FROM e.stream_ordering OR (c.type = 'm.room.member' AND c.membership IS DISTINCT FROM m.membership) OR (c.type <> 'm.room.member' AND c.membership IS NOT NULL)` },
   { rule: "local_current_membership is the current state of local users", sql: `SELECT c.room_id, c.state_key, c.event_id AS current, l.event_id AS local FROM current_state_events c LEFT JOIN local_current_membership l ON l.room_id = c.room_id AND l.user_id = c.state_key
-      WHERE c.type = 'm.room.member' AND c.state_key IN (SELECT name FROM users) AND (l.event_id IS DISTINCT FROM c.event_id OR l.membership IS DISTINCT FROM c.membership OR l.event_stream_ordering IS DISTINCT FROM c.event_stream_ordering)` },
+      WHERE c.type = 'm.room.member' AND ${LOCAL("c.state_key")} AND (l.event_id IS DISTINCT FROM c.event_id OR l.membership IS DISTINCT FROM c.membership OR l.event_stream_ordering IS DISTINCT FROM c.event_stream_ordering)` },
   { rule: "room_memberships has each member event, with its ordering", sql: `SELECT e.event_id FROM events e LEFT JOIN room_memberships m USING (event_id) WHERE e.type = 'm.room.member' AND e.state_key IS NOT NULL AND e.rejection_reason IS NULL AND (m.event_id IS NULL OR m.user_id <> e.state_key OR m.event_stream_ordering IS DISTINCT FROM e.stream_ordering)` },
   { rule: "state_events has each state event", sql: "SELECT e.event_id FROM events e LEFT JOIN state_events s USING (event_id) WHERE e.state_key IS NOT NULL AND s.event_id IS NULL AND e.rejection_reason IS NULL" },
   { rule: "stream_ordering_to_exterm knows the newest event of each room", sql: `SELECT e.room_id, max(e.stream_ordering) FROM events e WHERE NOT e.outlier AND e.stream_ordering > 0 GROUP BY 1 HAVING max(e.stream_ordering) > COALESCE((SELECT max(x.stream_ordering) FROM stream_ordering_to_exterm x WHERE x.room_id = e.room_id), 0)` },
@@ -133,7 +136,7 @@ const DERIVED_RULES: Rule[] = [
   { rule: "receipts are in both tables", sql: `SELECT COALESCE(l.room_id, g.room_id) AS room_id, COALESCE(l.user_id, g.user_id) AS user_id, COALESCE(l.receipt_type, g.receipt_type) AS receipt_type, l.event_id, g.event_ids FROM receipts_linearized l FULL JOIN receipts_graph g ON g.room_id = l.room_id AND g.user_id = l.user_id AND g.receipt_type = l.receipt_type AND g.thread_id IS NOT DISTINCT FROM l.thread_id
       WHERE l.room_id IS NULL OR g.room_id IS NULL OR g.event_ids <> json_build_array(l.event_id)::text` },
   { rule: "receipts carry the place of their event", sql: "SELECT l.room_id, l.user_id, l.event_id, l.event_stream_ordering, e.stream_ordering FROM receipts_linearized l JOIN events e USING (event_id) WHERE l.event_stream_ordering IS DISTINCT FROM e.stream_ordering" },
-  { rule: "sliding_sync_joined_rooms has the rooms somebody local is in", sql: `SELECT COALESCE(j.room_id, s.room_id) AS room_id FROM (SELECT DISTINCT room_id FROM current_state_events WHERE membership = 'join' AND state_key IN (SELECT name FROM users)) j FULL JOIN sliding_sync_joined_rooms s USING (room_id) WHERE j.room_id IS NULL OR s.room_id IS NULL` },
+  { rule: "sliding_sync_joined_rooms has the rooms somebody local is in", sql: `SELECT COALESCE(j.room_id, s.room_id) AS room_id FROM (SELECT DISTINCT room_id FROM current_state_events WHERE membership = 'join' AND ${LOCAL("state_key")}) j FULL JOIN sliding_sync_joined_rooms s USING (room_id) WHERE j.room_id IS NULL OR s.room_id IS NULL` },
   { rule: "sliding_sync_joined_rooms has the newest event of each room", sql: `SELECT s.room_id, s.event_stream_ordering, max(e.stream_ordering) AS newest FROM sliding_sync_joined_rooms s JOIN events e USING (room_id) WHERE NOT e.outlier AND e.rejection_reason IS NULL GROUP BY 1, 2 HAVING max(e.stream_ordering) <> s.event_stream_ordering` },
   { rule: "sliding_sync_joined_rooms has the newest bump of each room", sql: `SELECT s.room_id, s.bump_stamp, max(e.stream_ordering) AS newest FROM sliding_sync_joined_rooms s LEFT JOIN events e ON e.room_id = s.room_id AND NOT e.outlier AND e.rejection_reason IS NULL AND e.type IN ('m.room.create', 'm.room.message', 'm.room.encrypted', 'm.sticker', 'm.call.invite', 'm.poll.start', 'm.beacon_info')
       GROUP BY 1, 2 HAVING max(e.stream_ordering) IS DISTINCT FROM s.bump_stamp` },

@@ -1,0 +1,63 @@
+import { spawn } from "node:child_process";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { installSynapse, SynapseUnavailable } from "./harness/synapse.ts";
+
+/**
+ * `npm run compat [suite...]`: installs real Synapse where that can be had, then runs the suites one after the other, each in a
+ * process of its own, and sums up.
+ */
+const folder = dirname(fileURLToPath(import.meta.url));
+const SUITES = ["swap", "parity", "js-sdk", "kill"];
+
+const wanted = process.argv.slice(2);
+const unknown = wanted.filter((name) => !SUITES.includes(name));
+if (unknown.length > 0) {
+  process.stderr.write(`No suite ${unknown.join(", ")}; there are ${SUITES.join(", ")}\n`);
+  process.exit(2);
+}
+
+try {
+  installSynapse();
+} catch (error) {
+  if (!(error instanceof SynapseUnavailable)) throw error;
+  process.stderr.write(`${error.message}\nSuites that compare with Synapse are skipped.\n`);
+}
+
+interface Summary {
+  suite: string;
+  passing: number;
+  failing: number;
+  pending: number;
+  seconds: number;
+}
+
+const summaries: Summary[] = [];
+for (const suite of wanted.length > 0 ? wanted : SUITES) summaries.push(await run(suite));
+
+process.stdout.write("\n");
+for (const { suite, passing, failing, pending, seconds } of summaries) process.stdout.write(`  ${failing > 0 ? "✗" : "✔"} ${suite}: ${passing} passing, ${failing} failing, ${pending} pending (${Math.round(seconds)}s)\n`);
+const total = (pick: (summary: Summary) => number): number => summaries.reduce((sum, summary) => sum + pick(summary), 0);
+process.stdout.write(`\n  ${total((each) => each.passing)} passing\n`);
+if (total((each) => each.pending) > 0) process.stdout.write(`  ${total((each) => each.pending)} pending\n`);
+if (total((each) => each.failing) > 0) process.stdout.write(`  ${total((each) => each.failing)} failing\n`);
+process.exitCode = total((each) => each.failing) > 0 ? 1 : 0;
+
+function run(suite: string): Promise<Summary> {
+  const begun = performance.now();
+  return new Promise((resolve) => {
+    const mocha = join(folder, "..", "node_modules", "mocha", "bin", "mocha.js");
+    // --exit: the SDK's clients leave timers behind.
+    const child = spawn(process.execPath, [mocha, "--exit", "--config", join(folder, ".mocharc.json"), join(folder, `${suite}.test.ts`)], { stdio: ["ignore", "pipe", "inherit"], cwd: join(folder, "..") });
+    let output = "";
+    child.stdout.on("data", (chunk: Buffer) => {
+      output += chunk.toString("utf8");
+      process.stdout.write(chunk);
+    });
+    child.once("exit", (code) => {
+      const count = (word: string): number => Number(new RegExp(`^  (\\d+) ${word}`, "m").exec(output)?.[1] ?? 0);
+      const failing = count("failing");
+      resolve({ suite, passing: count("passing"), failing: failing === 0 && code !== 0 ? 1 : failing, pending: count("pending"), seconds: (performance.now() - begun) / 1000 });
+    });
+  });
+}
