@@ -38,7 +38,7 @@ export class FakeClock implements Clock {
     });
   }
 
-  /** Moves time on, running what falls due on the way in its order. */
+  /** Moves time on, running what falls due on the way in its order; a periodic timer fires once, as after a process was suspended. */
   advance(ms: number): void {
     const end = this.time + ms;
     for (;;) {
@@ -46,7 +46,7 @@ export class FakeClock implements Clock {
       if (due === undefined) break;
       this.time = Math.max(this.time, due.at);
       if (due.every === undefined) this.timers.delete(due);
-      else due.at += due.every;
+      else due.at = end + due.every;
       due.fn();
     }
     this.time = end;

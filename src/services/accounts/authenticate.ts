@@ -48,6 +48,7 @@ async function userRequester(ctx: AuthContext, request: AuthenticationRequest): 
 
 /** The requester of a token in `access_tokens`; undefined when there is none. */
 async function byOpaqueToken(ctx: AuthContext, request: AuthenticationRequest): Promise<Requester | undefined> {
+  if (request.token.includes("\0")) return undefined;
   const token = await ctx.accounts.token(request.token);
   if (token === undefined) return undefined;
   if (!request.allowExpired && token.validUntilMs !== null && token.validUntilMs < ctx.clock.now()) throw unknownToken("Access token has expired", { soft_logout: true });
