@@ -13,7 +13,9 @@ import { Macaroons } from "./services/accounts/macaroons.ts";
 import { RegistrationNonces } from "./services/accounts/registration-nonces.ts";
 import { appserviceIdentities } from "./services/appservices/identities.ts";
 import type { Context } from "./services/context.ts";
+import { signingKeyFromSeed } from "./protocol/event/sign.ts";
 import { openPersister } from "./services/events/open-persister.ts";
+import { SendTransactions } from "./services/events/transactions.ts";
 import { MediaStore } from "./services/media/media-store.ts";
 import { MediaRepository, noRemoteMedia } from "./services/media/repository.ts";
 import { storageProviders } from "./services/media/storage-provider.ts";
@@ -152,6 +154,8 @@ export async function createServer(config: Config, log: Logger, overrides: Overr
       ...basis,
       persister,
       publisher,
+      sendTransactions: new SendTransactions(read),
+      signingKeys: config.key.signingKeys.map(({ version, seed }) => signingKeyFromSeed(version, seed)),
       media: new MediaRepository(new MediaStore(config.media.mediaStorePath, storageProviders(config.media.storageProviders), random, log.named("synapse.media"), config.media.enableLocalMediaStorage), new Thumbnailer(config.media.maxImagePixels)),
       remoteMedia: noRemoteMedia,
       lazyMembers: new LazyMembers(),

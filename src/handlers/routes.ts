@@ -10,6 +10,18 @@ import { passwordPolicy } from "./client/password-policy.ts";
 import { getProfile, profileFields } from "./client/profile.ts";
 import { register, registrationTokenValidity, usernameAvailable } from "./client/register.ts";
 import { versions } from "./client/versions.ts";
+import { accountDataRoutes } from "./client/account-data.ts";
+import { dehydratedDeviceRoutes } from "./client/dehydrated-device.ts";
+import { filterRoutes } from "./client/filter.ts";
+import { keyRoutes } from "./client/keys.ts";
+import { presenceRoutes } from "./client/presence.ts";
+import { pushRuleRoutes } from "./client/push-rule.ts";
+import { readMarkerRoutes } from "./client/read-marker.ts";
+import { receiptRoutes } from "./client/receipts.ts";
+import { roomKeyRoutes } from "./client/room-keys.ts";
+import { typingRoutes } from "./client/room/typing.ts";
+import { sendToDeviceRoutes } from "./client/sendtodevice.ts";
+import { tagRoutes } from "./client/tags.ts";
 import { health } from "./health.ts";
 import { mediaConfigRoutes } from "./media/config.ts";
 import { downloadRoutes } from "./media/download.ts";
@@ -51,6 +63,19 @@ export const routes: readonly Endpoint[] = [
   ...profileFields,
   capabilities,
   versions,
+  // per-user and ephemeral data
+  ...accountDataRoutes,
+  ...tagRoutes,
+  ...filterRoutes,
+  ...pushRuleRoutes,
+  ...receiptRoutes,
+  ...readMarkerRoutes,
+  ...typingRoutes,
+  ...presenceRoutes,
+  ...keyRoutes,
+  ...sendToDeviceRoutes,
+  ...roomKeyRoutes,
+  ...dehydratedDeviceRoutes,
   // media
   ...uploadRoutes,
   ...downloadRoutes,

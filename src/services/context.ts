@@ -28,6 +28,8 @@ import type { RemoteServers } from "./remote-servers.ts";
 import type { Requester } from "./requester.ts";
 import type { ErasedUsers } from "./erased-users.ts";
 import type { RemoteRooms } from "./rooms/remote-rooms.ts";
+import type { SigningKey } from "../protocol/event/sign.ts";
+import type { SendTransactions } from "./events/transactions.ts";
 import type { Persister } from "./events/persister.ts";
 import type { Publisher } from "./events/publish.ts";
 import type { StreamChanges } from "./streams/changes.ts";
@@ -74,6 +76,10 @@ export interface Context {
   /** Who is in which room, cached. */
   readonly members: Memberships;
   readonly roomVersions: RoomVersions;
+  /** This server's keys; the first one signs events. */
+  readonly signingKeys: readonly SigningKey[];
+  /** Transactions of clients' sends. */
+  readonly sendTransactions: SendTransactions;
   /** The way of all events into the database. */
   readonly persister: Persister;
   /** Tells what was stored. */

@@ -1,8 +1,9 @@
-import type { JsonObject } from "../lib/json.ts";
+import type { Json, JsonObject } from "../lib/json.ts";
+import type { KeyClaim } from "../storage/devices/keys.ts";
 import type { UserPresence } from "../storage/presence/presence.ts";
 
 /**
- * What the services of per-user data ask of other servers. Federation provides it; `noRemoteServers` stands in where the server does not
+ * What the services of per-user data tell and ask other servers (and, of keys, appservices). Federation provides it; `noRemoteServers` stands in where the server does not
  * federate. The `send...` functions never fail and never wait: what must not be lost lies in the database already
  * (`device_federation_outbox`, `device_lists_outbound_pokes`), and is fetched from there after a `wake`.
  */
@@ -22,6 +23,15 @@ export interface RemoteServers {
   claimKeys(destination: string, oneTimeKeys: Readonly<Record<string, Readonly<Record<string, Readonly<Record<string, number>>>>>>, timeoutMs: number): Promise<JsonObject>;
   /** `GET /user/devices/{userId}`. Rejects when the server cannot be asked. */
   userDevices(destination: string, userId: string): Promise<JsonObject>;
+  /** Keys of appservices' users that the appservices know (MSC3984): `{"device_keys": ...}`. */
+  queryAppserviceKeys(query: Readonly<Record<string, readonly string[]>>): Promise<JsonObject>;
+  /** One-time keys of appservices' users (MSC3983), and the claims that remain. */
+  claimAppserviceKeys(claims: readonly KeyClaim[]): Promise<AppserviceKeys>;
+}
+
+export interface AppserviceKeys {
+  readonly keys: readonly { readonly userId: string; readonly deviceId: string; /** `<algorithm>:<key id>` */ readonly keyName: string; readonly key: Json }[];
+  readonly missing: readonly KeyClaim[];
 }
 
 const unreachable = (): Promise<never> => Promise.reject(new Error("This server does not federate"));
@@ -35,4 +45,6 @@ export const noRemoteServers: RemoteServers = {
   queryKeys: unreachable,
   claimKeys: unreachable,
   userDevices: unreachable,
+  queryAppserviceKeys: () => Promise.resolve({}),
+  claimAppserviceKeys: (claims) => Promise.resolve({ keys: [], missing: claims }),
 };

@@ -1,4 +1,6 @@
 import { accountJobs } from "../services/accounts/jobs.ts";
+import { pruneDeviceTables } from "../services/devices/hooks.ts";
+import { retryResyncs } from "../services/devices/lists-remote.ts";
 import { saveStreamPositions } from "../storage/stream-ids.ts";
 import { flushMediaUses } from "../services/media/media.ts";
 import type { Job } from "./periodic.ts";
@@ -6,6 +8,8 @@ import type { Job } from "./periodic.ts";
 /** Every periodic job of the server. */
 export const jobs: readonly Job[] = [
   ...accountJobs,
+  { name: "prune_device_tables", intervalMs: 3_600_000, run: pruneDeviceTables },
+  { name: "_maybe_retry_device_resync", intervalMs: 30_000, run: (ctx) => retryResyncs(ctx) },
   {
     name: "save_stream_positions",
     intervalMs: 1_000,

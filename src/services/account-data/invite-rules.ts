@@ -31,6 +31,22 @@ export async function inviteRules(ctx: Pick<Context, "read">, invitees: readonly
   );
 }
 
+/** What one user wants done with invites, by inviter: as `inviteRules`, for many inviters. */
+export async function inviteRuleOf(ctx: Pick<Context, "read">, userId: string, msc4155: boolean): Promise<(inviter: string) => InviteRule> {
+  const [simple, detailed] = await Promise.all([
+    globalAccountDataOfUsers(ctx.read, [userId], "m.invite_permission_config"),
+    msc4155 ? globalAccountDataOfUsers(ctx.read, [userId], "org.matrix.msc4155.invite_permission_config") : undefined,
+  ]);
+  const plain = simple.get(userId);
+  if (plain !== undefined) {
+    const rule = parse(plain).default_action === "block" ? "block" : "allow";
+    return () => rule;
+  }
+  const text = detailed?.get(userId);
+  const config = text === undefined ? undefined : parse(text);
+  return (inviter) => (config === undefined ? "allow" : matchRules(config, inviter));
+}
+
 /** The rule of an MSC4155 configuration for one inviter. Patterns over 255 characters do not count. */
 export function matchRules(config: JsonObject, inviter: string): InviteRule {
   const server = inviter.slice(inviter.indexOf(":") + 1);

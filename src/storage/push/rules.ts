@@ -1,23 +1,16 @@
 import { execute, query, queryOne, type ReadHandle, type Txn } from "../database.ts";
 import type { LocalIdCounters } from "../local-ids.ts";
+import type { PushRulesRow } from "../tables.ts";
 
 /**
  * `push_rules`, `push_rules_enable`, `push_rules_stream`. Built-in rules are not stored: a row of theirs (priority class -1) holds
  * changed actions. Writers work under READ COMMITTED after `lockPushRules`, because the priorities of a user's rules move together.
  */
-export interface StoredRule {
-  /** `global/<kind>/<rule id>` */
-  readonly ruleId: string;
-  readonly priorityClass: number;
-  /** JSON text. */
-  readonly conditions: string;
-  /** JSON text. */
-  readonly actions: string;
-}
+export type RuleRow = Omit<PushRulesRow, "id" | "user_name">;
 
 export interface StoredRules {
   /** Highest priority class first, in it highest priority first. */
-  readonly rules: StoredRule[];
+  readonly rules: RuleRow[];
   /** Whether a rule is on, by rule id, built-in ones too; rules that are not named are on or off by default. */
   readonly enabled: Map<string, boolean>;
 }
@@ -37,7 +30,7 @@ export interface NewRule extends RulesChange {
   readonly priorityClass: number;
   readonly conditions: string;
   readonly actions: string;
-  /** Rule ids in the form of `StoredRule.ruleId`; `before` wins. */
+  /** Rule ids in the form `global/<kind>/<rule id>`; `before` wins. */
   readonly before?: string | undefined;
   readonly after?: string | undefined;
   /** Largest number of rows that a user may have. */
@@ -48,9 +41,9 @@ export type AddRuleOutcome = { added: true } | { added: false; reason: "no such 
 
 /** The stored rules of users; every user has an entry. */
 export async function storedRulesOf(read: ReadHandle, userIds: readonly string[]): Promise<Map<string, StoredRules>> {
-  const rows = query<{ user_name: string; rule_id: string; priority_class: number; conditions: string; actions: string }>(
+  const rows = query<RuleRow & { user_name: string }>(
     read,
-    `SELECT user_name, rule_id, priority_class, conditions, actions FROM push_rules WHERE user_name = ANY($1::text[])
+    `SELECT user_name, rule_id, priority_class, priority, conditions, actions FROM push_rules WHERE user_name = ANY($1::text[])
      ORDER BY priority_class DESC, priority DESC, id`,
     [userIds],
   );
@@ -60,9 +53,7 @@ export async function storedRulesOf(read: ReadHandle, userIds: readonly string[]
     [userIds],
   );
   const result = new Map(userIds.map((userId) => [userId, { rules: [], enabled: new Map() } as StoredRules]));
-  for (const row of await rows) {
-    result.get(row.user_name)!.rules.push({ ruleId: row.rule_id, priorityClass: row.priority_class, conditions: row.conditions, actions: row.actions });
-  }
+  for (const { user_name, ...rule } of await rows) result.get(user_name)!.rules.push(rule);
   for (const row of await enabled) result.get(row.user_name)!.enabled.set(row.rule_id, row.enabled !== null && row.enabled !== 0);
   return result;
 }
@@ -130,13 +121,12 @@ export async function setPushRuleEnabled(txn: Txn, change: RulesChange, enabled:
 }
 
 /** The stored rule of that id (for a built-in one: its changed actions); undefined when there is none. */
-export async function storedRule(read: ReadHandle, userId: string, ruleId: string): Promise<StoredRule | undefined> {
-  const row = await queryOne<{ priority_class: number; conditions: string; actions: string }>(
+export async function storedRule(read: ReadHandle, userId: string, ruleId: string): Promise<RuleRow | undefined> {
+  return await queryOne<RuleRow>(
     read,
-    `SELECT priority_class, conditions, actions FROM push_rules WHERE user_name = $1 AND rule_id = $2`,
+    `SELECT rule_id, priority_class, priority, conditions, actions FROM push_rules WHERE user_name = $1 AND rule_id = $2`,
     [userId, ruleId],
   );
-  return row === undefined ? undefined : { ruleId, priorityClass: row.priority_class, conditions: row.conditions, actions: row.actions };
 }
 
 /** Replaces the actions of the user's own rule, which exists. */
@@ -159,7 +149,7 @@ export async function purgePushRules(txn: Txn, userId: string): Promise<void> {
   await execute(txn, `DELETE FROM push_rules_stream WHERE user_id = $1`, [userId]);
 }
 
-interface RuleRow {
+interface RuleValues {
   ids: RulesChange["ids"];
   userId: string;
   ruleId: string;
@@ -171,7 +161,7 @@ interface RuleRow {
 }
 
 /** Writes the rule and, where there is none, its switch (on). Returns the number of rules when one more would be too many. */
-async function upsertRule(txn: Txn, rule: RuleRow): Promise<number | undefined> {
+async function upsertRule(txn: Txn, rule: RuleValues): Promise<number | undefined> {
   const { userId, ruleId, priorityClass, priority, conditions, actions } = rule;
   const updated = await execute(
     txn,

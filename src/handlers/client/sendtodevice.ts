@@ -1,0 +1,22 @@
+import { missingParam } from "../../protocol/errors.ts";
+import { sendToDevices } from "../../services/devices/to-device.ts";
+import { endpoint } from "../http/endpoint.ts";
+
+export const putSendToDevice = endpoint({
+  servlet: "SendToDeviceRestServlet",
+  method: "PUT",
+  path: "/_matrix/client/(r0|v3|unstable)/sendToDevice/:messageType/:txnId",
+  auth: "guest",
+  lossless: true,
+  async handle(ctx, { requester, params, body }) {
+    const { userId, deviceId } = requester;
+    const key = ["sendToDevice", userId, deviceId ?? "", params.messageType, params.txnId];
+    return await ctx.transactions.once(key, async () => {
+      if (body.messages === undefined) throw missingParam("Missing params: ['messages']");
+      await sendToDevices(ctx, requester, params.messageType, body.messages);
+      return {};
+    });
+  },
+});
+
+export const sendToDeviceRoutes = [putSendToDevice];

@@ -1,0 +1,69 @@
+import { LRUCache } from "lru-cache";
+import type { Logger } from "../../lib/log.ts";
+
+/** Work on remote users' device lists: one thing at a time for each user, and which updates were seen lately. */
+export class DeviceResyncs {
+  private readonly queues = new Map<string, Promise<unknown>>();
+  private readonly fetching = new Map<string, Promise<unknown>>();
+  private readonly seen: LRUCache<string, Set<string>>;
+  private readonly background = new Set<Promise<void>>();
+
+  constructor(private readonly log: Logger) {
+    this.seen = new LRUCache({ max: 10_000 });
+  }
+
+  /** Runs `fn` after everything of the same user that was asked for before. */
+  async oneAtATime<T>(userId: string, fn: () => Promise<T>): Promise<T> {
+    const before = this.queues.get(userId) ?? Promise.resolve();
+    const run = before.then(fn, fn);
+    const marker = run.catch(() => {});
+    this.queues.set(userId, marker);
+    try {
+      return await run;
+    } finally {
+      if (this.queues.get(userId) === marker) this.queues.delete(userId);
+    }
+  }
+
+  /** Runs `fn`, or waits for the run of the same user that is under way and gives its result. */
+  async onePerUser<T>(userId: string, fn: () => Promise<T>): Promise<T> {
+    let run = this.fetching.get(userId) as Promise<T> | undefined;
+    if (run === undefined) {
+      run = fn().finally(() => this.fetching.delete(userId));
+      this.fetching.set(userId, run);
+    }
+    return await run;
+  }
+
+  /** Runs `fn` on its own; a failure is logged. */
+  inBackground(fn: () => Promise<unknown>): void {
+    const run = fn()
+      .then(
+        () => {},
+        (error: unknown) => this.log.warn("A device list could not be fetched", { error }),
+      )
+      .finally(() => this.background.delete(run));
+    this.background.add(run);
+  }
+
+  /** Whether that update of the user was applied since the last fetch. */
+  hasSeen(userId: string, streamId: string): boolean {
+    return this.seen.get(userId)?.has(streamId) ?? false;
+  }
+
+  noteSeen(userId: string, streamId: string): void {
+    const ids = this.seen.get(userId) ?? new Set<string>();
+    ids.add(streamId);
+    if (ids.size > 1000) ids.delete(ids.values().next().value!);
+    this.seen.set(userId, ids);
+  }
+
+  forgetSeen(userId: string): void {
+    this.seen.delete(userId);
+  }
+
+  /** Resolves when nothing is under way in the background. */
+  async settled(): Promise<void> {
+    while (this.background.size > 0) await Promise.all(this.background);
+  }
+}

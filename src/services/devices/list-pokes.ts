@@ -1,0 +1,110 @@
+import type { Context } from "../context.ts";
+import {
+  addOutboundPokes,
+  convertedPosition,
+  markRedundant,
+  type OutboundPoke,
+  type RoomChange,
+  setConvertedPosition,
+  unconvertedChanges,
+} from "../../storage/devices/lists-outbound.ts";
+
+const BATCH = 500;
+
+/**
+ * Turns changes of local devices, recorded for each room, into pokes for each server in those rooms. Runs by itself after each change and
+ * at start; where it stopped is in the database, so that nothing is lost or told twice.
+ */
+export class DeviceListPokes {
+  private running: Promise<void> | undefined;
+  private again = false;
+  private closed = false;
+
+  constructor(private readonly ctx: Pick<Context, "read" | "transaction" | "clock" | "log" | "streams" | "members" | "remote" | "config" | "changes">) {}
+
+  /** There may be changes to convert. */
+  poke(): void {
+    if (this.closed) return;
+    if (this.running !== undefined) {
+      this.again = true;
+      return;
+    }
+    this.running = this.convertAll()
+      .catch((error: unknown) => this.ctx.log.named("synapse.handlers.device").warn("Device list changes could not be told to other servers", { error }))
+      .finally(() => {
+        this.running = undefined;
+        if (this.again) this.poke();
+      });
+  }
+
+  /** Resolves when everything recorded so far has been converted. */
+  async settled(): Promise<void> {
+    while (this.running !== undefined) await this.running;
+  }
+
+  async close(): Promise<void> {
+    this.closed = true;
+    await this.settled();
+  }
+
+  private async convertAll(): Promise<void> {
+    const { read, streams } = this.ctx;
+    let position = await convertedPosition(read);
+    let told: { streamId: number; servers: ReadonlySet<string> } = { streamId: 0, servers: new Set() };
+    do {
+      this.again = false;
+      const upTo = streams.deviceLists.currentToken();
+      const changes = await unconvertedChanges(read, position, upTo, BATCH);
+      if (changes.length > 0) {
+        const last = changes.at(-1)!;
+        position = { streamId: last.streamId, roomId: last.roomId };
+        told = await this.convert(changes, position, told);
+        this.again = true;
+      } else if (upTo > position.streamId) {
+        position = { streamId: upTo, roomId: "" };
+        await this.ctx.transaction("set_device_change_last_converted_pos", (txn) => setConvertedPosition(txn, upTo, "", streams.deviceLists.instanceName));
+      }
+    } while (this.again && !this.closed);
+  }
+
+  /** One change has a row for each room: a server hears of it once, however many rooms it shares. */
+  private async convert(
+    changes: readonly RoomChange[],
+    position: { streamId: number; roomId: string },
+    before: { streamId: number; servers: ReadonlySet<string> },
+  ): Promise<{ streamId: number; servers: ReadonlySet<string> }> {
+    const done = new Set<string>();
+    const groups: { change: RoomChange; servers: Set<string> }[] = [];
+    for (const change of changes) {
+      const key = JSON.stringify([change.userId, change.deviceId, change.roomId]);
+      // A later change of the same device in the same room: the poke that is made here will tell the newest state.
+      if (done.has(key)) continue;
+      done.add(key);
+      let group = groups.at(-1);
+      if (group?.change.streamId !== change.streamId) groups.push((group = { change, servers: new Set() }));
+      for (const server of await this.ctx.members.joinedServers(change.roomId)) group.servers.add(server);
+    }
+    const ownName = this.ctx.config.server.serverName;
+    const pokes: Omit<OutboundPoke, "streamId">[][] = [];
+    for (const { change, servers } of groups) {
+      servers.delete(ownName);
+      const fresh = change.streamId === before.streamId ? [...servers].filter((server) => !before.servers.has(server)) : [...servers];
+      if (fresh.length > 0) pokes.push(fresh.map((destination) => ({ destination, userId: change.userId, deviceId: change.deviceId })));
+    }
+    const { streams, clock } = this.ctx;
+    await this.ctx.transaction("add_device_list_outbound_pokes", async (txn) => {
+      if (pokes.length > 0) {
+        const ids = await streams.deviceLists.next(txn, pokes.length);
+        const rows = pokes.flatMap((group, index) => group.map((poke) => ({ ...poke, streamId: ids[index]! })));
+        await addOutboundPokes(txn, rows, clock.now(), streams.deviceLists.instanceName);
+      }
+      await markRedundant(txn, changes);
+      await setConvertedPosition(txn, position.streamId, position.roomId, streams.deviceLists.instanceName);
+    });
+    const destinations = new Set(pokes.flat().map((poke) => poke.destination));
+    if (destinations.size > 0) this.ctx.remote.wake(destinations);
+    const last = groups.at(-1)!;
+    const earlier = last.change.streamId === before.streamId ? before.servers : [];
+    return { streamId: last.change.streamId, servers: new Set([...earlier, ...last.servers]) };
+  }
+}
