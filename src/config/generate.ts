@@ -35,7 +35,7 @@ export function generateConfig(options: GenerateOptions, random: Random): string
   return `# Configuration of Myelin, in the format of Synapse:
 # https://element-hq.github.io/synapse/latest/usage/configuration/config_documentation.html
 server_name: ${quote(serverName)}
-pid_file: ${quote(join(options.dataDir, "homeserver.pid"))}
+${serverName === "localhost" ? `public_baseurl: "http://localhost:${port}/"\n` : ""}pid_file: ${quote(join(options.dataDir, "homeserver.pid"))}
 listeners:
   - port: ${port}
     type: http
@@ -48,8 +48,10 @@ ${options.enableMetrics ? `  - port: 19090\n    type: metrics\n    tls: false${a
 log_config: ${quote(join(options.configDir, `${serverName}.log.config`))}
 media_store_path: ${quote(join(options.dataDir, "media_store"))}
 ${secret("registration_shared_secret")}${options.reportStats === undefined ? "" : `report_stats: ${options.reportStats}\n`}${options.enableMetrics ? "enable_metrics: true\n" : ""}${secret("macaroon_secret_key")}${secret("form_secret")}signing_key_path: ${quote(join(options.configDir, `${serverName}.signing.key`))}
+# Who is asked for the keys of servers that do not answer themselves.
 trusted_key_servers:
   - server_name: "matrix.org"
+suppress_key_server_warning: true
 
 # vim:ft=yaml
 `;
