@@ -64,6 +64,7 @@ export async function openListeners(ctx: Context, listeners: readonly Listener[]
   return {
     addresses,
     reloadTls() {
+      if (!servers.some((server) => server instanceof https.Server)) return;
       const files = readTls(tls);
       for (const server of servers) if (server instanceof https.Server) server.setSecureContext(files);
     },
