@@ -49,7 +49,7 @@ export class PowerLevels {
   }
 
   level(name: LevelName): number {
-    return this.parse(this.content?.[name]) ?? LEVEL_DEFAULTS[name];
+    return parseLevel(this.content?.[name]) ?? LEVEL_DEFAULTS[name];
   }
 
   /** The level needed to notify, such as by `@room`: `notifications.room`. */
@@ -74,25 +74,20 @@ export class PowerLevels {
   private entry(map: "users" | "events" | "notifications", key: string): number | undefined {
     const values = this.content?.[map];
     // Types and user ids are chosen by anyone: "constructor" is no entry.
-    return isJsonObject(values) && Object.hasOwn(values, key) ? this.parse(values[key]) : undefined;
-  }
-
-  private parse(value: Json | undefined): number | undefined {
-    return parseLevel(value, this.version?.integerPowerLevels ?? false);
+    return isJsonObject(values) && Object.hasOwn(values, key) ? parseLevel(values[key]) : undefined;
   }
 }
 
 /**
- * A level as a number, undefined when it is none. Room versions before 10 (`integersOnly` false) know strings that are
- * integers, and floats, which are cut at the point ("Deprecated event content schemas"); Synapse takes booleans for 0 and 1 too.
+ * A level as a number, undefined when it is none. Strings that are integers, and floats, which are cut at the point, are of room
+ * versions before 10 ("Deprecated event content schemas"); Synapse takes booleans for 0 and 1 too. From version 10 on the auth
+ * rules let none of these in.
  */
-export function parseLevel(value: Json | undefined, integersOnly: boolean): number | undefined {
-  if (typeof value === "number") return integersOnly && !Number.isInteger(value) ? undefined : Math.trunc(value);
-  if (typeof value === "bigint") return Number(value);
-  if (integersOnly) return undefined;
+export function parseLevel(value: Json | undefined): number | undefined {
+  if (typeof value === "number") return Math.trunc(value);
+  if (typeof value === "bigint" || typeof value === "boolean") return Number(value);
   if (value instanceof JsonFloat) return Math.trunc(value.value);
-  if (typeof value === "string") return /^\s*[+-]?\d+\s*$/.test(value) ? Number(value) : undefined;
-  return typeof value === "boolean" ? Number(value) : undefined;
+  return typeof value === "string" && /^\s*[+-]?\d+\s*$/.test(value) ? Number(value) : undefined;
 }
 
 /** The one creator of room versions before 12: the sender of the create event, or until version 10 what its content says. */

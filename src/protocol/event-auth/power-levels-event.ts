@@ -32,7 +32,8 @@ function checkContent(content: JsonObject, version: RoomVersion, create: MatrixE
   if (!isJsonObject(users)) return malformed("10.3", "users must be an object");
   for (const [userId, level] of Object.entries(users)) {
     if (parseUserId(userId) === undefined) return malformed("10.3", `Not a valid user_id: ${userId}`);
-    if (parseLevel(level, version.integerPowerLevels) === undefined) return malformed("10.3", "Not a valid power level");
+    // Until v9 also what can be read as an integer
+    if (version.integerPowerLevels ? !isJsonInteger(level!) : parseLevel(level) === undefined) return malformed("10.3", "Not a valid power level");
   }
   // Rule 10.4 (v12 on)
   if (version.creatorsHavePower) {
@@ -53,32 +54,32 @@ function checkChanges(event: MatrixEvent, current: MatrixEvent | undefined, leve
   const own = levels.user(event.sender);
   // Rule 10.6
   for (const name of LEVEL_NAMES) {
-    const result = checkChange("10.6", current.content[name], event.content[name], own, version);
+    const result = checkChange("10.6", current.content[name], event.content[name], own);
     if (!result.allowed) return result;
   }
   // Rules 10.7 and 10.8; `notifications` from v6 on
   for (const map of version.limitNotificationPowerLevels ? ["events", "notifications"] : ["events"]) {
     for (const [, before, after] of changedEntries(current.content[map], event.content[map])) {
-      const result = checkChange("10.7", before, after, own, version);
+      const result = checkChange("10.7", before, after, own);
       if (!result.allowed) return result;
     }
   }
   // Rules 10.9 and 10.10
   for (const [userId, before, after] of changedEntries(current.content.users, event.content.users)) {
-    const result = checkChange("10.10", before, after, own, version);
+    const result = checkChange("10.10", before, after, own);
     if (!result.allowed) return result;
-    const level = parseLevel(before, version.integerPowerLevels);
-    if (userId !== event.sender && level !== undefined && level >= own && level !== parseLevel(after, version.integerPowerLevels)) {
+    const level = parseLevel(before);
+    if (userId !== event.sender && level !== undefined && level >= own && level !== parseLevel(after)) {
       return refuse("10.9", "You don't have permission to remove ops level equal to your own");
     }
   }
   return ALLOWED;
 }
 
-function checkChange(rule: string, before: Json | undefined, after: Json | undefined, own: number, version: RoomVersion): AuthResult {
+function checkChange(rule: string, before: Json | undefined, after: Json | undefined, own: number): AuthResult {
   if (before === undefined && after === undefined) return ALLOWED;
-  const old = parseLevel(before, version.integerPowerLevels);
-  const next = parseLevel(after, version.integerPowerLevels);
+  const old = parseLevel(before);
+  const next = parseLevel(after);
   // Only room versions before 10 come here with a level that is none, in other places than `users`.
   if (after !== undefined && next === undefined) return malformed(rule, "Not a valid power level");
   if (old === next) return ALLOWED;

@@ -49,13 +49,15 @@ export function clientEvent(event: MatrixEvent, options: ClientEventOptions): Js
   const out = withoutUnsigned(event, options.format ?? "client");
   const unsigned = clientUnsigned(event, options);
   out.unsigned = unsigned;
-  if (options.format === "client-v1") {
-    out.user_id = event.sender;
-    for (const key of V1_COPIES) if (unsigned[key] !== undefined) out[key] = unsigned[key];
-  }
+  if (options.format === "client-v1") addV1Copies(out, event, unsigned);
   if (options.fields !== undefined && options.fields.length > 0) return onlyFields(out, options);
   if (options.relations !== undefined) unsigned["m.relations"] = options.relations;
   return out;
+}
+
+function addV1Copies(out: JsonObject, event: MatrixEvent, unsigned: JsonObject): void {
+  out.user_id = event.sender;
+  for (const key of V1_COPIES) if (unsigned[key] !== undefined) out[key] = unsigned[key];
 }
 
 /**
@@ -97,7 +99,11 @@ function clientUnsigned(event: MatrixEvent, options: ClientEventOptions): JsonOb
   const redactedBy = because?.eventId ?? options.redactedBy;
   if (redactedBy !== undefined) out.redacted_by = redactedBy;
   // The redaction goes without its own redaction: two may redact each other.
-  if (because !== undefined) out.redacted_because = { ...withoutUnsigned(because, options.format ?? "client"), unsigned: ownUnsigned(because, options) };
+  if (because !== undefined) {
+    const shown: JsonObject = { ...withoutUnsigned(because, options.format ?? "client"), unsigned: ownUnsigned(because, options) };
+    if (options.format === "client-v1") addV1Copies(shown, because, shown.unsigned as JsonObject);
+    out.redacted_because = shown;
+  }
   for (const key of Object.keys(options.unsigned ?? {})) if (out[key] === undefined) out[key] = options.unsigned![key];
   return out;
 }
