@@ -1,0 +1,54 @@
+import assert from "node:assert/strict";
+import type { MatrixEvent, StateMap } from "../../src/protocol/event/event.ts";
+import { roomVersion } from "../../src/protocol/room-versions.ts";
+import { authDifferenceOf } from "../../src/protocol/state-res/auth-difference.ts";
+import { eventsToLoad, resolveState } from "../../src/protocol/state-res/resolve.ts";
+import { askSynapse, forOracle, type OracleEvent } from "./oracle.ts";
+import { RandomRoom, type RoomState } from "./random-room.ts";
+
+interface Case {
+  readonly version: string;
+  readonly events: readonly OracleEvent[];
+  readonly sets: readonly (readonly [string, string])[][];
+  readonly resolved: readonly (readonly [string, string])[];
+}
+
+/** Resolves with nothing loaded but what `eventsToLoad` asks for. */
+function resolve(room: RandomRoom, states: readonly RoomState[], cases: Case[]): RoomState {
+  const { version, events } = room;
+  const stateSets = states.map((state): StateMap => new Map([...state].map(([key, event]) => [key, event.eventId])));
+  const authDifference = authDifferenceOf(version, stateSets, (id) => events.get(id)?.authEventIds ?? []);
+  const loaded = new Map<string, MatrixEvent | null>();
+  const resolution = { version, stateSets, authDifference, event: (id: string) => loaded.get(id) };
+  for (let needed = eventsToLoad(resolution); needed.length > 0; needed = eventsToLoad(resolution)) for (const id of needed) loaded.set(id, events.get(id) ?? null);
+  const resolved = resolveState({
+    ...resolution,
+    event(id) {
+      assert.ok(loaded.has(id), "an event was needed that eventsToLoad did not name");
+      return loaded.get(id);
+    },
+  });
+  cases.push({ version: version.id, events: [...events.values()].map(forOracle), sets: stateSets.map((set) => [...set]), resolved: [...resolved].sort() });
+  return new Map([...resolved].map(([key, id]) => [key, events.get(id)!]));
+}
+
+describe("state resolution", function () {
+  this.timeout(600_000);
+
+  for (const version of ["1", "2", "10", "11", "12"]) {
+    it(`comes to the same states as Synapse's in room version ${version}`, () => {
+      const cases: Case[] = [];
+      for (let seed = 1; seed <= 60; seed++) {
+        const room = new RandomRoom(roomVersion(version)!, seed);
+        let state = room.start;
+        for (let round = 0; round < 3; round++) {
+          const forks = Array.from({ length: 2 + room.below(2) }, () => room.grow(state, 2 + room.below(10)));
+          state = resolve(room, forks, cases);
+          if (room.below(2) === 0) state = resolve(room, [state, ...forks.slice(1), room.grow(room.start, 5)], cases);
+        }
+      }
+      const answers = askSynapse<[string, string][]>("resolve", cases);
+      for (const [index, { sets, resolved }] of cases.entries()) assert.deepEqual(resolved, answers[index], JSON.stringify(sets));
+    });
+  }
+});
