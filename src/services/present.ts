@@ -8,6 +8,7 @@ import type { VisibleEvent } from "./visibility.ts";
 
 /** How events are shown to one requester. */
 export interface PresentOptions {
+  /** Default: `client-v1`, which Synapse uses everywhere but in /sync. */
   readonly format?: EventFormat;
   readonly bundles?: Bundles;
   /** Adds what state events replaced: `prev_content`, `prev_sender`. */
@@ -45,7 +46,7 @@ const eventOf = (item: VisibleEvent | MatrixEvent): MatrixEvent => ("event" in i
 async function commonOptions(ctx: Needs, requester: Requester, options: PresentOptions): Promise<ClientEventOptions> {
   return {
     now: ctx.clock.now(),
-    ...(options.format === undefined ? {} : { format: options.format }),
+    format: options.format ?? "client-v1",
     ...(options.fields === undefined ? {} : { fields: options.fields }),
     reader: {
       userId: requester.userId,

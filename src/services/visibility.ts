@@ -1,7 +1,8 @@
-import { isJsonObject, type JsonObject } from "../lib/json.ts";
+import { isJsonObject, type Json, type JsonObject } from "../lib/json.ts";
 import { type MatrixEvent, type StateMap, stateKeyOf } from "../protocol/event/event.ts";
 import { redactEvent } from "../protocol/event/redact.ts";
 import { getDomain } from "../protocol/ids.ts";
+import { clientVisibility } from "../protocol/visibility.ts";
 import { globalAccountDataOfType } from "../storage/accounts/account-data.ts";
 import { retentionOfRooms } from "../storage/rooms/retention.ts";
 import type { Context } from "./context.ts";
@@ -93,9 +94,9 @@ async function adminSettings(ctx: Needs, userId: string): Promise<JsonObject> {
 
 interface StateAt {
   /** As the events say; any value. */
-  readonly visibility: unknown;
+  readonly visibility: Json | undefined;
   readonly membership: string | undefined;
-  readonly joinRule: unknown;
+  readonly joinRule: Json | undefined;
   /** What the event itself replaced, for changes of the user's own membership and of the history visibility. */
   readonly previousContent: JsonObject | undefined;
 }
@@ -169,47 +170,3 @@ async function oldestAllowed(ctx: Needs, events: readonly MatrixEvent[]): Promis
   }
   return oldest;
 }
-
-type Shown = "shown" | "hidden" | "redacted";
-const VISIBILITIES = ["world_readable", "shared", "invited", "joined"];
-const MEMBERSHIPS = ["join", "invite", "knock", "leave", "ban"];
-
-/**
- * The rules themselves. A change of the visibility, and of the user's own membership, is judged by the more generous of before and after.
- * Unknown values count as `shared` and `leave`.
- */
-function clientVisibility(input: {
-  readonly event: MatrixEvent;
-  readonly userId: string;
-  readonly visibility: unknown;
-  readonly membership: string | undefined;
-  readonly previousContent: JsonObject | undefined;
-  readonly peeking: boolean;
-  readonly senderErased: boolean;
-}): Shown {
-  const { event, peeking } = input;
-  const current = known(VISIBILITIES, input.visibility, "shared");
-  let visibility = current;
-  if (event.type === "m.room.history_visibility") visibility = firstOf(VISIBILITIES, current, known(VISIBILITIES, input.previousContent?.history_visibility, "shared"));
-  if (!input.senderErased && (visibility === "world_readable" || (visibility === "shared" && !peeking))) return "shown";
-
-  let { membership } = input;
-  let wasIn = false;
-  if (event.type === "m.room.member" && event.stateKey === input.userId) {
-    const after = known(MEMBERSHIPS, event.content.membership, "leave");
-    const before = known(MEMBERSHIPS, input.previousContent?.membership, "leave");
-    // Those who leave, or reject an invite, see that they do.
-    wasIn = after === "leave" && (before === "join" || before === "invite");
-    membership = firstOf(MEMBERSHIPS, after, before);
-  }
-  if (!wasIn) {
-    if (membership === "join") return "shown";
-    if (current === "joined") return "hidden";
-    if (current === "invited" && membership !== "invite") return "hidden";
-    if (current === "shared" && peeking) return "hidden";
-  }
-  return input.senderErased ? "redacted" : "shown";
-}
-
-const known = (values: readonly string[], value: unknown, otherwise: string): string => (typeof value === "string" && values.includes(value) ? value : otherwise);
-const firstOf = (order: readonly string[], one: string, other: string): string => (order.indexOf(one) <= order.indexOf(other) ? one : other);

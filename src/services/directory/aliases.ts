@@ -1,12 +1,9 @@
 import { forbidden, invalidParam, MatrixError, notFound } from "../../protocol/errors.ts";
 import { getDomain, localpartOf, MAX_ID_BYTES } from "../../protocol/ids.ts";
-import type { MatrixEvent } from "../../protocol/event/event.ts";
-import { aliasesOfRoom, aliasOwner, type AliasTarget, aliasTarget, deleteAlias, insertAlias } from "../../storage/rooms/aliases.ts";
+import { aliasesOfRoom, type AliasTarget, aliasTarget, deleteAlias, insertAlias } from "../../storage/rooms/aliases.ts";
 import type { Context } from "../context.ts";
-import { sendEvent } from "../events/send.ts";
 import type { Requester } from "../requester.ts";
 import { mayCreateAlias } from "./rules.ts";
-import { canChangeRoomList } from "../rooms/power.ts";
 import { requireReadAccess } from "../rooms/access.ts";
 
 /** Room aliases of this server, and the way to those of others (client-server API, "Room aliases"). */
@@ -18,7 +15,7 @@ const WHITESPACE = /[ \t\n\r\v\f]/;
  * servers for theirs.
  * @throws MatrixError 404 M_NOT_FOUND; 502 when the alias' server does not answer
  */
-export async function resolveAlias(ctx: Context, alias: string): Promise<{ roomId: string; servers: string[] }> {
+export async function resolveAlias(ctx: Pick<Context, "appservices" | "config" | "members" | "read" | "remoteRooms">, alias: string): Promise<{ roomId: string; servers: string[] }> {
   const target = await findAlias(ctx, alias);
   if (target === undefined) throw notFound(`Room alias ${alias} not found`);
   const own = ctx.config.server.serverName;
@@ -26,7 +23,7 @@ export async function resolveAlias(ctx: Context, alias: string): Promise<{ roomI
   return { roomId: target.roomId, servers: servers.delete(own) ? [own, ...servers] : [...servers] };
 }
 
-async function findAlias(ctx: Context, alias: string): Promise<AliasTarget | undefined> {
+async function findAlias(ctx: Pick<Context, "appservices" | "config" | "read" | "remoteRooms">, alias: string): Promise<AliasTarget | undefined> {
   if (getDomain(alias) !== ctx.config.server.serverName) return await ctx.remoteRooms.resolveAlias(alias);
   const stored = await aliasTarget(ctx.read, alias);
   if (stored !== undefined) return stored;
@@ -65,21 +62,6 @@ export async function createAlias(
   if (!created) throw new MatrixError(409, "M_UNKNOWN", `Room alias ${alias} already exists`);
 }
 
-/**
- * Removes a local alias, and with it its mention in the room's canonical alias event, where the user may send that. Only its creator, those
- * who may change the canonical alias, and server admins may do so (CVE-2024-6303).
- * @throws MatrixError 400, 403, 404
- */
-export async function removeAlias(ctx: Context, requester: Requester, alias: string): Promise<void> {
-  const owner = await aliasOwner(ctx.read, alias);
-  if (owner === undefined) throw notFound("Unknown room alias");
-  if (owner.creator !== requester.userId && !(await canChangeRoomList(ctx, requester, owner.room_id))) throw forbidden("You don't have permission to delete the alias.");
-  if (isReservedFor(ctx, alias, requester.userId)) throw new MatrixError(400, "M_EXCLUSIVE", "This alias is reserved by an application service.");
-  const roomId = await ctx.transaction("delete_room_alias", (txn) => deleteAlias(txn, alias));
-  if (roomId === undefined) throw notFound("Unknown room alias");
-  await withdrawCanonicalAlias(ctx, requester, roomId, alias);
-}
-
 /** An appservice removes an alias of its namespace. @throws MatrixError 400 M_EXCLUSIVE */
 export async function removeAppserviceAlias(ctx: Pick<Context, "transaction" | "appservices">, appserviceId: string, alias: string): Promise<void> {
   if (ctx.appservices.byId(appserviceId)?.interestedInAlias(alias) !== true) {
@@ -95,38 +77,11 @@ export async function listAliases(ctx: Context, requester: Requester, roomId: st
 }
 
 /** True when an appservice has the alias for itself alone and `userId` is not its own user. */
-function isReservedFor(ctx: Pick<Context, "appservices">, alias: string, userId: string): boolean {
+export function isReservedFor(ctx: Pick<Context, "appservices">, alias: string, userId: string): boolean {
   for (const service of ctx.appservices.all()) {
     if (!service.interestedInAlias(alias)) continue;
     if (service.sender === userId) return false;
     if (service.ownsAlias(alias)) return true;
   }
   return false;
-}
-
-/** Takes an alias that is no more out of the canonical alias event. Not allowed to the user, it stays: the alias is gone all the same. */
-async function withdrawCanonicalAlias(ctx: Context, requester: Requester, roomId: string, alias: string): Promise<void> {
-  const content = withoutAlias(await ctx.state.currentEvent(roomId, "m.room.canonical_alias"), alias);
-  if (content === undefined) return;
-  try {
-    await sendEvent(ctx, requester, { roomId, type: "m.room.canonical_alias", stateKey: "", content, ratelimit: false });
-  } catch (error) {
-    if (!(error instanceof MatrixError)) throw error;
-    ctx.log.named("synapse.handlers.directory").info(`Failed to update alias events: ${error.message}`);
-  }
-}
-
-/** The content of a canonical alias event without an alias; undefined when it does not name it. */
-export function withoutAlias(event: MatrixEvent | undefined, alias: string): MatrixEvent["content"] | undefined {
-  if (event === undefined) return undefined;
-  const { alias: main, alt_aliases: others, ...rest } = event.content;
-  const isMain = main === alias;
-  const isOther = Array.isArray(others) && others.includes(alias);
-  if (!isMain && !isOther) return undefined;
-  const left = isOther ? others.filter((other) => other !== alias) : others;
-  return {
-    ...rest,
-    ...(isMain || main === undefined ? {} : { alias: main }),
-    ...(left === undefined || (Array.isArray(left) && isOther && left.length === 0) ? {} : { alt_aliases: left }),
-  };
 }

@@ -1,5 +1,5 @@
 import type { RoomDirectoryRule } from "../../config/sections/room-directory.ts";
-import { matchesGlob } from "../../lib/glob.ts";
+import { compileGlob } from "../../protocol/glob.ts";
 import type { Context } from "../context.ts";
 
 type Needs = Pick<Context, "config">;
@@ -18,9 +18,11 @@ export function mayPublish(ctx: Needs, userId: string, roomId: string, aliases: 
 function allowed(rules: readonly RoomDirectoryRule[], userId: string, roomId: string, aliases: readonly string[]): boolean {
   const rule = rules.find(
     (candidate) =>
-      matchesGlob(candidate.userId, userId) &&
-      matchesGlob(candidate.roomId, roomId) &&
-      (candidate.alias === "*" || aliases.some((alias) => matchesGlob(candidate.alias, alias))),
+      matches(candidate.userId, userId) &&
+      matches(candidate.roomId, roomId) &&
+      (candidate.alias === "*" || aliases.some((alias) => matches(candidate.alias, alias))),
   );
   return rule?.action === "allow";
 }
+
+const matches = (glob: string, text: string): boolean => compileGlob(glob.toLowerCase()).matches(text.toLowerCase());

@@ -56,9 +56,9 @@ export async function relatedEvents(ctx: Needs, requester: Requester, request: R
     visible.map((item) => item.event),
   );
   return {
-    chunk: await presentEvents(ctx, requester, visible, { bundles }),
+    chunk: await presentEvents(ctx, requester, visible, { bundles, previous: true }),
     ...(request.recurse ? { recursion_depth: RECURSION_DEPTH } : {}),
-    ...(request.withOriginal ? { original_event: await presentEvent(ctx, requester, parent) } : {}),
+    ...(request.withOriginal ? { original_event: await presentEvent(ctx, requester, parent, { previous: true }) } : {}),
     ...(last === undefined
       ? {}
       : {
@@ -96,7 +96,7 @@ export async function roomThreads(
     visible.map((item) => item.event),
   );
   return {
-    chunk: await presentEvents(ctx, requester, visible, { bundles }),
+    chunk: await presentEvents(ctx, requester, visible, { bundles, previous: true }),
     ...(last === undefined ? {} : { next_batch: `${last.topological_ordering}_${last.stream_ordering}` }),
   };
 }

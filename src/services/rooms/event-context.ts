@@ -107,7 +107,10 @@ export async function eventsAround(
   return {
     before: events(before),
     after: events(after),
-    start: first === undefined ? below : { topological: first.topological_ordering, stream: first.stream_ordering - 1 },
+    // With nothing before it, the position is that of Synapse, one level of depth below.
+    start: first === undefined ? (counts.before > 0 ? { topological: lower(at.topological), stream: at.stream } : below) : { topological: first.topological_ordering, stream: first.stream_ordering - 1 },
     end: last === undefined ? above : { topological: last.topological_ordering, stream: last.stream_ordering },
   };
 }
+
+const lower = (depth: number | bigint): number | bigint => (typeof depth === "bigint" ? depth - 1n : depth - 1);

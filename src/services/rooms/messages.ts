@@ -122,10 +122,10 @@ function wantsHistory(page: Page, limit: number): boolean {
 }
 
 /** Member events of the senders, as of the first event of the page. */
-async function sendersAt(ctx: Needs, visible: readonly VisibleEvent[]): Promise<MatrixEvent[]> {
+async function sendersAt(ctx: Needs, visible: readonly VisibleEvent[]): Promise<MatrixEvent[] | undefined> {
   const senders = new Set(visible.map((item) => item.event.sender));
   const first = visible[0]!.event.eventId;
   const state = (await ctx.state.afterEvents([first], [...senders].map((sender): [string, string] => ["m.room.member", sender]))).get(first);
   const ids = [...senders].flatMap((sender) => state?.get(stateKeyOf("m.room.member", sender)) ?? []);
-  return [...(await ctx.events.get(ids)).values()];
+  return ids.length === 0 ? undefined : [...(await ctx.events.get(ids)).values()];
 }

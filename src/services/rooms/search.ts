@@ -77,7 +77,7 @@ export async function search(ctx: Needs, requester: Requester, body: JsonObject,
     });
   }
   const category: JsonObject = { results, count: found.count, highlights: [...found.highlights] };
-  if (request.includeState) category.state = await statesOf(ctx, requester, found.events);
+  if (request.includeState && found.events.length > 0) category.state = await statesOf(ctx, requester, found.events);
   const groups = groupsOf(request, found);
   if (groups !== undefined) category.groups = groups;
   if (found.next !== undefined && request.orderBy === "recent") category.next_batch = formatBatch(batch?.group ?? "all", batch?.groupKey ?? "", found.next);
