@@ -71,7 +71,13 @@ async function serve(startup: Startup, terminal: Terminal): Promise<number | und
 
 function openLogging(config: Config, terminal: Terminal): Logging {
   const sink = (stream: NodeJS.WriteStream) => ({ write: (text: string) => void stream.write(text) });
-  const environment = { stdout: sink(process.stdout), stderr: sink(process.stderr), workingDirectory: terminal.workingDirectory, processId: process.pid, clock: systemClock };
+  const environment = {
+    stdout: sink(process.stdout),
+    stderr: sink(process.stderr),
+    workingDirectory: terminal.workingDirectory,
+    processId: process.pid,
+    clock: systemClock,
+  };
   try {
     return startLogging(readLogConfig(config), config.server.serverName, environment);
   } catch (error) {

@@ -1,5 +1,14 @@
 import { ConfigError } from "../config/errors.ts";
-import { type CommandSpec, type Flag, helpText, HelpRequested, type ParsedCommand, parseCommandLine, type Positional, UsageError } from "../lib/command-line.ts";
+import {
+  type CommandSpec,
+  type Flag,
+  helpText,
+  HelpRequested,
+  type ParsedCommand,
+  parseCommandLine,
+  type Positional,
+  UsageError,
+} from "../lib/command-line.ts";
 import { processTerminal, type Terminal } from "./terminal.ts";
 
 /** A command by Synapse's name: its flags, and what it does. */

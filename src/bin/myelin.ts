@@ -19,18 +19,22 @@ const commands: readonly Command[] = [
   synctl,
 ];
 
-const help = defineCommand({ name: "myelin help", summary: "Lists the commands.", flags: {}, positionals: [{ name: "command", count: "?", help: "" }] }, (args, terminal) => {
-  const named = commands.find((command) => command.spec.name === args.positionals[0]);
-  if (named !== undefined) return runCommand(named, { ...terminal, argv: ["--help"] });
-  terminal.print("Myelin, a Matrix homeserver on Synapse's database and configuration.\n");
-  terminal.print("Usage: myelin [start] [options]      run the server (myelin start --help)");
-  terminal.print("       myelin <command> [options]    run a command (myelin <command> --help)\n\nCommands:");
-  for (const { spec } of commands) terminal.print(`  ${spec.name.padEnd(28)}${spec.summary.split("\n")[0]}`);
-  return 0;
-});
+const help = defineCommand(
+  { name: "myelin help", summary: "Lists the commands.", flags: {}, positionals: [{ name: "command", count: "?", help: "" }] },
+  (args, terminal) => {
+    const named = commands.find((command) => command.spec.name === args.positionals[0]);
+    if (named !== undefined) return runCommand(named, { ...terminal, argv: ["--help"] });
+    terminal.print("Myelin, a Matrix homeserver on Synapse's database and configuration.\n");
+    terminal.print("Usage: myelin [start] [options]      run the server (myelin start --help)");
+    terminal.print("       myelin <command> [options]    run a command (myelin <command> --help)\n\nCommands:");
+    for (const { spec } of commands) terminal.print(`  ${spec.name.padEnd(28)}${spec.summary.split("\n")[0]}`);
+    return 0;
+  },
+);
 
 const [name = "start", ...rest] = process.argv.slice(2);
-const command = name === "help" || name === "--help" || name === "-h" ? help : commands.find(({ spec }) => [spec.name, spec.name.replaceAll("_", "-")].includes(name));
+const command =
+  name === "help" || name === "--help" || name === "-h" ? help : commands.find(({ spec }) => [spec.name, spec.name.replaceAll("_", "-")].includes(name));
 if (command !== undefined) {
   process.exitCode = await runCommand(command, processTerminal(rest));
 } else if (name === "start" || name.startsWith("-")) {

@@ -29,7 +29,8 @@ export function readPid(file: string): number | undefined {
  */
 export function takePidFile(file: string): () => void {
   const other = readPid(file);
-  if (other !== undefined && other !== process.pid && isRunning(other)) throw new CommandFailed(`${file} belongs to the running process ${other}: stop that one first`);
+  if (other !== undefined && other !== process.pid && isRunning(other))
+    throw new CommandFailed(`${file} belongs to the running process ${other}: stop that one first`);
   writeFileSync(file, String(process.pid));
   return () => {
     if (readPid(file) === process.pid) rmSync(file, { force: true });

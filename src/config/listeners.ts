@@ -86,7 +86,16 @@ export function parseListener(reader: ConfigReader): Listener {
 
 /** A listener by legacy options that only give an address and a port. */
 export function plainListener(type: Listener["type"], port: number, bindAddress: string, resources: readonly ListenerResource[] = [], tls = false): Listener {
-  return { ...DEFAULT_LISTENER, type, port, bindAddresses: addresses([bindAddress], undefined, type), tls, xForwarded: false, resources, siteTag: String(port) };
+  return {
+    ...DEFAULT_LISTENER,
+    type,
+    port,
+    bindAddresses: addresses([bindAddress], undefined, type),
+    tls,
+    xForwarded: false,
+    resources,
+    siteTag: String(port),
+  };
 }
 
 function fail(reader: ConfigReader): never {

@@ -14,7 +14,10 @@ const sentry = "there is no Sentry client";
 
 /** Every documented or known option of Synapse 1.160 that no section reads, by its path, with the reason. They are named at start when they are set. */
 export const UNSUPPORTED_OPTIONS: ReadonlyMap<string, UnsupportedOption> = new Map<string, UnsupportedOption>([
-  ["allow_underscore_prefixed_registration", { support: "never", reason: "Synapse has never read it; the option is allow_underscore_prefixed_localpart", harmless: false }],
+  [
+    "allow_underscore_prefixed_registration",
+    { support: "never", reason: "Synapse has never read it; the option is allow_underscore_prefixed_localpart", harmless: false },
+  ],
   ["caches.track_memory_usage", { support: "never", reason: "it needs a Python library; sizes of caches are in the metrics", harmless: false }],
   ["gc_min_interval", { support: "never", reason: python }],
   ["gc_thresholds", { support: "never", reason: python }],

@@ -50,4 +50,3 @@ function keepConsentVersion(root: Node | null): void {
     version.value = Number.isInteger(version.value) ? `${version.value}.0` : String(version.value);
   }
 }
-

@@ -32,7 +32,10 @@ export interface CommandSpec<F extends Readonly<Record<string, Flag>>, P extends
 }
 
 type FlagValue<S extends Flag> = S extends { value: string } ? (S extends { many: true } ? string[] : string | undefined) : boolean;
-export type ParsedCommand<F extends Readonly<Record<string, Flag>>> = { [K in keyof F]: FlagValue<F[K]> } & { positionals: string[]; given: ReadonlySet<string> };
+export type ParsedCommand<F extends Readonly<Record<string, Flag>>> = { [K in keyof F]: FlagValue<F[K]> } & {
+  positionals: string[];
+  given: ReadonlySet<string>;
+};
 
 /** A command line that the command does not understand: the message is for the user, who also gets the usage. */
 export class UsageError extends Error {}
@@ -67,10 +70,16 @@ export function parseCommandLine<const F extends Readonly<Record<string, Flag>>,
 export function helpText(spec: CommandSpec<Readonly<Record<string, Flag>>, readonly Positional[]>): string {
   const flags = Object.values(spec.flags);
   const positionals = spec.positionals ?? [];
-  const usage = [...(flags.length > 0 ? ["[options]"] : []), ...positionals.map((p) => (p.count === "?" ? `[${p.name}]` : p.count === "+" ? `${p.name} ...` : p.name))];
+  const usage = [
+    ...(flags.length > 0 ? ["[options]"] : []),
+    ...positionals.map((p) => (p.count === "?" ? `[${p.name}]` : p.count === "+" ? `${p.name} ...` : p.name)),
+  ];
   const rows = [
     ...positionals.map((p) => [p.name, p.help + (p.choices ? ` (${p.choices.join(", ")})` : "")]),
-    ...flags.map((flag) => [flag.names.map((name) => (flag.value === undefined ? name : `${name} ${flag.value}`)).join(", "), flag.help + (flag.choices ? ` (${flag.choices.join(", ")})` : "")]),
+    ...flags.map((flag) => [
+      flag.names.map((name) => (flag.value === undefined ? name : `${name} ${flag.value}`)).join(", "),
+      flag.help + (flag.choices ? ` (${flag.choices.join(", ")})` : ""),
+    ]),
     ["-h, --help", "Show this text."],
   ] as [string, string][];
   return `Usage: ${spec.name} ${usage.join(" ")}\n\n${spec.summary}\n\n${rows.map(([left, right]) => `  ${left.padEnd(34)} ${right}`).join("\n")}\n`;
@@ -85,7 +94,9 @@ type AnySpec = CommandSpec<Readonly<Record<string, Flag>>, readonly Positional[]
 function takeLong(spec: AnySpec, argument: string, queue: string[], state: State): void {
   const [name, inline] = splitOnce(argument, "=");
   const all = Object.entries(spec.flags).flatMap(([key, flag]) => flag.names.map((spelling) => [spelling, key] as const));
-  const matches = all.some(([spelling]) => spelling === name) ? all.filter(([spelling]) => spelling === name) : all.filter(([spelling]) => spelling.startsWith(name));
+  const matches = all.some(([spelling]) => spelling === name)
+    ? all.filter(([spelling]) => spelling === name)
+    : all.filter(([spelling]) => spelling.startsWith(name));
   const keys = new Set(matches.map(([, key]) => key));
   if ("--help".startsWith(name) && name.length > 2 && keys.size === 0) throw new HelpRequested();
   if (keys.size === 0) throw new UsageError(`unknown option ${name}`);
@@ -98,7 +109,7 @@ function takeLong(spec: AnySpec, argument: string, queue: string[], state: State
 }
 
 function takeShort(spec: AnySpec, argument: string, queue: string[], state: State): void {
-  for (let rest = argument.slice(1); rest !== ""; ) {
+  for (let rest = argument.slice(1); rest !== "";) {
     const name = `-${rest[0]}`;
     rest = rest.slice(1);
     const entry = Object.entries(spec.flags).find(([, flag]) => flag.names.includes(name));

@@ -14,8 +14,16 @@ describe("metrics", () => {
     assert.ok(found.includes('synapse_http_server_requests_received_total{method="GET",servlet="SyncRestServlet",server_name="test"} 2'));
     assert.ok(found.includes('synapse_http_server_in_flight_requests_count{method="GET",servlet="SyncRestServlet",server_name="test"} 1'));
     assert.ok(found.includes('synapse_http_server_responses_total{method="GET",code="200",server_name="test"} 1'));
-    assert.ok(found.includes('synapse_http_server_response_time_seconds_bucket{le="0.5",method="GET",servlet="SyncRestServlet",tag="",code="200",server_name="test"} 1'));
-    assert.ok(found.includes('synapse_http_server_response_time_seconds_bucket{le="0.25",method="GET",servlet="SyncRestServlet",tag="",code="200",server_name="test"} 0'));
+    assert.ok(
+      found.includes(
+        'synapse_http_server_response_time_seconds_bucket{le="0.5",method="GET",servlet="SyncRestServlet",tag="",code="200",server_name="test"} 1',
+      ),
+    );
+    assert.ok(
+      found.includes(
+        'synapse_http_server_response_time_seconds_bucket{le="0.25",method="GET",servlet="SyncRestServlet",tag="",code="200",server_name="test"} 0',
+      ),
+    );
   });
 
   it("of two servers in one process do not mix", async () => {
@@ -48,7 +56,8 @@ describe("metrics", () => {
 
   it("show a background process while it runs, also when it fails", async () => {
     const metrics = new Metrics("test");
-    const gauge = async (): Promise<string | undefined> => (await lines(metrics)).find((line) => line.startsWith("synapse_background_process_in_flight_count"))?.at(-1);
+    const gauge = async (): Promise<string | undefined> =>
+      (await lines(metrics)).find((line) => line.startsWith("synapse_background_process_in_flight_count"))?.at(-1);
     await assert.rejects(
       inBackgroundProcess(metrics, "purge", async () => {
         assert.equal(await gauge(), "1");

@@ -22,13 +22,30 @@ Without --config-path the server keeps everything in the folder ./data, its own 
       help: "Configuration file, or a directory of *.yaml files. Top-level options of later files replace those of earlier ones.",
     },
     noSecretsInConfig: { names: ["--no-secrets-in-config"], help: "Refuse secrets that stand in the configuration itself." },
-    generateMode: { names: ["--generate-mode"], value: "MODE", help: "One of the three below, by its name in Synapse.", choices: ["GENERATE_MISSING_AND_RUN", "GENERATE_MISSING_AND_EXIT", "GENERATE_EVERYTHING_AND_EXIT"] },
+    generateMode: {
+      names: ["--generate-mode"],
+      value: "MODE",
+      help: "One of the three below, by its name in Synapse.",
+      choices: ["GENERATE_MISSING_AND_RUN", "GENERATE_MISSING_AND_EXIT", "GENERATE_EVERYTHING_AND_EXIT"],
+    },
     generateConfig: { names: ["--generate-config"], help: "Make a configuration file and what it names, then exit." },
-    generateKeys: { names: ["--generate-missing-configs", "--generate-keys"], help: "Make missing files that the configuration names (signing key, log configuration), then exit." },
+    generateKeys: {
+      names: ["--generate-missing-configs", "--generate-keys"],
+      help: "Make missing files that the configuration names (signing key, log configuration), then exit.",
+    },
     generateAndRun: { names: ["--generate-missing-and-run"], help: "Make missing files, then run: the default." },
     serverName: { names: ["-H", "--server-name"], value: "NAME", help: "The server's name, for a new configuration." },
-    reportStats: { names: ["--report-stats"], value: "ANSWER", choices: ["yes", "no"], help: "Whether usage statistics are reported, for a new configuration." },
-    configDirectory: { names: ["--config-directory", "--keys-directory"], value: "DIRECTORY", help: "Where the signing key and the log configuration lie; by default beside the last configuration file." },
+    reportStats: {
+      names: ["--report-stats"],
+      value: "ANSWER",
+      choices: ["yes", "no"],
+      help: "Whether usage statistics are reported, for a new configuration.",
+    },
+    configDirectory: {
+      names: ["--config-directory", "--keys-directory"],
+      value: "DIRECTORY",
+      help: "Where the signing key and the log configuration lie; by default beside the last configuration file.",
+    },
     dataDirectory: { names: ["--data-directory"], value: "DIRECTORY", help: "Where data is kept, for a new configuration; by default the working directory." },
     openPrivatePorts: { names: ["--open-private-ports"], help: "A new configuration listens on all addresses, not only on the loopback ones." },
     enableMetrics: { names: ["--enable-metrics"], help: "A new configuration has metrics on port 19090." },
@@ -63,7 +80,11 @@ export interface Startup {
  * @throws ConfigError, UsageError
  */
 export function prepareStartup(args: HomeserverArguments, terminal: Terminal): Startup | undefined {
-  const mode = args.generateConfig ? "GENERATE_EVERYTHING_AND_EXIT" : args.generateKeys ? "GENERATE_MISSING_AND_EXIT" : (args.generateMode ?? "GENERATE_MISSING_AND_RUN");
+  const mode = args.generateConfig
+    ? "GENERATE_EVERYTHING_AND_EXIT"
+    : args.generateKeys
+      ? "GENERATE_MISSING_AND_EXIT"
+      : (args.generateMode ?? "GENERATE_MISSING_AND_RUN");
   const place = configPlace(args, terminal);
   let newConfigFile: string | undefined;
   if (mode === "GENERATE_EVERYTHING_AND_EXIT") newConfigFile = makeConfig(args, terminal, place);
@@ -143,7 +164,10 @@ function makeOwnConfig(args: HomeserverArguments, terminal: Terminal, file: stri
   return file;
 }
 
-function writeNewConfig(file: string, options: { args: HomeserverArguments; terminal: Terminal; serverName: string; reportStats: boolean; dataDir: string }): void {
+function writeNewConfig(
+  file: string,
+  options: { args: HomeserverArguments; terminal: Terminal; serverName: string; reportStats: boolean; dataDir: string },
+): void {
   const { args, terminal } = options;
   const text = generateConfig(
     {
@@ -168,7 +192,8 @@ function writeNewConfig(file: string, options: { args: HomeserverArguments; term
 }
 
 function requireServerName(raw: RawConfigFiles): void {
-  if (!Object.hasOwn(raw.values, "server_name")) throw new ConfigError(`found nothing in ${raw.files.join(", ")}, wanted the name of the server`, "server_name");
+  if (!Object.hasOwn(raw.values, "server_name"))
+    throw new ConfigError(`found nothing in ${raw.files.join(", ")}, wanted the name of the server`, "server_name");
 }
 
 function warnAboutFlags(args: HomeserverArguments, terminal: Terminal): void {

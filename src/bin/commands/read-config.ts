@@ -7,7 +7,13 @@ export const readConfig = defineCommand(
     name: "config",
     summary: "Checks a configuration; `config read SECTION.KEY` prints a value.",
     flags: {
-      configPath: { names: ["-c", "--config-path"], value: "CONFIG_FILE", many: true, required: true, help: "Configuration file, or a directory of *.yaml files." },
+      configPath: {
+        names: ["-c", "--config-path"],
+        value: "CONFIG_FILE",
+        many: true,
+        required: true,
+        help: "Configuration file, or a directory of *.yaml files.",
+      },
       keysDirectory: { names: ["--keys-directory"], value: "DIRECTORY", help: "Where the signing key lies." },
       noSecretsInConfig: { names: ["--no-secrets-in-config"], help: "Refuse secrets that stand in the configuration itself." },
     },

@@ -47,7 +47,10 @@ export const registerNewMatrixUser = defineCommand(
 
 function configuredSecret(values: RawConfig, terminal: Terminal): string {
   const raw = new ConfigReader(values, new ReadTracker());
-  const secret = raw.secret("registration_shared_secret", "registration_shared_secret_path", { allowSecretsInConfig: true, dataDir: terminal.workingDirectory });
+  const secret = raw.secret("registration_shared_secret", "registration_shared_secret_path", {
+    allowSecretsInConfig: true,
+    dataDir: terminal.workingDirectory,
+  });
   if (!secret) throw new CommandFailed("No 'registration_shared_secret' or 'registration_shared_secret_path' defined in config.");
   return secret;
 }

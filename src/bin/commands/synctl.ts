@@ -25,7 +25,11 @@ export const synctl = defineCommand(
     summary: "Starts, stops or restarts the server in the background.",
     flags: {
       worker: { names: ["-w", "--worker"], value: "WORKERCONFIG", help: "Only this worker." },
-      allProcesses: { names: ["-a", "--all-processes"], value: "WORKERCONFIGDIR", help: "All workers of this directory, and the main process if it has a file there." },
+      allProcesses: {
+        names: ["-a", "--all-processes"],
+        value: "WORKERCONFIGDIR",
+        help: "All workers of this directory, and the main process if it has a file there.",
+      },
       noDaemonize: { names: ["--no-daemonize"], help: "Run in the foreground." },
     },
     positionals: [
@@ -40,7 +44,10 @@ export const synctl = defineCommand(
   async (args, terminal) => {
     const [action, configName = "homeserver.yaml"] = args.positionals;
     const configFile = resolve(terminal.workingDirectory, configName);
-    if (!existsSync(configFile)) throw new CommandFailed(`The configuration file ${configFile} does not exist. Make one with: myelin -c ${configName} --generate-config --server-name=<name> --report-stats=<yes|no>`);
+    if (!existsSync(configFile))
+      throw new CommandFailed(
+        `The configuration file ${configFile} does not exist. Make one with: myelin -c ${configName} --generate-config --server-name=<name> --report-stats=<yes|no>`,
+      );
     const { values } = readConfigFiles([configFile], terminal.workingDirectory);
     const processes = findProcesses(configFile, values, workerFiles(args, terminal), terminal);
     if (action !== "start") await stopAll(processes, terminal);
@@ -73,7 +80,12 @@ function findProcesses(configFile: string, values: RawConfig, workers: readonly 
     const app = raw.requiredString("worker_app");
     const isMain = app === MAIN_APP;
     const pidFile = raw.filePath(isMain ? "pid_file" : "worker_pid_file", { dataDir: terminal.workingDirectory }) ?? (isMain ? mainPid : undefined);
-    return { app, configFiles: [configFile, file], pidFile: pidFile ?? missing(isMain ? "pid_file" : "worker_pid_file", file), env: { ...factors, ...cacheFactors(raw) } };
+    return {
+      app,
+      configFiles: [configFile, file],
+      pidFile: pidFile ?? missing(isMain ? "pid_file" : "worker_pid_file", file),
+      env: { ...factors, ...cacheFactors(raw) },
+    };
   });
 }
 
@@ -96,7 +108,11 @@ function start(process_: Process, daemonize: boolean, terminal: Terminal): boole
   }
   const main = fileURLToPath(new URL(`../../main${import.meta.url.endsWith(".ts") ? ".ts" : ".js"}`, import.meta.url));
   const argv = [...process.execArgv, main, ...process_.configFiles.flatMap((file) => ["-c", file]), ...(daemonize ? ["--daemonize"] : [])];
-  const { status } = spawnSync(process.execPath, argv, { stdio: "inherit", env: { ...terminal.env, ...process_.env } as NodeJS.ProcessEnv, cwd: terminal.workingDirectory });
+  const { status } = spawnSync(process.execPath, argv, {
+    stdio: "inherit",
+    env: { ...terminal.env, ...process_.env } as NodeJS.ProcessEnv,
+    cwd: terminal.workingDirectory,
+  });
   const what = `${process_.app}(${process_.configFiles.join(",")})`;
   if (status === 0) terminal.print(`started ${what}`);
   else terminal.warn(`${what} failed to start (exit code: ${status}). Check the log file${daemonize ? ", or run synctl with --no-daemonize" : ""}.`);

@@ -144,7 +144,21 @@ function parseArgs(args: ConfigReader, ctx: ParseContext) {
   if (!isSslMode(sslMode)) throw args.wrong("sslmode", `one of ${SSL_MODES.join(", ")}`);
   const timeoutSeconds = number("connect_timeout");
   // Taken by libpq and by Synapse's pool; here connections are made when they are needed and kept alive always.
-  for (const key of ["cp_reconnect", "cp_openfun", "cp_noisy", "keepalives", "keepalives_idle", "keepalives_interval", "keepalives_count", "client_encoding", "application_name", "target_session_attrs", "channel_binding", "gssencmode", "krbsrvname"]) {
+  for (const key of [
+    "cp_reconnect",
+    "cp_openfun",
+    "cp_noisy",
+    "keepalives",
+    "keepalives_idle",
+    "keepalives_interval",
+    "keepalives_count",
+    "client_encoding",
+    "application_name",
+    "target_session_attrs",
+    "channel_binding",
+    "gssencmode",
+    "krbsrvname",
+  ]) {
     args.raw(key);
   }
   args.integer("cp_min", 3, { min: 0 });
@@ -169,7 +183,11 @@ function isSslMode(text: string): text is SslMode {
 }
 
 /** libpq's rules: `require` checks nothing unless there is a root certificate, `verify-ca` the chain, `verify-full` the name, too. */
-function parseTls(mode: SslMode, files: { ca: string | undefined; cert: string | undefined; key: string | undefined }, args: ConfigReader): false | DatabaseTls {
+function parseTls(
+  mode: SslMode,
+  files: { ca: string | undefined; cert: string | undefined; key: string | undefined },
+  args: ConfigReader,
+): false | DatabaseTls {
   if (mode === "disable" || mode === "allow" || mode === "prefer") return false;
   const read = (file: string | undefined, key: string): string | undefined => (file === undefined ? undefined : readConfigFile(file, args.pathOf(key)));
   const ca = read(files.ca, "sslrootcert");
@@ -208,10 +226,7 @@ function parseDsn(dsn: string | undefined): Record<string, string> {
 }
 
 /** The first line of libpq's password file (host:port:database:user:password, `*` matches all) that fits. */
-export function passwordFromFile(
-  file: string | undefined,
-  target: { host: string; port: number; user: string; database: string },
-): string | undefined {
+export function passwordFromFile(file: string | undefined, target: { host: string; port: number; user: string; database: string }): string | undefined {
   const path = file ?? join(homedir(), ".pgpass");
   let lines: string[];
   try {

@@ -15,7 +15,11 @@ export interface TrustedKeyServer {
   readonly verifyKeys: Readonly<Record<string, string>> | undefined;
 }
 
-export function parseKey(raw: ConfigReader, ctx: ParseContext, sections: { serverName: string; registrationSharedSecret: string | undefined; verifyCertificates: boolean }) {
+export function parseKey(
+  raw: ConfigReader,
+  ctx: ParseContext,
+  sections: { serverName: string; registrationSharedSecret: string | undefined; verifyCertificates: boolean },
+) {
   const signingKeys = parseOwnKeys(raw, ctx, sections.serverName);
   const notaryFile = raw.filePath("key_server_signing_keys_path", ctx);
   const formSecret = raw.secret("form_secret", "form_secret_path", ctx);
@@ -24,7 +28,8 @@ export function parseKey(raw: ConfigReader, ctx: ParseContext, sections: { serve
     signingKeys,
     oldSigningKeys: parseOldKeys(raw),
     /** Sign what this server says as a notary about other servers' keys. */
-    keyServerSigningKeys: notaryFile === undefined ? signingKeys : parseSigningKeys(readConfigFile(notaryFile, "key_server_signing_keys_path"), "key_server_signing_keys_path"),
+    keyServerSigningKeys:
+      notaryFile === undefined ? signingKeys : parseSigningKeys(readConfigFile(notaryFile, "key_server_signing_keys_path"), "key_server_signing_keys_path"),
     keyRefreshIntervalMs: raw.duration("key_refresh_interval", "1d"),
     trustedKeyServers: parseKeyServers(raw, ctx, sections.verifyCertificates),
     macaroonSecretKey: parseMacaroonSecret(raw, ctx, sections.registrationSharedSecret, signingKeys[0]!),
@@ -43,7 +48,10 @@ function parseOwnKeys(raw: ConfigReader, ctx: ParseContext, serverName: string):
   const inline = raw.string("signing_key");
   if (inline !== undefined) return parseSigningKeys(inline, "signing_key");
   if (!existsSync(file)) {
-    throw new ConfigError(`the signing key file ${file} does not exist; make one with --generate-keys, or set the path of the existing one`, "signing_key_path");
+    throw new ConfigError(
+      `the signing key file ${file} does not exist; make one with --generate-keys, or set the path of the existing one`,
+      "signing_key_path",
+    );
   }
   return parseSigningKeys(readConfigFile(file, "signing_key_path"), "signing_key_path");
 }

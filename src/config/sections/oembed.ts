@@ -72,6 +72,10 @@ function compile(providers: z.infer<typeof providerList>, path: string): OembedP
 function globPattern(glob: string, path: string): string {
   const match = /^(https?):\/\/([^/]*)(.*)$/.exec(glob);
   if (match === null) throw new ConfigError(`found the pattern ${glob}, wanted one that begins with http or https`, path);
-  const quote = (text: string, star: string): string => text.split("*").map((part) => part.replace(/[\\^$.|?+()[\]{}]/g, "\\$&")).join(star);
+  const quote = (text: string, star: string): string =>
+    text
+      .split("*")
+      .map((part) => part.replace(/[\\^$.|?+()[\]{}]/g, "\\$&"))
+      .join(star);
   return `^${match[1]}://${quote(match[2]!, "[a-zA-Z0-9_-]+")}${quote(match[3]!, ".+")}`;
 }

@@ -31,7 +31,8 @@ export function parseOidc(raw: ConfigReader, ctx: ParseContext, publicBaseurl: s
 function parseProvider(raw: ConfigReader, ctx: ParseContext) {
   const id = raw.string("idp_id", "oidc");
   const brand = raw.string("idp_brand");
-  if (brand !== undefined && !/^[a-z][a-z0-9_.-]{0,254}$/.test(brand)) throw raw.wrong("idp_brand", "lower-case letters, digits, _ . -, beginning with a letter");
+  if (brand !== undefined && !/^[a-z][a-z0-9_.-]{0,254}$/.test(brand))
+    throw raw.wrong("idp_brand", "lower-case letters, digits, _ . -, beginning with a letter");
   const icon = raw.string("idp_icon");
   if (icon !== undefined && !/^mxc:\/\/[^/]+\/[^/?#]+$/.test(icon)) throw raw.wrong("idp_icon", "an mxc:// address");
   const credentials = parseCredentials(raw, ctx);

@@ -58,7 +58,8 @@ function parsePattern(raw: ConfigReader, key: string): string {
 function parseAutoJoin(raw: ConfigReader, serverName: string) {
   const autoJoinRooms = raw.strings("auto_join_rooms");
   for (const [index, alias] of autoJoinRooms.entries()) {
-    if (!/^#[^:]*:.+$/.test(alias)) throw raw.error(`auto_join_rooms[${index}]`, `found ${JSON.stringify(alias)}, wanted a room alias such as "#lobby:${serverName}"`);
+    if (!/^#[^:]*:.+$/.test(alias))
+      throw raw.error(`auto_join_rooms[${index}]`, `found ${JSON.stringify(alias)}, wanted a room alias such as "#lobby:${serverName}"`);
   }
   const autocreateAutoJoinRooms = raw.boolean("autocreate_auto_join_rooms", true);
   const preset = raw.oneOf("autocreate_auto_join_room_preset", PRESETS, "public_chat");

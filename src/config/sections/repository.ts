@@ -102,7 +102,10 @@ function parseUrlPreview(raw: ConfigReader, ctx: ParseContext) {
   const hasProxy = proxy.http !== undefined || proxy.https !== undefined;
   const blocked = raw.optionalStrings("url_preview_ip_range_blacklist");
   if (enabled && blocked === undefined && !hasProxy) {
-    throw raw.wrong("url_preview_ip_range_blacklist", "a list of ranges, since url_preview_enabled is true (without it anyone could make the server fetch from its own network)");
+    throw raw.wrong(
+      "url_preview_ip_range_blacklist",
+      "a list of ranges, since url_preview_enabled is true (without it anyone could make the server fetch from its own network)",
+    );
   }
   if (enabled && blocked !== undefined && hasProxy) {
     ctx.notice("url_preview_ip_range_blacklist has no effect on requests that go through the forward proxy: the proxy resolves names");

@@ -18,7 +18,10 @@ export function parseRetention(root: ConfigReader) {
     throw raw.error("allowed_lifetime_min", "must not be greater than retention.allowed_lifetime_max");
   }
   const purgeJobs = raw.objects("purge_jobs").map(parsePurgeJob);
-  return { ...config, purgeJobs: purgeJobs.length > 0 ? purgeJobs : [{ intervalMs: 86_400_000, shortestMaxLifetimeMs: undefined, longestMaxLifetimeMs: undefined }] };
+  return {
+    ...config,
+    purgeJobs: purgeJobs.length > 0 ? purgeJobs : [{ intervalMs: 86_400_000, shortestMaxLifetimeMs: undefined, longestMaxLifetimeMs: undefined }],
+  };
 }
 
 interface PurgeJob {

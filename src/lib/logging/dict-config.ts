@@ -57,7 +57,8 @@ export function defaultSetup(environment: LogEnvironment): LoggingSetup {
  */
 export function buildSetup(config: unknown, environment: LogEnvironment): LoggingSetup {
   if (!isMapping(config)) throw new LogConfigError("the log configuration is no mapping");
-  if (config["structured"]) throw new LogConfigError("structured: the old form of structured logging no longer exists; use the formatter synapse.logging.TerseJsonFormatter");
+  if (config["structured"])
+    throw new LogConfigError("structured: the old form of structured logging no longer exists; use the formatter synapse.logging.TerseJsonFormatter");
   if (config["version"] !== 1) throw new LogConfigError(`version: found ${JSON.stringify(config["version"])}, wanted 1`);
   const builder = new Builder(config, environment);
   return builder.build();
@@ -113,7 +114,8 @@ class Builder {
       if (!isMapping(filter)) throw new LogConfigError(`${path}.filters: there is no filter ${name}`);
       const factory = filter["()"];
       if (factory === undefined || factory === "logging.Filter") return typeof filter["name"] === "string" ? [filter["name"]] : [];
-      if (typeof factory !== "string" || !factory.endsWith(".LoggingContextFilter")) this.notices.push(`filters.${name}: ${String(factory)} is unknown and filters nothing`);
+      if (typeof factory !== "string" || !factory.endsWith(".LoggingContextFilter"))
+        this.notices.push(`filters.${name}: ${String(factory)} is unknown and filters nothing`);
       return [];
     });
   }
@@ -169,11 +171,20 @@ class Builder {
       case "logging.handlers.WatchedFileHandler":
         return new LogFile(this.file(options, path), true);
       case "logging.handlers.RotatingFileHandler":
-        return new RotatingFile(this.file(options, path), number(options["maxBytes"], `${path}.maxBytes`) ?? 0, number(options["backupCount"], `${path}.backupCount`) ?? 0);
+        return new RotatingFile(
+          this.file(options, path),
+          number(options["maxBytes"], `${path}.maxBytes`) ?? 0,
+          number(options["backupCount"], `${path}.backupCount`) ?? 0,
+        );
       case "logging.handlers.TimedRotatingFileHandler": {
         const when = String(options["when"] ?? "h").toUpperCase();
         if (!TimedRotatingFile.isKnown(when)) throw new LogConfigError(`${path}.when: found ${when}, wanted S, M, H, D, midnight or W0 to W6`);
-        const rotation = { when, interval: number(options["interval"], `${path}.interval`) ?? 1, backupCount: number(options["backupCount"], `${path}.backupCount`) ?? 0, utc: options["utc"] === true };
+        const rotation = {
+          when,
+          interval: number(options["interval"], `${path}.interval`) ?? 1,
+          backupCount: number(options["backupCount"], `${path}.backupCount`) ?? 0,
+          utc: options["utc"] === true,
+        };
         return new TimedRotatingFile(this.file(options, path), rotation, clock);
       }
       case "":

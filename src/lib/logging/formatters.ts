@@ -36,7 +36,10 @@ export const gcpJsonFormatter: Formatter = (record) => {
 
 function jsonEvent(record: LogRecord, time: object): object {
   const error = record.error;
-  const exception = error === undefined ? {} : { exc_type: error instanceof Error ? error.name : typeof error, exc_value: error instanceof Error ? error.message : String(error) };
+  const exception =
+    error === undefined
+      ? {}
+      : { exc_type: error instanceof Error ? error.name : typeof error, exc_value: error instanceof Error ? error.message : String(error) };
   return {
     log: record.message,
     namespace: record.name,
@@ -66,7 +69,8 @@ function compilePercent(format: string): (string | Piece)[] {
     pieces.push(format.slice(last, match.index));
     last = match.index + match[0].length;
     if (match[1] === undefined) pieces.push("%");
-    else pieces.push({ name: match[1], print: printer(match[5]!, match[2]!.includes("-") ? "<" : ">", match[2]!.includes("0"), Number(match[3] || 0), match[4]) });
+    else
+      pieces.push({ name: match[1], print: printer(match[5]!, match[2]!.includes("-") ? "<" : ">", match[2]!.includes("0"), Number(match[3] || 0), match[4]) });
   }
   return [...pieces, format.slice(last)];
 }
@@ -78,7 +82,11 @@ function compileBraces(format: string): (string | Piece)[] {
     pieces.push(format.slice(last, match.index));
     last = match.index + match[0].length;
     if (match[1] === undefined) pieces.push(match[0][0]!);
-    else pieces.push({ name: match[1], print: printer(match[6] || "s", match[2] ?? (match[6] === "d" ? ">" : "<"), match[3] === "0", Number(match[4] || 0), match[5]) });
+    else
+      pieces.push({
+        name: match[1],
+        print: printer(match[6] || "s", match[2] ?? (match[6] === "d" ? ">" : "<"), match[3] === "0", Number(match[4] || 0), match[5]),
+      });
   }
   return [...pieces, format.slice(last)];
 }

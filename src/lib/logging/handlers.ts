@@ -66,7 +66,13 @@ export class MemoryHandler implements Handler {
   private readonly timer: Timer | undefined;
 
   constructor(
-    private readonly options: { readonly level: number; readonly capacity: number; readonly flushLevel: number; readonly periodMs: number | undefined; readonly flushOnClose: boolean },
+    private readonly options: {
+      readonly level: number;
+      readonly capacity: number;
+      readonly flushLevel: number;
+      readonly periodMs: number | undefined;
+      readonly flushOnClose: boolean;
+    },
     private readonly target: Handler | undefined,
     clock: Pick<Clock, "every">,
   ) {

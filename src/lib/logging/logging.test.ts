@@ -56,7 +56,13 @@ describe("logging", () => {
       clock,
     });
   const console_ = { class: "logging.StreamHandler", formatter: "f" };
-  const withFormat = (formatter: object, extra: object = {}) => ({ version: 1, formatters: { f: formatter }, handlers: { c: console_ }, root: { level: "INFO", handlers: ["c"] }, ...extra });
+  const withFormat = (formatter: object, extra: object = {}) => ({
+    version: 1,
+    formatters: { f: formatter },
+    handlers: { c: console_ },
+    root: { level: "INFO", handlers: ["c"] },
+    ...extra,
+  });
 
   it("without a configuration writes INFO and above to stderr in Synapse's layout", () => {
     const { log } = start(undefined);
@@ -95,7 +101,11 @@ describe("logging", () => {
         { format: "%(name)s %(message)s" },
         {
           handlers: { c: console_, o: { class: "logging.StreamHandler", stream: "ext://sys.stdout", formatter: "f", level: "WARNING" } },
-          loggers: { "synapse.storage": { level: "DEBUG", handlers: ["o"] }, "synapse.alone": { handlers: ["o"], propagate: false }, "synapse.storage.SQL": { level: "ERROR" } },
+          loggers: {
+            "synapse.storage": { level: "DEBUG", handlers: ["o"] },
+            "synapse.alone": { handlers: ["o"], propagate: false },
+            "synapse.storage.SQL": { level: "ERROR" },
+          },
         },
       ),
     );
@@ -114,7 +124,9 @@ describe("logging", () => {
     const line = (className: string): Record<string, unknown> => {
       err = "";
       const { log } = start(withFormat({ class: className }));
-      runInRequest({ id: "PUT-1", method: "PUT", ip: "1.2.3.4", url: "/x" }, () => log.named("a.b").error("broken", { error: new TypeError("why"), room: "!r" }));
+      runInRequest({ id: "PUT-1", method: "PUT", ip: "1.2.3.4", url: "/x" }, () =>
+        log.named("a.b").error("broken", { error: new TypeError("why"), room: "!r" }),
+      );
       return JSON.parse(err) as Record<string, unknown>;
     };
     const terse = line("synapse.logging.TerseJsonFormatter");
@@ -144,7 +156,10 @@ describe("logging", () => {
     const file = join(folder, "hs.log");
     const logging = start({
       version: 1,
-      handlers: { buffer: { class: "synapse.logging.handlers.PeriodicallyFlushingMemoryHandler", target: "file", capacity: 3, flushLevel: 30, period: 5 }, file: { class: "logging.FileHandler", filename: "hs.log" } },
+      handlers: {
+        buffer: { class: "synapse.logging.handlers.PeriodicallyFlushingMemoryHandler", target: "file", capacity: 3, flushLevel: 30, period: 5 },
+        file: { class: "logging.FileHandler", filename: "hs.log" },
+      },
       root: { level: "INFO", handlers: ["buffer"] },
     });
     const content = (): string[] => (readdirSync(folder).length === 0 ? [] : readFileSync(file, "utf8").trim().split("\n"));
@@ -165,7 +180,11 @@ describe("logging", () => {
   });
 
   it("rotates at midnight, also when the file is of yesterday, and keeps backupCount files", () => {
-    const config = { version: 1, handlers: { f: { class: "logging.handlers.TimedRotatingFileHandler", filename: "hs.log", when: "midnight", backupCount: 2 } }, root: { level: "INFO", handlers: ["f"] } };
+    const config = {
+      version: 1,
+      handlers: { f: { class: "logging.handlers.TimedRotatingFileHandler", filename: "hs.log", when: "midnight", backupCount: 2 } },
+      root: { level: "INFO", handlers: ["f"] },
+    };
     for (const day of ["2026-11-01", "2026-11-02"]) writeFileSync(join(folder, `hs.log.${day}`), "old\n");
     writeFileSync(join(folder, "hs.log"), "yesterday\n");
     utimesSync(join(folder, "hs.log"), NOON / 1000 - 86_400, NOON / 1000 - 86_400);
@@ -180,7 +199,11 @@ describe("logging", () => {
   });
 
   it("rotates by size", () => {
-    const config = { version: 1, handlers: { f: { class: "logging.handlers.RotatingFileHandler", filename: "hs.log", maxBytes: 10, backupCount: 2 } }, root: { level: "INFO", handlers: ["f"] } };
+    const config = {
+      version: 1,
+      handlers: { f: { class: "logging.handlers.RotatingFileHandler", filename: "hs.log", maxBytes: 10, backupCount: 2 } },
+      root: { level: "INFO", handlers: ["f"] },
+    };
     const { log } = start(config);
     for (const message of ["aaaaaa", "bbbbbb", "cccccc", "dddddd"]) log.info(message);
     const read = (name: string): string => readFileSync(join(folder, name), "utf8");
@@ -192,7 +215,10 @@ describe("logging", () => {
     const logging = start(withFormat({ format: "%(message)s" }));
     const log = logging.log.named("synapse.x");
     log.debug("no");
-    assert.throws(() => logging.reconfigure({ version: 1, root: { level: "LOUD" } }), new LogConfigError('root.level: found "LOUD", wanted a level such as INFO'));
+    assert.throws(
+      () => logging.reconfigure({ version: 1, root: { level: "LOUD" } }),
+      new LogConfigError('root.level: found "LOUD", wanted a level such as INFO'),
+    );
     log.info("still");
     logging.reconfigure(withFormat({ format: "2 %(message)s" }, { root: { level: "DEBUG", handlers: ["c"] } }));
     log.debug("yes");

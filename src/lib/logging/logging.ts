@@ -82,7 +82,9 @@ class LoggerTree {
     this.routes = new Map();
     // As Python: loggers that exist and are neither named nor below a named one fall silent.
     const named = [...setup.loggers.keys()];
-    this.disabled = new Set(setup.disableExisting ? [...this.loggers.keys()].filter((name) => name !== "root" && !named.some((other) => isWithin(name, other))) : []);
+    this.disabled = new Set(
+      setup.disableExisting ? [...this.loggers.keys()].filter((name) => name !== "root" && !named.some((other) => isWithin(name, other))) : [],
+    );
     for (const handler of old.handlers) handler.close();
   }
 
