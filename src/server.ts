@@ -15,6 +15,8 @@ import { appserviceIdentities } from "./services/appservices/identities.ts";
 import type { Context } from "./services/context.ts";
 import { signingKeyFromSeed } from "./protocol/event/sign.ts";
 import { openPersister } from "./services/events/open-persister.ts";
+import { RequestTransactions } from "./services/request-transactions.ts";
+import { noEventHooks } from "./services/events/send.ts";
 import { SendTransactions } from "./services/events/transactions.ts";
 import { MediaStore } from "./services/media/media-store.ts";
 import { MediaRepository, noRemoteMedia } from "./services/media/repository.ts";
@@ -31,6 +33,8 @@ import { RateLimits } from "./services/rate-limits.ts";
 import { noRemoteServers } from "./services/remote-servers.ts";
 import { ErasedUsers } from "./services/erased-users.ts";
 import { noRemoteRooms } from "./services/rooms/remote-rooms.ts";
+import { SlidingConnections } from "./services/sliding-sync/connection.ts";
+import { RoomLists } from "./services/sliding-sync/room-list.ts";
 import { openStreamChanges } from "./services/streams/changes.ts";
 import { Notifier } from "./services/streams/notifier.ts";
 import { LazyMembers } from "./services/sync/lazy-members.ts";
@@ -39,6 +43,7 @@ import { TransactionCache } from "./services/transaction-cache.ts";
 import { Typing } from "./services/typing/typing.ts";
 import { AccountCache } from "./storage/accounts/account-cache.ts";
 import { Database } from "./storage/database.ts";
+import { AuthGraph } from "./storage/events/auth-graph.ts";
 import { EventStore } from "./storage/events/event-store.ts";
 import { openLocalIds } from "./storage/local-ids.ts";
 import { Memberships } from "./storage/rooms/memberships.ts";
@@ -122,13 +127,14 @@ export async function createServer(config: Config, log: Logger, overrides: Overr
     const state = new StateStore(read, events);
     const members = new Memberships(read, { serverName });
     const roomVersions = new RoomVersions(read);
+    const authGraph = new AuthGraph(read);
     const accounts = new AccountCache(read);
     const ignoredUsers = new IgnoredUsers(read);
     const erasedUsers = new ErasedUsers(read);
     const pushRules = new UserPushRules(read, config);
     const remote = noRemoteServers;
     const appservices = appserviceIdentities(config.appservice.registrations);
-    const basis = { config, clock, random, log, db, read, transaction, streams, localIds, changes, notifier, events, state, members, roomVersions, accounts, ignoredUsers, erasedUsers, pushRules, remote, remoteRooms: noRemoteRooms };
+    const basis = { config, clock, random, log, db, read, transaction, streams, localIds, changes, notifier, events, state, members, roomVersions, authGraph, accounts, ignoredUsers, erasedUsers, pushRules, remote, remoteRooms: noRemoteRooms };
 
     const { persister, publisher } = openPersister(basis);
     onClose(() => persister.whenIdle());
@@ -154,10 +160,14 @@ export async function createServer(config: Config, log: Logger, overrides: Overr
       ...basis,
       persister,
       publisher,
+      eventHooks: noEventHooks,
+      requestTransactions: new RequestTransactions(clock),
       sendTransactions: new SendTransactions(read),
       signingKeys: config.key.signingKeys.map(({ version, seed }) => signingKeyFromSeed(version, seed)),
       media: new MediaRepository(new MediaStore(config.media.mediaStorePath, storageProviders(config.media.storageProviders), random, log.named("synapse.media"), config.media.enableLocalMediaStorage), new Thumbnailer(config.media.maxImagePixels)),
       remoteMedia: noRemoteMedia,
+      slidingConnections: new SlidingConnections(basis),
+      slidingRoomLists: new RoomLists(),
       lazyMembers: new LazyMembers(),
       typing,
       presence,

@@ -1,3 +1,6 @@
+import { redactRoutes } from "./client/room/redact.ts";
+import { sendRoutes } from "./client/room/send.ts";
+import { stateRoutes } from "./client/room/state.ts";
 import { accountStatus, deactivate, getThreepids, password, whoami } from "./client/account.ts";
 import { authFallbackPage, authFallbackSubmit } from "./client/auth.ts";
 import { capabilities } from "./client/capabilities.ts";
@@ -63,6 +66,10 @@ export const routes: readonly Endpoint[] = [
   ...profileFields,
   capabilities,
   versions,
+  // sending
+  ...sendRoutes,
+  ...stateRoutes,
+  ...redactRoutes,
   // per-user and ephemeral data
   ...accountDataRoutes,
   ...tagRoutes,

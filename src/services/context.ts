@@ -4,6 +4,7 @@ import type { Logger } from "../lib/log.ts";
 import type { Random } from "../lib/random.ts";
 import type { AccountCache } from "../storage/accounts/account-cache.ts";
 import type { Database, ReadHandle, Txn, TransactionOptions } from "../storage/database.ts";
+import type { AuthGraph } from "../storage/events/auth-graph.ts";
 import type { EventStore } from "../storage/events/event-store.ts";
 import type { Memberships } from "../storage/rooms/memberships.ts";
 import type { RoomVersions } from "../storage/rooms/room-versions.ts";
@@ -29,9 +30,13 @@ import type { Requester } from "./requester.ts";
 import type { ErasedUsers } from "./erased-users.ts";
 import type { RemoteRooms } from "./rooms/remote-rooms.ts";
 import type { SigningKey } from "../protocol/event/sign.ts";
+import type { RequestTransactions } from "./request-transactions.ts";
+import type { EventHooks } from "./events/send.ts";
 import type { SendTransactions } from "./events/transactions.ts";
 import type { Persister } from "./events/persister.ts";
 import type { Publisher } from "./events/publish.ts";
+import type { SlidingConnections } from "./sliding-sync/connection.ts";
+import type { RoomLists } from "./sliding-sync/room-list.ts";
 import type { StreamChanges } from "./streams/changes.ts";
 import type { Notifier } from "./streams/notifier.ts";
 import type { LazyMembers } from "./sync/lazy-members.ts";
@@ -76,8 +81,14 @@ export interface Context {
   /** Who is in which room, cached. */
   readonly members: Memberships;
   readonly roomVersions: RoomVersions;
+  /** Auth events of events, cached. */
+  readonly authGraph: AuthGraph;
   /** This server's keys; the first one signs events. */
   readonly signingKeys: readonly SigningKey[];
+  /** Answers of requests with a transaction id. */
+  readonly requestTransactions: RequestTransactions;
+  /** What modules have a say in before events are sent. */
+  readonly eventHooks: EventHooks;
   /** Transactions of clients' sends. */
   readonly sendTransactions: SendTransactions;
   /** The way of all events into the database. */
@@ -89,6 +100,8 @@ export interface Context {
   readonly ignoredUsers: IgnoredUsers;
   readonly erasedUsers: ErasedUsers;
   readonly pushRules: UserPushRules;
+  readonly slidingConnections: SlidingConnections;
+  readonly slidingRoomLists: RoomLists;
   /** Members that sync clients were sent. */
   readonly lazyMembers: LazyMembers;
   readonly typing: Typing;

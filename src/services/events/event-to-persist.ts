@@ -20,6 +20,8 @@ export interface EventToPersist {
   readonly partialState?: boolean;
   /** This server has just made the event on this head of the room: it cannot be stored yet, and nothing refers to it. */
   readonly builtOn?: RoomHead | undefined;
+  /** The event as `event_json.json` will have it, where that was made already. */
+  readonly json?: string;
   /** Whom it notifies; see `push-actions.ts`. */
   readonly push?: readonly PushAction[];
   /** Users to wake beside the room's members and the subject of a membership. */

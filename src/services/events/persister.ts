@@ -140,7 +140,7 @@ export class Persister {
       if (head === undefined || items.some((item) => item.builtOn !== head)) throw new StaleEvent("The head of the room has changed");
       this.pinned.set(roomId, head);
       for (const { event, after } of items) {
-        if (!event.outlier && after !== undefined) head.add({ eventId: event.eventId, depth: event.depth, state: after }, event.prevEventIds);
+        if (!event.outlier && after !== undefined) head.add({ eventId: event.eventId, depth: event.depth, state: after }, event);
       }
     }
     await new Promise<void>((resolve, reject) => {

@@ -73,7 +73,7 @@ function planned(item: EventToPersist): PlannedEvent {
   const { event, before, after } = item;
   return {
     event,
-    json: storedEventJson(event),
+    json: item.json ?? storedEventJson(event),
     metadata: storedInternalMetadata(event),
     before: event.outlier ? undefined : before,
     after: event.outlier ? undefined : after,

@@ -1,4 +1,5 @@
-import type { StateSnapshot } from "../../storage/state/snapshot.ts";
+import type { MatrixEvent } from "../../protocol/event/event.ts";
+import type { State, StateSnapshot } from "../../storage/state/snapshot.ts";
 
 /** A newest event of a room: nothing follows it. */
 export interface Tip {
@@ -10,7 +11,7 @@ export interface Tip {
 
 interface Pending {
   readonly tip: Tip;
-  readonly prevs: readonly string[];
+  readonly event: MatrixEvent;
 }
 
 /**
@@ -20,6 +21,8 @@ interface Pending {
 export class RoomHead {
   /** Events on their way, in order. */
   private pending: Pending[] = [];
+  private readonly events = new Map<string, MatrixEvent>();
+  private resolution: { readonly states: readonly StateSnapshot[]; readonly result: StateSnapshot } | undefined;
   private view: ReadonlyMap<string, Tip> | undefined;
   /** Membership events of local users who are marked as participants. */
   readonly participants = new Set<string>();
@@ -40,8 +43,8 @@ export class RoomHead {
   get tips(): ReadonlyMap<string, Tip> {
     if (this.view === undefined) {
       const view = new Map(this.stored);
-      for (const { tip, prevs } of this.pending) {
-        for (const id of prevs) view.delete(id);
+      for (const { tip, event } of this.pending) {
+        for (const id of event.prevEventIds) view.delete(id);
         view.set(tip.eventId, tip);
       }
       this.view = view;
@@ -49,9 +52,30 @@ export class RoomHead {
     return this.view;
   }
 
-  /** An event was built on `prevs` and goes to the database. */
-  add(tip: Tip, prevs: readonly string[]): void {
-    this.pending.push({ tip, prevs });
+  /** An event on its way to the database. */
+  pendingEvent(eventId: string): MatrixEvent | undefined {
+    return this.events.get(eventId);
+  }
+
+  get pendingEvents(): ReadonlyMap<string, MatrixEvent> {
+    return this.events;
+  }
+
+  /** The state that several tips resolve to, as a group on the one nearest to it; remembered as long as the tips are these. */
+  async resolved(states: readonly StateSnapshot[], resolve: () => Promise<State>): Promise<StateSnapshot> {
+    const known = this.resolution;
+    if (known !== undefined && known.states.length === states.length && known.states.every((state) => states.includes(state))) return known.result;
+    const map = await resolve();
+    const nearest = states.map((state) => ({ state, changes: map.changedKeys(state.map).length })).sort((a, b) => a.changes - b.changes)[0]!.state;
+    const result = nearest.become(map);
+    this.resolution = { states, result };
+    return result;
+  }
+
+  /** An event was built on the tips and goes to the database. */
+  add(tip: Tip, event: MatrixEvent): void {
+    this.pending.push({ tip, event });
+    this.events.set(event.eventId, event);
     this.view = undefined;
   }
 
@@ -59,12 +83,7 @@ export class RoomHead {
   committed(tips: ReadonlyMap<string, Tip>, eventIds: ReadonlySet<string>): void {
     this.stored = tips;
     this.pending = this.pending.filter(({ tip }) => !eventIds.has(tip.eventId));
-    this.view = undefined;
-  }
-
-  /** Nothing that is pending will be stored. */
-  dropPending(): void {
-    this.pending = [];
+    for (const id of eventIds) this.events.delete(id);
     this.view = undefined;
   }
 }

@@ -90,7 +90,8 @@ async function stateColumns(ctx: PlanContext, ids: ReadonlyMap<StateKey, string>
   return columnsOf(content(CREATE), content(ENCRYPTION), content(NAME), content(TOMBSTONE));
 }
 
-function columnsOf(create: JsonObject | undefined, encryption: JsonObject | undefined, name: JsonObject | undefined, tombstone: JsonObject | undefined): SlidingSyncState {
+/** The columns that these state events set; `undefined`: no such event. */
+export function columnsOf(create: JsonObject | undefined, encryption: JsonObject | undefined, name: JsonObject | undefined, tombstone: JsonObject | undefined): SlidingSyncState {
   return {
     ...(create !== undefined && set("roomType", create.type)),
     ...(encryption !== undefined && { isEncrypted: encryption.algorithm !== undefined && encryption.algorithm !== null }),
@@ -116,7 +117,8 @@ function outOfBandSnapshots(ctx: PlanContext, work: RoomWork, items: readonly Ev
   });
 }
 
-function strippedColumns(event: MatrixEvent): SlidingSyncState {
+/** What an invite or knock says of its room. */
+export function strippedColumns(event: MatrixEvent): SlidingSyncState {
   if (event.membership !== "invite" && event.membership !== "knock") return {};
   const listed = event.unsigned[event.membership === "invite" ? "invite_room_state" : "knock_room_state"];
   const stripped = new Map<StateKey, JsonObject>();

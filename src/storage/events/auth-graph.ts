@@ -1,0 +1,70 @@
+import { LRUCache } from "lru-cache";
+import type { MatrixEvent } from "../../protocol/event/event.ts";
+import { query, type ReadHandle } from "../database.ts";
+
+/** Auth events of each of these state events; unknown ones and those without are left out. */
+export async function readAuthEdges(read: ReadHandle, eventIds: readonly string[]): Promise<Map<string, string[]>> {
+  if (eventIds.length === 0) return new Map();
+  const rows = await query<{ event_id: string; auth_ids: string[] }>(
+    read,
+    `SELECT a.event_id, array_agg(DISTINCT a.auth_id) AS auth_ids FROM event_auth AS a WHERE a.event_id = ANY($1) GROUP BY a.event_id`,
+    [eventIds],
+  );
+  return new Map(rows.map((row) => [row.event_id, row.auth_ids]));
+}
+
+/**
+ * Which events authorised which. What an event refers to never changes, so edges are remembered; a walk asks for what it lacks level by
+ * level, one query each.
+ */
+export class AuthGraph {
+  private readonly edges: LRUCache<string, readonly string[]>;
+
+  constructor(
+    private readonly read: ReadHandle,
+    /** Events whose edges are remembered. */
+    limit = 300_000,
+  ) {
+    this.edges = new LRUCache({ max: limit });
+  }
+
+  /**
+   * The auth edges of these events and of all in their auth chains. `known`: events that are not stored yet. Events that are not
+   * known at all have no edges.
+   */
+  async below(eventIds: Iterable<string>, known: ReadonlyMap<string, MatrixEvent> = new Map()): Promise<Map<string, readonly string[]>> {
+    const found = new Map<string, readonly string[]>();
+    for (let level = new Set(eventIds); level.size > 0; ) {
+      const next = new Set<string>();
+      const missing: string[] = [];
+      const take = (id: string, ids: readonly string[]): void => {
+        found.set(id, ids);
+        for (const authId of ids) next.add(authId);
+      };
+      for (const id of level) {
+        if (found.has(id)) continue;
+        const ids = known.get(id)?.authEventIds ?? this.edges.get(id);
+        if (ids === undefined) missing.push(id);
+        else take(id, ids);
+      }
+      if (missing.length > 0) {
+        const stored = await readAuthEdges(this.read, missing);
+        for (const id of missing) {
+          const ids = stored.get(id);
+          if (ids !== undefined) this.edges.set(id, ids);
+          take(id, ids ?? []);
+        }
+      }
+      for (const id of found.keys()) next.delete(id);
+      level = next;
+    }
+    return found;
+  }
+
+  /** Ids of all events in the auth chains of these, without them (unless one is in another's). */
+  async chain(eventIds: Iterable<string>, known?: ReadonlyMap<string, MatrixEvent>): Promise<Set<string>> {
+    const out = new Set<string>();
+    for (const ids of (await this.below(eventIds, known)).values()) for (const id of ids) out.add(id);
+    return out;
+  }
+}
