@@ -51,10 +51,14 @@ function wordMatcher(glob: string, literal: boolean): Glob {
 
 const WILD = /[*?]/;
 
-/** Only stars: the first and last piece are anchored, the others are looked for from left to right, each as early as can be. */
-function matchPieces(pieces: readonly string[], text: string): boolean {
+/**
+ * Matches a pattern that knows only stars, given as what stands between them: the first and last piece are anchored, the others are
+ * looked for from left to right, each as early as can be. Case matters.
+ */
+export function matchPieces(pieces: readonly string[], text: string): boolean {
   const head = pieces[0]!;
   const tail = pieces.at(-1)!;
+  if (pieces.length === 1) return text === head;
   if (text.length < head.length + tail.length || !text.startsWith(head) || !text.endsWith(tail)) return false;
   let at = head.length;
   const end = text.length - tail.length;
