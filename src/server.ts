@@ -4,11 +4,11 @@ import { routes } from "./handlers/routes.ts";
 import { type Clock, systemClock } from "./lib/clock.ts";
 import type { Logger } from "./lib/log.ts";
 import { type Random, systemRandom } from "./lib/random.ts";
+import { accountHooks } from "./services/account-hooks.ts";
 import { IgnoredUsers } from "./services/account-data/ignored-users.ts";
 import { authenticate, isServerAdmin } from "./services/accounts/authenticate.ts";
 import { MonthlyActiveCache, seedReservedUsers } from "./services/accounts/blocking.ts";
 import { ClientIps } from "./services/accounts/client-ips.ts";
-import { noHooks } from "./services/accounts/hooks.ts";
 import { Macaroons } from "./services/accounts/macaroons.ts";
 import { RegistrationNonces } from "./services/accounts/registration-nonces.ts";
 import { appserviceIdentities } from "./services/appservices/identities.ts";
@@ -24,7 +24,6 @@ import { storageProviders } from "./services/media/storage-provider.ts";
 import { Thumbnailer } from "./services/media/thumbnailer.ts";
 import { DeviceInboxes } from "./services/devices/device-inboxes.ts";
 import { DeviceResyncs } from "./services/devices/device-resyncs.ts";
-import { deviceHooks } from "./services/devices/hooks.ts";
 import { DeviceKeyCounts } from "./services/devices/key-counts.ts";
 import { DeviceListPokes } from "./services/devices/list-pokes.ts";
 import { Presence } from "./services/presence/presence.ts";
@@ -33,6 +32,7 @@ import { RateLimits } from "./services/rate-limits.ts";
 import { noRemoteServers } from "./services/remote-servers.ts";
 import { ErasedUsers } from "./services/erased-users.ts";
 import { noRemoteRooms } from "./services/rooms/remote-rooms.ts";
+import { noRoomPurges } from "./services/rooms/room-purges.ts";
 import { SlidingConnections } from "./services/sliding-sync/connection.ts";
 import { RoomLists } from "./services/sliding-sync/room-list.ts";
 import { openStreamChanges } from "./services/streams/changes.ts";
@@ -134,7 +134,7 @@ export async function createServer(config: Config, log: Logger, overrides: Overr
     const pushRules = new UserPushRules(read, config);
     const remote = noRemoteServers;
     const appservices = appserviceIdentities(config.appservice.registrations);
-    const basis = { config, clock, random, log, db, read, transaction, streams, localIds, changes, notifier, events, state, members, roomVersions, authGraph, accounts, ignoredUsers, erasedUsers, pushRules, remote, remoteRooms: noRemoteRooms };
+    const basis = { config, clock, random, log, db, read, transaction, streams, localIds, changes, notifier, events, state, members, roomVersions, authGraph, accounts, ignoredUsers, erasedUsers, pushRules, remote, remoteRooms: noRemoteRooms, roomPurges: noRoomPurges };
 
     const { persister, publisher } = openPersister(basis);
     onClose(() => persister.whenIdle());
@@ -178,13 +178,14 @@ export async function createServer(config: Config, log: Logger, overrides: Overr
       deviceListPokes,
       deviceResyncs,
       transactions,
-      accountHooks: { ...noHooks, ...deviceHooks },
+      accountHooks,
       appservices,
       macaroons: new Macaroons(config.key.macaroonSecretKey, serverName, clock, random),
       monthlyActive: new MonthlyActiveCache(),
       registrationNonces: new RegistrationNonces(clock, random),
       templates: new Templates(config.server.customTemplateDirectory),
       metrics: { requestStarted: () => {}, requestFinished: () => {} },
+      unreadCounts: () => Promise.resolve(new Map()),
       authenticate: (request) => authenticate(ctx, request),
       isServerAdmin: (requester) => isServerAdmin(ctx, requester),
       authenticateServer: () => Promise.reject(new Error("no federation")),

@@ -130,7 +130,7 @@ describe("POST /register", () => {
     }
     assert.equal(await count(), before);
     assert.equal((await server.anonymous.post(REGISTER, { ...dummy() }).expect(400)).body.errcode, "M_MISSING_PARAM");
-    assert.equal((await server.anonymous.post(`${REGISTER}?kind=ghost`, {}).expect(404)).body.errcode, "M_UNRECOGNIZED");
+    assert.equal((await server.anonymous.post(`${REGISTER}?kind=ghost`, {}).expect(400)).body.errcode, "M_UNRECOGNIZED");
     const alice = await server.register("bearer");
     await server.as(alice).post(REGISTER, { username: "x1", password: "p" }).expect(400);
   });
@@ -331,6 +331,7 @@ describe("users of application services", () => {
     assert.deepEqual([body.user_id, body.device_id], ["@_irc_alice:test", "GHOST"]);
     await login("_irc_alice").expect(200); // not rate limited
     assert.equal((await login("stranger").expect(403)).body.errcode, "M_FORBIDDEN");
+    assert.equal((await login("_irc_nobody").expect(404)).body.errcode, "M_UNKNOWN", "who does not exist gets no token");
     assert.equal((await login(5).expect(400)).body.errcode, "M_INVALID_PARAM");
     assert.equal((await login("_irc_alice", body.access_token).expect(401)).body.errcode, "M_UNKNOWN_TOKEN");
     await server.anonymous.post("/_matrix/client/v3/login", { type: "m.login.application_service", identifier: { type: "m.id.user", user: "_irc_alice" } }).expect(401);

@@ -1,5 +1,5 @@
 import type { JsonObject } from "../../lib/json.ts";
-import { forbidden, MatrixError, unrecognized } from "../../protocol/errors.ts";
+import { forbidden, MatrixError } from "../../protocol/errors.ts";
 import { unknownToken } from "../../services/accounts/authenticate.ts";
 import { notApproved, readDeviceId } from "../../services/accounts/login.ts";
 import { registerInteractively } from "../../services/accounts/register-interactively.ts";
@@ -30,7 +30,7 @@ export const register = endpoint({
     if (ctx.config.mas.enabled) return await registerForAppserviceOnly(ctx, request);
     const kind = query.string("kind", "user");
     if (kind === "guest") return await registerGuest(ctx, request);
-    if (kind !== "user") throw new MatrixError(404, "M_UNRECOGNIZED", `Do not understand membership kind: ${kind}`);
+    if (kind !== "user") throw unknownKind(kind);
     const refresh = body["refresh_token"] ?? false;
     if (typeof refresh !== "boolean") throw new MatrixError(400, "M_UNKNOWN", "`refresh_token` should be true or false.");
     const { username } = body;
@@ -131,7 +131,7 @@ async function registerForAppserviceOnly(ctx: Context, { body, headers, query }:
   }
   const kind = query.string("kind", "user");
   if (kind === "guest") throw new MatrixError(403, "M_UNKNOWN", "Guest access is disabled");
-  if (kind !== "user") throw unrecognized(404);
+  if (kind !== "user") throw unknownKind(kind);
   const { username } = body;
   if (typeof username !== "string" || username.length > MAX_USERNAME) throw new MatrixError(400, "M_UNKNOWN", "Invalid username");
   const token = accessToken(headers, query);
@@ -140,3 +140,5 @@ async function registerForAppserviceOnly(ctx: Context, { body, headers, query }:
   if (appservice === undefined) throw unknownToken();
   return { user_id: await registerAppserviceUser(ctx, appservice, username) };
 }
+
+const unknownKind = (kind: string): MatrixError => new MatrixError(400, "M_UNRECOGNIZED", `Do not understand membership kind: ${kind}`);

@@ -34,6 +34,7 @@ export async function deactivateAccount(ctx: Context, deactivation: Deactivation
     if (erase) {
       await deleteProfile(txn, userId);
       await markUserErased(txn, userId);
+      txn.afterCommit(() => ctx.erasedUsers.forget(userId));
     }
     await deleteAccountExpiry(txn, userId);
     for (const hook of ctx.accountHooks.deactivated) await hook(ctx, txn, { userId, erase });
@@ -48,6 +49,7 @@ export async function deactivateAccount(ctx: Context, deactivation: Deactivation
 export async function reactivateAccount(ctx: Context, userId: string): Promise<void> {
   await ctx.transaction("activate_account", async (txn) => {
     await markUserNotErased(txn, userId);
+    txn.afterCommit(() => ctx.erasedUsers.forget(userId));
     await insertEmptyProfile(txn, userId);
     await setUserFlags(txn, ctx.accounts, userId, { deactivated: false });
     for (const hook of ctx.accountHooks.profileChanged) await hook(ctx, txn, userId);

@@ -38,7 +38,7 @@ export interface AccountHooks {
   readonly tokenLogin: readonly ((ctx: Context, answer: Record<string, unknown>) => Promise<void>)[];
   /** The user agreed to the terms. */
   readonly consented: readonly ((ctx: Context, userId: string) => Promise<void>)[];
-  /** Display name or avatar of a local user changed: the user directory follows. */
+  /** A local user is new, or the display name or avatar changed: the user directory follows. */
   readonly profileChanged: readonly ((ctx: Context, txn: Txn, userId: string) => Promise<void>)[];
   /** Display name or avatar must appear in the rooms that the user is in: membership events, as a task that survives a restart. */
   readonly propagateProfile: readonly ((ctx: Context, requester: Requester) => Promise<void>)[];
@@ -62,8 +62,6 @@ export interface AccountHooks {
   readonly remoteAccountStatuses:
     | ((ctx: Context, server: string, userIds: readonly string[]) => Promise<{ statuses: JsonObject; failures: string[] }>)
     | undefined;
-  /** Size and type of a stored medium, for `max_avatar_size` and `allowed_avatar_mimetypes`; undefined when it is not here. */
-  readonly mediaInfo: ((ctx: Context, mxc: string) => Promise<{ bytes: number | null; type: string | null } | undefined>) | undefined;
   /** Ids of the identity providers through which the user can prove who they are (`m.login.sso` stages). */
   readonly identityProvidersOf: ((ctx: Context, userId: string) => Promise<readonly string[]>) | undefined;
   /** The page that sends a user to their identity provider to prove who they are. */
@@ -100,7 +98,6 @@ export const noHooks: AccountHooks = {
   remoteProfile: undefined,
 
   remoteAccountStatuses: undefined,
-  mediaInfo: undefined,
   identityProvidersOf: undefined,
   startSsoAuth: undefined,
   identityProviders: undefined,

@@ -164,8 +164,9 @@ async function complete(ctx: Context, who: Login, request: LoginRequest, refresh
 /** @throws MatrixError for accounts that nobody can log in to (CVE-2023-32682) */
 async function checkOpen(ctx: Context, userId: string): Promise<void> {
   const user = await ctx.accounts.user(userId);
-  if (user?.deactivated === true) throw new MatrixError(403, "M_USER_DEACTIVATED", "This account has been deactivated");
-  if (user?.locked === true) throw userLocked();
+  if (user === undefined) throw new MatrixError(404, "M_UNKNOWN", "No such user");
+  if (user.deactivated) throw new MatrixError(403, "M_USER_DEACTIVATED", "This account has been deactivated");
+  if (user.locked) throw userLocked();
 }
 
 async function findOrCreate(ctx: Context, userId: string, displayName: string | undefined): Promise<string> {

@@ -15,6 +15,8 @@ import {
 } from "../../storage/accounts/profiles.ts";
 import { getLocalUsersSharingRooms, shareRoom } from "../../storage/accounts/profile-audience.ts";
 import type { Txn } from "../../storage/database.ts";
+import { localMedia } from "../../storage/media/local-media.ts";
+import { remoteMedia } from "../../storage/media/remote-media.ts";
 import type { Context } from "../context.ts";
 import type { Requester } from "../requester.ts";
 
@@ -128,14 +130,17 @@ async function checkStandard(ctx: Context, { userId, field, value = "", byAdmin 
   return clean;
 }
 
-/** Whether the size and type of an avatar are within `max_avatar_size` and `allowed_avatar_mimetypes`. @throws MatrixError 400 for no mxc URI */
-export async function avatarAllowed(ctx: Context, mxc: string): Promise<boolean> {
+/** Whether the size and type of an avatar are within `max_avatar_size` and `allowed_avatar_mimetypes`. */
+export async function avatarAllowed(ctx: Pick<Context, "config" | "read">, mxc: string): Promise<boolean> {
   const { maxAvatarSize, allowedAvatarMimetypes } = ctx.config.server;
   if (mxc === "" || (!maxAvatarSize && !allowedAvatarMimetypes?.length)) return true;
-  const info = /^mxc:\/\/[^/]+\/[^/]+$/.test(mxc) ? await ctx.accountHooks.mediaInfo?.(ctx, mxc) : undefined;
-  if (info === undefined) return false;
-  if (maxAvatarSize && (info.bytes === null || info.bytes > maxAvatarSize)) return false;
-  return !allowedAvatarMimetypes?.length || (info.type !== null && allowedAvatarMimetypes.includes(info.type));
+  const parts = /^mxc:\/\/([^/]+)\/([^/]+)$/.exec(mxc);
+  if (parts === null) return false;
+  const [, origin, mediaId] = parts as unknown as [string, string, string];
+  const media = origin === ctx.config.server.serverName ? await localMedia(ctx.read, mediaId) : await remoteMedia(ctx.read, origin, mediaId);
+  if (media === undefined) return false;
+  if (maxAvatarSize && (media.media_length === null || media.media_length > maxAvatarSize)) return false;
+  return !allowedAvatarMimetypes?.length || (media.media_type !== null && allowedAvatarMimetypes.includes(media.media_type));
 }
 
 async function checkSize(txn: Txn, userId: string, before: Profile | undefined, field: string, value: Json | undefined): Promise<void> {

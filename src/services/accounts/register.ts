@@ -116,8 +116,9 @@ async function insert(
   });
   const { enabled, periodMs } = ctx.config.accountValidity;
   if (made && enabled && periodMs !== undefined) await setAccountExpiry(txn, userId, now + periodMs);
-  if (made && registration.displayName) for (const hook of ctx.accountHooks.profileChanged) await hook(ctx, txn, userId);
   if (made) for (const hook of ctx.accountHooks.userInserted) await hook(ctx, txn, userId);
+  // Nameless guests are not in the user directory.
+  if (made && registration.localpart !== undefined) for (const hook of ctx.accountHooks.profileChanged) await hook(ctx, txn, userId);
   return made;
 }
 

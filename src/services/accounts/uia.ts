@@ -85,6 +85,8 @@ export class AuthenticationIncomplete extends MatrixError {
  */
 export async function requireInteractiveAuth(ctx: Context, requester: Requester | undefined, request: InteractiveRequest, options: InteractiveOptions): Promise<InteractiveResult> {
   if (options.flows !== undefined || requester === undefined) return await passFlows(ctx, request, options.flows ?? [], options.description, {});
+  const type = ((request.body["auth"] ?? {}) as JsonObject)["type"] ?? undefined;
+  if (type !== undefined && typeof type !== "string") throw badJson("auth.type must be a string");
   if (requester.accessTokenId === undefined) throw forbidden("This account has no way to authenticate");
   const { accessTokenId, userId } = requester;
   const timeout = ctx.config.auth.uiAuthSessionTimeoutMs;

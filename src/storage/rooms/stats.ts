@@ -134,3 +134,13 @@ export async function roomsWithStats(h: ReadHandle, roomIds: readonly string[]):
   );
   return new Map(rows.map((row) => [row.room_id, row]));
 }
+
+/** Begins the counters of a new user, as of all state changes so far. */
+export async function addUserCounters(txn: Txn, userId: string): Promise<void> {
+  await execute(
+    txn,
+    `INSERT INTO user_stats_current (user_id, joined_rooms, completed_delta_stream_id)
+     SELECT $1, 0, coalesce(max(stream_id), 1) FROM current_state_delta_stream ON CONFLICT (user_id) DO NOTHING`,
+    [userId],
+  );
+}
