@@ -13,6 +13,7 @@ const steps = [
   ],
   ["lint", bin("oxlint", "bin/oxlint"), ["--type-aware", "--quiet", "src", "scripts", "migrate-from-synapse", "compat-tests"]],
   ["imports", path.join(root, "scripts/check-imports.mjs"), []],
+  ["lock file", path.join(root, "scripts/complete-lock.mjs"), ["--check"]],
   ["types", bin("typescript", "bin/tsc"), ["-p", "tsconfig.json", "--noEmit"]],
   ["pure tests", bin("mocha", "bin/mocha.js"), ["--reporter", "dot", "src/protocol/**/*.test.ts", "src/lib/**/*.test.ts", "src/config/**/*.test.ts"]],
 ];

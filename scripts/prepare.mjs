@@ -10,16 +10,21 @@ export const root = path.resolve(fileURLToPath(new URL("..", import.meta.url)));
 export function installPackages() {
   if (packagesAreCurrent()) return;
   console.error("Installing packages (npm ci) ...");
-  const npm = process.env.npm_execpath;
-  const args = ["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"];
-  const result =
-    npm !== undefined && /\.c?js$/.test(npm)
-      ? spawnSync(process.execPath, [npm, ...args], { cwd: root, stdio: ["ignore", 2, 2] })
-      : spawnSync(process.platform === "win32" ? "npm.cmd" : "npm", args, { cwd: root, stdio: ["ignore", 2, 2], shell: process.platform === "win32" });
-  if (result.status !== 0) {
-    console.error("The packages could not be installed; see above. Is the package registry reachable?");
-    process.exit(1);
-  }
+  if (npm("ci") || npm("install", "--no-save")) return;
+  console.error("The packages could not be installed; see above. Is the package registry reachable?");
+  process.exit(1);
+}
+
+/** Runs npm, its output to standard error. @returns whether it succeeded */
+function npm(...command) {
+  const args = [...command, "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"];
+  const options = { cwd: root, stdio: ["ignore", 2, 2] };
+  const script = process.env.npm_execpath;
+  const isNpm = script !== undefined && /npm[^/\\]*\.c?js$/.test(script);
+  const { status } = isNpm
+    ? spawnSync(process.execPath, [script, ...args], options)
+    : spawnSync("npm", args, { ...options, shell: process.platform === "win32" });
+  return status === 0;
 }
 
 function packagesAreCurrent() {
