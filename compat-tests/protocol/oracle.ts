@@ -9,7 +9,10 @@ export interface OracleEvent {
   readonly rejected?: string | undefined;
 }
 
-export const forOracle = (event: MatrixEvent): OracleEvent => ({ json: event.json, ...(event.rejectedReason !== undefined && { rejected: event.rejectedReason }) });
+export const forOracle = (event: MatrixEvent): OracleEvent => ({
+  json: event.json,
+  ...(event.rejectedReason !== undefined && { rejected: event.rejectedReason }),
+});
 
 /** Answers of Synapse's own functions to a list of cases; see oracle.py. */
 export function askSynapse<T>(question: "authorise" | "resolve", cases: readonly unknown[]): T[] {

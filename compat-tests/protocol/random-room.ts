@@ -29,7 +29,15 @@ export class RandomRoom {
     const state = new Map<StateKey, MatrixEvent>();
     this.roomId = this.send(state, CREATOR, "m.room.create", "", { creator: CREATOR }, true)!.roomId;
     this.send(state, CREATOR, "m.room.member", CREATOR, { membership: "join" }, true);
-    if (this.below(8) !== 0) this.send(state, CREATOR, "m.room.power_levels", "", { users: { ...(!version.creatorsHavePower && { [CREATOR]: 100 }), ...(this.below(2) === 0 && { "@alice:a": 50 }) } }, true);
+    if (this.below(8) !== 0)
+      this.send(
+        state,
+        CREATOR,
+        "m.room.power_levels",
+        "",
+        { users: { ...(!version.creatorsHavePower && { [CREATOR]: 100 }), ...(this.below(2) === 0 && { "@alice:a": 50 }) } },
+        true,
+      );
     this.send(state, CREATOR, "m.room.join_rules", "", { join_rule: this.pick(["public", "public", "invite"]) }, true);
     this.start = this.grow(state, 3 + this.below(8));
   }
@@ -59,7 +67,11 @@ export class RandomRoom {
       case 3: {
         const content = state.get(POWER_LEVELS_KEY)?.content ?? {};
         const users = { ...(content.users as JsonObject | undefined), [this.pick(USERS.slice(1))]: this.pick([0, 50, 100]) };
-        return void this.send(state, sender, "m.room.power_levels", "", { ...content, users, ...(this.below(3) === 0 && { state_default: this.pick([0, 50]) }) });
+        return void this.send(state, sender, "m.room.power_levels", "", {
+          ...content,
+          users,
+          ...(this.below(3) === 0 && { state_default: this.pick([0, 50]) }),
+        });
       }
       case 4:
         return void this.send(state, sender, "m.room.join_rules", "", { join_rule: this.pick(["public", "invite"]) });
@@ -69,12 +81,28 @@ export class RandomRoom {
   }
 
   /** Puts the event into the state if it is allowed there; one in 25 is then called rejected. */
-  private send(state: Map<StateKey, MatrixEvent>, sender: string, type: string, stateKey: string, content: JsonObject, always = false): MatrixEvent | undefined {
+  private send(
+    state: Map<StateKey, MatrixEvent>,
+    sender: string,
+    type: string,
+    stateKey: string,
+    content: JsonObject,
+    always = false,
+  ): MatrixEvent | undefined {
     const head = { type, sender, stateKey, content };
     const auth = new Map(authTypesForEvent(this.version, head).flatMap((key) => (state.has(key) ? [[key, state.get(key)!] as const] : [])));
     this.time += this.below(3) - (this.below(10) === 0 ? 5 : 0);
     const authEventIds = [...auth.values()].map((event) => event.eventId);
-    const pdu = pduFields({ ...head, roomVersion: this.version, roomId: this.roomId, originServerTs: this.time, depth: this.depth++, prevEventIds: [], authEventIds, eventId: `$${this.count++}:${this.pick(["a", "b"])}` });
+    const pdu = pduFields({
+      ...head,
+      roomVersion: this.version,
+      roomId: this.roomId,
+      originServerTs: this.time,
+      depth: this.depth++,
+      prevEventIds: [],
+      authEventIds,
+      eventId: `$${this.count++}:${this.pick(["a", "b"])}`,
+    });
     const event = makeEventFromJson({ ...pdu, hashes: {}, signatures: {} }, this.version);
     if (!always && !checkStateDependentAuth(event, auth).allowed) return undefined;
     if (!always && this.below(25) === 0) event.rejectedReason = "auth_error";

@@ -20,7 +20,8 @@ function resolve(room: RandomRoom, states: readonly RoomState[], cases: Case[]):
   const authDifference = authDifferenceOf(version, stateSets, (id) => events.get(id)?.authEventIds ?? []);
   const loaded = new Map<string, MatrixEvent | null>();
   const resolution = { version, stateSets, authDifference, event: (id: string) => loaded.get(id) };
-  for (let needed = eventsToLoad(resolution); needed.length > 0; needed = eventsToLoad(resolution)) for (const id of needed) loaded.set(id, events.get(id) ?? null);
+  for (let needed = eventsToLoad(resolution); needed.length > 0; needed = eventsToLoad(resolution))
+    for (const id of needed) loaded.set(id, events.get(id) ?? null);
   const resolved = resolveState({
     ...resolution,
     event(id) {

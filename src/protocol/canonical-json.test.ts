@@ -10,7 +10,10 @@ describe("canonical JSON", () => {
     ["{}", "{}"],
     ['{ "one": 1, "two": "Two" }', '{"one":1,"two":"Two"}'],
     ['{"b":"2","a":"1"}', '{"a":"1","b":"2"}'],
-    ['{"auth":{"success":true,"mxid":"@john.doe:example.com","profile":{"display_name":"John Doe","three_pids":[{"medium":"email","address":"john.doe@example.org"},{"medium":"msisdn","address":"123456789"}]}}}', '{"auth":{"mxid":"@john.doe:example.com","profile":{"display_name":"John Doe","three_pids":[{"address":"john.doe@example.org","medium":"email"},{"address":"123456789","medium":"msisdn"}]},"success":true}}'],
+    [
+      '{"auth":{"success":true,"mxid":"@john.doe:example.com","profile":{"display_name":"John Doe","three_pids":[{"medium":"email","address":"john.doe@example.org"},{"medium":"msisdn","address":"123456789"}]}}}',
+      '{"auth":{"mxid":"@john.doe:example.com","profile":{"display_name":"John Doe","three_pids":[{"address":"john.doe@example.org","medium":"email"},{"address":"123456789","medium":"msisdn"}]},"success":true}}',
+    ],
     ['{"a":"日本語"}', '{"a":"日本語"}'],
     ['{"本":2,"日":1}', '{"日":1,"本":2}'],
     ['{"a":"\\u65E5"}', '{"a":"日"}'],
@@ -24,7 +27,13 @@ describe("canonical JSON", () => {
 
   it("sorts keys by code point, not by UTF-16 unit", () => {
     assert.equal(canonicalJson({ "\u{1F600}": 1, "\uFFFD": 2, a: 3, "": 4, "\uD7FF": 5 }), '{"":4,"a":3,"\uD7FF":5,"\uFFFD":2,"\u{1F600}":1}');
-    fc.assert(fc.property(fc.string({ unit: "binary" }), fc.string({ unit: "binary" }), (a, b) => Math.sign(compareCodePoints(a, b)) === Math.sign(Buffer.compare(Buffer.from(a), Buffer.from(b)))));
+    fc.assert(
+      fc.property(
+        fc.string({ unit: "binary" }),
+        fc.string({ unit: "binary" }),
+        (a, b) => Math.sign(compareCodePoints(a, b)) === Math.sign(Buffer.compare(Buffer.from(a), Buffer.from(b))),
+      ),
+    );
   });
 
   it("sorts numeric keys as text", () => assert.equal(canonicalJson({ 10: 1, 9: 2, a: 3 }), '{"10":1,"9":2,"a":3}'));
@@ -53,10 +62,12 @@ describe("canonical JSON", () => {
 
 describe("strict canonical JSON", () => {
   it("refuses floats and integers beyond 2^53-1 at any depth", () => {
-    for (const bad of ["[1.0]", '{"a":[{"b":1e2}]}', "[9007199254740992]", "[-9007199254740992]", "[99999999999999999999]"]) assert.notEqual(canonicalProblem(parseJson(bad)), undefined, bad);
+    for (const bad of ["[1.0]", '{"a":[{"b":1e2}]}', "[9007199254740992]", "[-9007199254740992]", "[99999999999999999999]"])
+      assert.notEqual(canonicalProblem(parseJson(bad)), undefined, bad);
   });
   it("accepts all else", () => {
-    for (const good of ["[9007199254740991,-9007199254740991,0,-0]", '{"a":["1.5",null,true,{}]}']) assert.equal(canonicalProblem(parseJson(good)), undefined, good);
+    for (const good of ["[9007199254740991,-9007199254740991,0,-0]", '{"a":["1.5",null,true,{}]}'])
+      assert.equal(canonicalProblem(parseJson(good)), undefined, good);
   });
 });
 
@@ -64,6 +75,7 @@ function reversed(value: Json): Json {
   if (Array.isArray(value)) return value.map(reversed);
   if (typeof value !== "object" || value === null || !("constructor" in value) || Object.getPrototypeOf(value) !== Object.prototype) return value;
   const out: Record<string, Json> = {};
-  for (const [key, item] of Object.entries(value).reverse()) Object.defineProperty(out, key, { value: reversed(item as Json), enumerable: true, configurable: true, writable: true });
+  for (const [key, item] of Object.entries(value).reverse())
+    Object.defineProperty(out, key, { value: reversed(item as Json), enumerable: true, configurable: true, writable: true });
   return out;
 }

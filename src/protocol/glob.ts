@@ -122,7 +122,7 @@ class Automaton {
     let next = new Uint32Array(this.words);
     state[0] = 1;
     if (this.accept === 0 && inWords) return true;
-    for (let at = 0; at < text.length; ) {
+    for (let at = 0; at < text.length;) {
       const code = text.codePointAt(at)!;
       const mask = this.byCharacter.get(code) ?? this.any;
       let carry = 0;

@@ -1,12 +1,62 @@
 import assert from "node:assert/strict";
-import { byteLengthWithin, getDomain, localpartOf, isCompliantUserId, isEventId, isRoomAlias, isRoomId, isServerName, isUserId, isValidLocalpart, parseServerName, parseUserId } from "./ids.ts";
+import {
+  byteLengthWithin,
+  getDomain,
+  localpartOf,
+  isCompliantUserId,
+  isEventId,
+  isRoomAlias,
+  isRoomId,
+  isServerName,
+  isUserId,
+  isValidLocalpart,
+  parseServerName,
+  parseUserId,
+} from "./ids.ts";
 import { KNOWN_ROOM_VERSIONS, SUPPORTED_ROOM_VERSIONS, roomVersion } from "./room-versions.ts";
 
 describe("server names", () => {
-  for (const good of ["matrix.org", "matrix.org:8888", "1.2.3.4", "1.2.3.4:1234", "[1234:5678::abcd]", "[1234:5678::abcd]:5678", "[::]", "[::1]", "[::ffff:1.2.3.4]", "localhost", "A-b.C", "[1:2:3:4:5:6:7:8]", "[1:2:3:4:5:6:1.2.3.4]"]) {
+  for (const good of [
+    "matrix.org",
+    "matrix.org:8888",
+    "1.2.3.4",
+    "1.2.3.4:1234",
+    "[1234:5678::abcd]",
+    "[1234:5678::abcd]:5678",
+    "[::]",
+    "[::1]",
+    "[::ffff:1.2.3.4]",
+    "localhost",
+    "A-b.C",
+    "[1:2:3:4:5:6:7:8]",
+    "[1:2:3:4:5:6:1.2.3.4]",
+  ]) {
     it(`accepts ${good}`, () => assert.equal(isServerName(good), true));
   }
-  for (const bad of ["", ":80", "a b", "a:", "a:123456", "a:8x", "[::1", "::1", "[1:2:3]", "[1::2::3]", "[:1]", "[1.2.3.4]", "[::1.2.3.256]", "[1:2:3:4:5:6:7:8:9]", "[12345::]", "[::1]x", "exam_ple", "münchen.de", "a\n", "a/b", "[]", "x".repeat(256)]) {
+  for (const bad of [
+    "",
+    ":80",
+    "a b",
+    "a:",
+    "a:123456",
+    "a:8x",
+    "[::1",
+    "::1",
+    "[1:2:3]",
+    "[1::2::3]",
+    "[:1]",
+    "[1.2.3.4]",
+    "[::1.2.3.256]",
+    "[1:2:3:4:5:6:7:8:9]",
+    "[12345::]",
+    "[::1]x",
+    "exam_ple",
+    "münchen.de",
+    "a\n",
+    "a/b",
+    "[]",
+    "x".repeat(256),
+  ]) {
     it(`refuses ${JSON.stringify(bad).slice(0, 40)}`, () => assert.equal(isServerName(bad), false));
   }
   it("gives host and port", () => {
@@ -17,10 +67,23 @@ describe("server names", () => {
 
 describe("identifiers", () => {
   it("accepts historical user ids", () => {
-    for (const id of ["@alice:example.org", "@Alice:example.org:8448", "@:example.org", "@ü 🎉:example.org", "@a@b:[::1]"]) assert.equal(isUserId(id), true, id);
+    for (const id of ["@alice:example.org", "@Alice:example.org:8448", "@:example.org", "@ü 🎉:example.org", "@a@b:[::1]"])
+      assert.equal(isUserId(id), true, id);
   });
   it("refuses what never was a user id", () => {
-    for (const id of ["alice:example.org", "@alice", "@alice:", "@a\0b:example.org", "@a:b c", `@${"a".repeat(255)}:b`, `@${"ü".repeat(126)}:ab`, 5, null, undefined]) assert.equal(isUserId(id), false, String(id));
+    for (const id of [
+      "alice:example.org",
+      "@alice",
+      "@alice:",
+      "@a\0b:example.org",
+      "@a:b c",
+      `@${"a".repeat(255)}:b`,
+      `@${"ü".repeat(126)}:ab`,
+      5,
+      null,
+      undefined,
+    ])
+      assert.equal(isUserId(id), false, String(id));
   });
   it("tells compliant user ids from historical ones", () => {
     assert.equal(isCompliantUserId("@A!b:example.org"), true);
@@ -66,7 +129,20 @@ describe("room versions", () => {
   it("inherit the flags of the version they derive from", () => {
     const flags = (id: string): unknown[] => {
       const v = roomVersion(id)!;
-      return [v.eventFormat, v.stateResolution, v.roomIdIsCreateHash, v.implicitCreator, v.strictCanonicalJson, v.integerPowerLevels, v.enforceKeyValidity, v.updatedRedaction, v.knocking, v.restrictedJoins, v.knockRestrictedJoins, v.ownedState];
+      return [
+        v.eventFormat,
+        v.stateResolution,
+        v.roomIdIsCreateHash,
+        v.implicitCreator,
+        v.strictCanonicalJson,
+        v.integerPowerLevels,
+        v.enforceKeyValidity,
+        v.updatedRedaction,
+        v.knocking,
+        v.restrictedJoins,
+        v.knockRestrictedJoins,
+        v.ownedState,
+      ];
     };
     const [no, yes] = [false, true];
     assert.deepEqual(flags("1"), [1, 1, no, no, no, no, no, no, no, no, no, no]);

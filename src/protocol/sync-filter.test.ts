@@ -4,7 +4,8 @@ import type { Json, JsonObject } from "../lib/json.ts";
 import { compileEventFilter, compileSyncFilter, eventFilterProblem, filterProblem, type Filterable } from "./sync-filter.ts";
 
 const message: Filterable = { type: "m.room.message", sender: "@a:b", roomId: "!r:b", content: { body: "x" } };
-const accepts = (definition: JsonObject, event: Partial<Filterable> = {}): boolean => compileEventFilter(definition, undefined, -1, { msc3874: true }).accepts({ ...message, ...event });
+const accepts = (definition: JsonObject, event: Partial<Filterable> = {}): boolean =>
+  compileEventFilter(definition, undefined, -1, { msc3874: true }).accepts({ ...message, ...event });
 
 describe("event filters", () => {
   for (const [definition, yes, no] of [
@@ -34,7 +35,8 @@ describe("event filters", () => {
   }
 
   it("know when nothing can pass", () => {
-    for (const definition of [{ types: [] }, { senders: [] }, { rooms: [] }, { not_types: ["*"] }, { not_senders: ["*"] }, { not_rooms: ["*"] }, { limit: 0 }]) assert.equal(compileEventFilter(definition).blocksAll, true, JSON.stringify(definition));
+    for (const definition of [{ types: [] }, { senders: [] }, { rooms: [] }, { not_types: ["*"] }, { not_senders: ["*"] }, { not_rooms: ["*"] }, { limit: 0 }])
+      assert.equal(compileEventFilter(definition).blocksAll, true, JSON.stringify(definition));
     assert.equal(compileEventFilter({ types: ["*"] }).blocksAll, false);
   });
 
@@ -63,16 +65,30 @@ describe("sync filters", () => {
     const filter = compileSyncFilter({ room: { rooms: ["!r:b"], timeline: { not_types: ["x"] } } }, 100);
     assert.equal(filter.timeline.accepts(message), true);
     assert.equal(filter.timeline.accepts({ ...message, type: "x" }), false);
-    for (const part of [filter.timeline, filter.state, filter.ephemeral, filter.roomAccountData]) assert.equal(part.accepts({ ...message, roomId: "!x:b" }), false);
+    for (const part of [filter.timeline, filter.state, filter.ephemeral, filter.roomAccountData])
+      assert.equal(part.accepts({ ...message, roomId: "!x:b" }), false);
     assert.equal(filter.accountData.accepts({ type: "m.direct" }), true);
     assert.equal(filter.acceptsRoom("!x:b"), false);
   });
 
   it("read each option where it belongs", () => {
-    const filter = compileSyncFilter({ event_format: "federation", event_fields: ["content.body"], room: { include_leave: true, state: { lazy_load_members: true, include_redundant_members: true }, timeline: { unread_thread_notifications: true } } }, 100);
-    assert.deepEqual([filter.eventFormat, filter.eventFields, filter.includeLeave, filter.lazyLoadMembers, filter.includeRedundantMembers, filter.unreadThreadNotifications], ["federation", [["content", "body"]], true, true, true, true]);
+    const filter = compileSyncFilter(
+      {
+        event_format: "federation",
+        event_fields: ["content.body"],
+        room: { include_leave: true, state: { lazy_load_members: true, include_redundant_members: true }, timeline: { unread_thread_notifications: true } },
+      },
+      100,
+    );
+    assert.deepEqual(
+      [filter.eventFormat, filter.eventFields, filter.includeLeave, filter.lazyLoadMembers, filter.includeRedundantMembers, filter.unreadThreadNotifications],
+      ["federation", [["content", "body"]], true, true, true, true],
+    );
     const none = compileSyncFilter({ room: { timeline: { lazy_load_members: true }, state: { unread_thread_notifications: true } } }, 100);
-    assert.deepEqual([none.eventFormat, none.eventFields, none.includeLeave, none.lazyLoadMembers, none.includeRedundantMembers, none.unreadThreadNotifications], ["client", undefined, false, false, false, false]);
+    assert.deepEqual(
+      [none.eventFormat, none.eventFields, none.includeLeave, none.lazyLoadMembers, none.includeRedundantMembers, none.unreadThreadNotifications],
+      ["client", undefined, false, false, false, false],
+    );
   });
 
   it("know when no room can pass", () => {
@@ -81,7 +97,10 @@ describe("sync filters", () => {
   });
 
   it("never throw over a filter that was stored malformed", () => {
-    const broken = fc.dictionary(fc.constantFrom("room", "presence", "account_data", "event_fields", "event_format"), fc.oneof(fc.jsonValue(), fc.dictionary(fc.constantFrom("timeline", "state", "rooms", "types", "limit", "senders"), fc.jsonValue())));
+    const broken = fc.dictionary(
+      fc.constantFrom("room", "presence", "account_data", "event_fields", "event_format"),
+      fc.oneof(fc.jsonValue(), fc.dictionary(fc.constantFrom("timeline", "state", "rooms", "types", "limit", "senders"), fc.jsonValue())),
+    );
     fc.assert(fc.property(broken, (definition) => void compileSyncFilter(definition as JsonObject, 100).timeline.accepts(message)));
   });
 });

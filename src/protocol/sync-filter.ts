@@ -83,7 +83,8 @@ export function compileSyncFilter(definition: JsonObject, timelineLimit: number,
     blocksAllRooms: blocksAllOf(room, "rooms"),
     lazyLoadMembers: state.lazy_load_members === true,
     includeRedundantMembers: state.include_redundant_members === true,
-    unreadThreadNotifications: timeline.unread_thread_notifications === true || (features.msc3773 === true && timeline["org.matrix.msc3773.unread_thread_notifications"] === true),
+    unreadThreadNotifications:
+      timeline.unread_thread_notifications === true || (features.msc3773 === true && timeline["org.matrix.msc3773.unread_thread_notifications"] === true),
     acceptsRoom: acceptsRoom ?? (() => true),
   };
 }
@@ -213,7 +214,15 @@ const ROOM_EVENT_FILTER: Shape = {
 const FILTER: Shape = {
   presence: ANY_FILTER,
   account_data: ANY_FILTER,
-  room: { rooms: areRooms, not_rooms: areRooms, include_leave: isBoolean, ephemeral: ROOM_EVENT_FILTER, state: ROOM_EVENT_FILTER, timeline: ROOM_EVENT_FILTER, account_data: ROOM_EVENT_FILTER },
+  room: {
+    rooms: areRooms,
+    not_rooms: areRooms,
+    include_leave: isBoolean,
+    ephemeral: ROOM_EVENT_FILTER,
+    state: ROOM_EVENT_FILTER,
+    timeline: ROOM_EVENT_FILTER,
+    account_data: ROOM_EVENT_FILTER,
+  },
   event_format: (value) => value === "client" || value === "federation",
   event_fields: areStrings,
   "org.matrix.msc4429.profile_fields": { ids: areStrings },

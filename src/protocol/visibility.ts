@@ -37,7 +37,8 @@ export interface ClientVisibilityInput {
 export function clientVisibility(input: ClientVisibilityInput): "shown" | "redacted" | "hidden" {
   const { event, peeking = false, senderErased = false } = input;
   const after = historyVisibility(input.visibility);
-  const visibility = event.type === "m.room.history_visibility" ? first(VISIBILITIES, after, historyVisibility(input.previousContent?.history_visibility)) : after;
+  const visibility =
+    event.type === "m.room.history_visibility" ? first(VISIBILITIES, after, historyVisibility(input.previousContent?.history_visibility)) : after;
   if (!senderErased && (visibility === "world_readable" || (visibility === "shared" && !peeking))) return "shown";
   const membership = membershipAt(input);
   if (membership === "join") return "shown";
@@ -78,7 +79,11 @@ function first<T>(order: readonly T[], a: T, b: T): T {
  * users in the state after the event (server-server API, "Room History Visibility"); they are not read for `shared` and
  * `world_readable`. Whether the server is in the room at all is asked before.
  */
-export function isVisibleToServer(input: { readonly visibility: Json | undefined; readonly memberships: Iterable<string | undefined>; readonly senderErased?: boolean }): boolean {
+export function isVisibleToServer(input: {
+  readonly visibility: Json | undefined;
+  readonly memberships: Iterable<string | undefined>;
+  readonly senderErased?: boolean;
+}): boolean {
   if (input.senderErased) return false;
   const visibility = historyVisibility(input.visibility);
   if (visibility === "shared" || visibility === "world_readable") return true;

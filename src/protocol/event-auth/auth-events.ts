@@ -18,7 +18,10 @@ export function checkAuthEvents(event: MatrixEvent, authEvents: { get(eventId: s
     if (authEvent === undefined) return refuse("3", `Event ${event.eventId} has unknown auth event ${id}`);
     // Rule 3.5: powers of one room are none in another.
     if (authEvent.roomId !== event.roomId) {
-      return refuse("3.5", `During auth for event ${event.eventId} in room ${event.roomId}, found event ${id} in the state which is in room ${authEvent.roomId}`);
+      return refuse(
+        "3.5",
+        `During auth for event ${event.eventId} in room ${event.roomId}, found event ${id} in the state which is in room ${authEvent.roomId}`,
+      );
     }
     const key = authEvent.stateKey === undefined ? undefined : stateKeyOf(authEvent.type, authEvent.stateKey);
     // Rule 3.1
@@ -26,7 +29,8 @@ export function checkAuthEvents(event: MatrixEvent, authEvents: { get(eventId: s
     // Rule 3.2
     if (key === undefined || !expected.has(key)) return refuse("3.2", `Event ${event.eventId} has unexpected auth_event ${id}`);
     // Rule 3.3; for the create event of room version 12 rule 2
-    if (authEvent.rejectedReason !== undefined) return refuse(key === CREATE_KEY ? "2" : "3.3", `During auth for event ${event.eventId}: found rejected event ${id} in the state`);
+    if (authEvent.rejectedReason !== undefined)
+      return refuse(key === CREATE_KEY ? "2" : "3.3", `During auth for event ${event.eventId}: found rejected event ${id} in the state`);
     seen.add(key);
   }
   // Rule 2 (v12 on: the room id names the create event); before, rule 2.4

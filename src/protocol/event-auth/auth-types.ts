@@ -50,6 +50,7 @@ export function requiredSigners(event: MatrixEvent): string[] {
   if (event.roomVersion.eventFormat === 1) servers.add(getDomain(event.eventId));
   // Rule 5.2.1 (v8 on)
   const authoriser = event.content.join_authorised_via_users_server;
-  if (event.roomVersion.restrictedJoins && event.membership === "join" && authoriser !== undefined) servers.add(typeof authoriser === "string" ? getDomain(authoriser) : "");
+  if (event.roomVersion.restrictedJoins && event.membership === "join" && authoriser !== undefined)
+    servers.add(typeof authoriser === "string" ? getDomain(authoriser) : "");
   return [...servers];
 }

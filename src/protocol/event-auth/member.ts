@@ -136,7 +136,8 @@ function checkBan({ event, levels, target, senderMembership }: Change): AuthResu
 function checkKnock({ event, state, target, senderMembership }: Change): AuthResult {
   // Rule 5.7.1 (knock_restricted: v10 on)
   const rule = joinRuleOf(state);
-  if (rule !== "knock" && !(rule === "knock_restricted" && event.roomVersion.knockRestrictedJoins)) return refuse("5.7.1", "You don't have permission to knock");
+  if (rule !== "knock" && !(rule === "knock_restricted" && event.roomVersion.knockRestrictedJoins))
+    return refuse("5.7.1", "You don't have permission to knock");
   // Rule 5.7.2
   if (event.sender !== target) return refuse("5.7.2", "You cannot knock for other users");
   // Rule 5.7.3, else 5.7.4

@@ -83,7 +83,8 @@ function checkChange(rule: string, before: Json | undefined, after: Json | undef
   // Only room versions before 10 come here with a level that is none, in other places than `users`.
   if (after !== undefined && next === undefined) return malformed(rule, "Not a valid power level");
   if (old === next) return ALLOWED;
-  if ((old !== undefined && old > own) || (next !== undefined && next > own)) return refuse(rule, "You don't have permission to add ops level greater than your own");
+  if ((old !== undefined && old > own) || (next !== undefined && next > own))
+    return refuse(rule, "You don't have permission to add ops level greater than your own");
   return ALLOWED;
 }
 

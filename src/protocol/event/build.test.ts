@@ -13,13 +13,28 @@ const key = signingKeyFromSeed("a_test", Buffer.alloc(32, 1));
 const hash = "a".repeat(43);
 
 function message(version: string, over: Partial<NewEvent> = {}): NewEvent {
-  return { roomVersion: roomVersion(version)!, roomId: "!room:hs", type: "m.room.message", sender: "@a:hs", content: { body: "hé", msgtype: "m.text" }, originServerTs: 1_700_000_000_000, depth: 5, prevEventIds: ["$p"], authEventIds: ["$c", "$m"], ...over };
+  return {
+    roomVersion: roomVersion(version)!,
+    roomId: "!room:hs",
+    type: "m.room.message",
+    sender: "@a:hs",
+    content: { body: "hé", msgtype: "m.text" },
+    originServerTs: 1_700_000_000_000,
+    depth: 5,
+    prevEventIds: ["$p"],
+    authEventIds: ["$c", "$m"],
+    ...over,
+  };
 }
 
 describe("building events", () => {
   for (const version of KNOWN_ROOM_VERSIONS) {
     it(`makes valid, hashed and signed events of room version ${version.id}`, () => {
-      const event = buildEvent(message(version.id, { roomId: version.roomIdIsCreateHash ? "!" + hash : "!room:hs", eventId: "$1:hs", unsigned: { replaces_state: "$old" } }), "hs", [key]);
+      const event = buildEvent(
+        message(version.id, { roomId: version.roomIdIsCreateHash ? "!" + hash : "!room:hs", eventId: "$1:hs", unsigned: { replaces_state: "$old" } }),
+        "hs",
+        [key],
+      );
       const received = parsePdu(parseJson(stringify(event.json)), version);
       assert.equal(received.problem, undefined);
       assert.equal(received.event!.eventId, event.eventId);
@@ -39,7 +54,10 @@ describe("building events", () => {
   it("refers to events with their hashes in room versions 1 and 2", () => {
     const event = buildEvent(message("1", { eventId: "$1:hs", referenceHash: (id) => (id === "$p" ? "HASH" : undefined) }), "hs", [key]);
     assert.deepEqual(event.json.prev_events, [["$p", { sha256: "HASH" }]]);
-    assert.deepEqual(event.json.auth_events, [["$c", {}], ["$m", {}]]);
+    assert.deepEqual(event.json.auth_events, [
+      ["$c", {}],
+      ["$m", {}],
+    ]);
     assert.deepEqual(event.authEventIds, ["$c", "$m"]);
   });
 
@@ -53,7 +71,11 @@ describe("building events", () => {
   });
 
   it("names a version 12 room after its create event, which other events imply", () => {
-    const create = buildEvent(message("12", { roomId: undefined, type: "m.room.create", stateKey: "", content: { room_version: "12" }, prevEventIds: [], authEventIds: [], depth: 1 }), "hs", [key]);
+    const create = buildEvent(
+      message("12", { roomId: undefined, type: "m.room.create", stateKey: "", content: { room_version: "12" }, prevEventIds: [], authEventIds: [], depth: 1 }),
+      "hs",
+      [key],
+    );
     assert.equal("room_id" in create.json, false);
     assert.equal(create.roomId, "!" + create.eventId.slice(1));
     assert.deepEqual(create.authEventIds, []);
@@ -84,7 +106,18 @@ describe("PDUs from other servers", () => {
   const V5 = roomVersion("5")!;
   const V11 = roomVersion("11")!;
   const V12 = roomVersion("12")!;
-  const good = (): JsonObject => ({ type: "m.x", sender: "@a:b", room_id: "!r:b", content: {}, depth: 1, origin_server_ts: 1, auth_events: ["$a"], prev_events: ["$p"], hashes: { sha256: "x" }, signatures: {} });
+  const good = (): JsonObject => ({
+    type: "m.x",
+    sender: "@a:b",
+    room_id: "!r:b",
+    content: {},
+    depth: 1,
+    origin_server_ts: 1,
+    auth_events: ["$a"],
+    prev_events: ["$p"],
+    hashes: { sha256: "x" },
+    signatures: {},
+  });
 
   it("are accepted as they are", () => assert.equal(parsePdu(good(), V11).problem, undefined));
 
@@ -164,7 +197,9 @@ describe("PDUs from other servers", () => {
 
   it("never make the parser throw", () => {
     const value = fc.oneof(fc.jsonValue(), fc.constant(undefined));
-    const pdu = fc.record(Object.fromEntries(Object.entries(good()).map(([name, item]) => [name, fc.oneof({ weight: 4, arbitrary: fc.constant(item) }, value)])));
+    const pdu = fc.record(
+      Object.fromEntries(Object.entries(good()).map(([name, item]) => [name, fc.oneof({ weight: 4, arbitrary: fc.constant(item) }, value)])),
+    );
     fc.assert(
       fc.property(pdu, fc.constantFrom(...KNOWN_ROOM_VERSIONS), (json, version) => {
         const result = parsePdu(json as Json, version, 1);
@@ -177,7 +212,13 @@ describe("PDUs from other servers", () => {
 
 describe("stored events", () => {
   const event = buildEvent(message("11"), "hs", [key]);
-  const row = { event_id: event.eventId, json: parseJson(storedEventJson(event)), internal_metadata: { soft_failed: true }, format_version: 3, room_version: "11" };
+  const row = {
+    event_id: event.eventId,
+    json: parseJson(storedEventJson(event)),
+    internal_metadata: { soft_failed: true },
+    format_version: 3,
+    room_version: "11",
+  };
 
   it("come back as they were", () => {
     const read = parseStoredEvent({ ...row, stream_ordering: "17", outlier: true, rejection_reason: "auth_error" })!;

@@ -3,7 +3,20 @@ import type { RoomVersion } from "../room-versions.ts";
 import { MatrixEvent } from "./event.ts";
 
 /** Keys that every room version keeps. */
-const KEPT = ["event_id", "type", "room_id", "sender", "state_key", "content", "hashes", "signatures", "depth", "prev_events", "auth_events", "origin_server_ts"];
+const KEPT = [
+  "event_id",
+  "type",
+  "room_id",
+  "sender",
+  "state_key",
+  "content",
+  "hashes",
+  "signatures",
+  "depth",
+  "prev_events",
+  "auth_events",
+  "origin_server_ts",
+];
 /** Room versions before 11 keep these too. */
 const KEPT_BEFORE_11 = ["prev_state", "origin", "membership"];
 

@@ -3,10 +3,34 @@ import type { JsonObject } from "../../lib/json.ts";
 import { roomVersion } from "../room-versions.ts";
 import { MatrixEvent, type InternalMetadata } from "./event.ts";
 import { redactEvent } from "./redact.ts";
-import { clientEvent, clientEventText, federationPdu, parseEventFields, parseStrippedState, pickFields, strippedState, type ClientEventOptions } from "./serialise.ts";
+import {
+  clientEvent,
+  clientEventText,
+  federationPdu,
+  parseEventFields,
+  parseStrippedState,
+  pickFields,
+  strippedState,
+  type ClientEventOptions,
+} from "./serialise.ts";
 
 function event(over: JsonObject = {}, internal: InternalMetadata = {}, version = "11"): MatrixEvent {
-  const json = { type: "m.room.message", sender: "@a:hs", room_id: "!r:hs", content: { body: "x" }, depth: 1, origin_server_ts: 1000, auth_events: [], prev_events: [], hashes: {}, signatures: {}, origin: "hs", prev_state: [], unsigned: { age_ts: 1000, invite_room_state: [1] }, ...over };
+  const json = {
+    type: "m.room.message",
+    sender: "@a:hs",
+    room_id: "!r:hs",
+    content: { body: "x" },
+    depth: 1,
+    origin_server_ts: 1000,
+    auth_events: [],
+    prev_events: [],
+    hashes: {},
+    signatures: {},
+    origin: "hs",
+    prev_state: [],
+    unsigned: { age_ts: 1000, invite_room_state: [1] },
+    ...over,
+  };
   return new MatrixEvent(json, roomVersion(version)!, "$e", internal);
 }
 const show = (e: MatrixEvent, options: Partial<ClientEventOptions> = {}): JsonObject => {
@@ -18,7 +42,15 @@ const show = (e: MatrixEvent, options: Partial<ClientEventOptions> = {}): JsonOb
 
 describe("events for clients", () => {
   it("leave out what only servers need", () => {
-    assert.deepEqual(show(event()), { type: "m.room.message", sender: "@a:hs", room_id: "!r:hs", content: { body: "x" }, origin_server_ts: 1000, event_id: "$e", unsigned: { age: 500 } });
+    assert.deepEqual(show(event()), {
+      type: "m.room.message",
+      sender: "@a:hs",
+      room_id: "!r:hs",
+      content: { body: "x" },
+      origin_server_ts: 1000,
+      event_id: "$e",
+      unsigned: { age: 500 },
+    });
   });
   it("leave out the room within a room", () => assert.equal("room_id" in show(event(), { format: "client-without-room" }), false));
   it("repeat parts of unsigned at top level in the old format", () => {
@@ -41,7 +73,8 @@ describe("events for clients", () => {
     assert.equal(unsigned().transaction_id, undefined);
   });
   it("go by the access token, or the kind of user, where no device is stored", () => {
-    const shown = (reader: Omit<NonNullable<ClientEventOptions["reader"]>, "userId">): unknown => (show(event({}, { txn_id: "t", token_id: 5 }), { reader: { userId: "@a:hs", ...reader } }).unsigned as JsonObject).transaction_id;
+    const shown = (reader: Omit<NonNullable<ClientEventOptions["reader"]>, "userId">): unknown =>
+      (show(event({}, { txn_id: "t", token_id: 5 }), { reader: { userId: "@a:hs", ...reader } }).unsigned as JsonObject).transaction_id;
     assert.equal(shown({ accessTokenId: 5 }), "t");
     assert.equal(shown({ accessTokenId: 6 }), undefined);
     assert.equal(shown({ isGuest: true }), "t");
@@ -74,7 +107,8 @@ describe("events for clients", () => {
   });
 
   it("add what the caller knows, without replacing what is there", () => {
-    const unsigned = show(event(), { membership: "join", unsigned: { prev_sender: "@b:hs", age: 7 }, relations: { "m.thread": { count: 1 } } }).unsigned as JsonObject;
+    const unsigned = show(event(), { membership: "join", unsigned: { prev_sender: "@b:hs", age: 7 }, relations: { "m.thread": { count: 1 } } })
+      .unsigned as JsonObject;
     assert.deepEqual(unsigned, { age: 500, membership: "join", prev_sender: "@b:hs", "m.relations": { "m.thread": { count: 1 } } });
   });
 
@@ -85,7 +119,9 @@ describe("events for clients", () => {
   });
 
   it("tell how long an event stays sticky", () => {
-    const ttl = (duration: number, ts: number): unknown => (show(event({ origin_server_ts: ts, msc4354_sticky: { duration_ms: duration } }), { stickyEvents: true }).unsigned as JsonObject).msc4354_sticky_duration_ttl_ms;
+    const ttl = (duration: number, ts: number): unknown =>
+      (show(event({ origin_server_ts: ts, msc4354_sticky: { duration_ms: duration } }), { stickyEvents: true }).unsigned as JsonObject)
+        .msc4354_sticky_duration_ttl_ms;
     assert.equal(ttl(1000, 1000), 500);
     assert.equal(ttl(10 ** 9, 10 ** 9), 3_600_000);
     assert.equal(ttl(100, 1000), undefined);
@@ -121,7 +157,10 @@ describe("event fields", () => {
 
 describe("events for servers", () => {
   it("carry their age in place of the time it is counted from", () => {
-    assert.deepEqual(federationPdu(event({ unsigned: { age_ts: 1000, replaces_state: "$x", redacted_because: {} } }), 1700).unsigned, { age: 700, replaces_state: "$x" });
+    assert.deepEqual(federationPdu(event({ unsigned: { age_ts: 1000, replaces_state: "$x", redacted_because: {} } }), 1700).unsigned, {
+      age: 700,
+      replaces_state: "$x",
+    });
   });
 });
 
@@ -133,6 +172,7 @@ describe("stripped state", () => {
   });
   it("is read only where it is well-formed", () => {
     assert.deepEqual(parseStrippedState({ type: "t", state_key: "", sender: "@a:b", content: {} }), { type: "t", stateKey: "", sender: "@a:b", content: {} });
-    for (const bad of [null, 5, [], {}, { type: "t", state_key: "", sender: "@a:b", content: [] }, { type: 1, state_key: "", sender: "", content: {} }]) assert.equal(parseStrippedState(bad as never), undefined);
+    for (const bad of [null, 5, [], {}, { type: "t", state_key: "", sender: "@a:b", content: [] }, { type: 1, state_key: "", sender: "", content: {} }])
+      assert.equal(parseStrippedState(bad as never), undefined);
   });
 });

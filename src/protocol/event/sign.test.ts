@@ -10,7 +10,20 @@ import { KNOWN_ROOM_VERSIONS, roomVersion } from "../room-versions.ts";
 import { hashAndSign } from "./build.ts";
 import { contentHash, contentHashMatches, eventIdOf, referenceHash } from "./hash.ts";
 import { redactJson } from "./redact.ts";
-import { decodeBase64, encodeBase64, formatSigningKey, parseSigningKeys, signJson, signText, signingKeyFromSeed, signingKeyIds, verifyEventJson, verifyJson, verifyKey, verifyText } from "./sign.ts";
+import {
+  decodeBase64,
+  encodeBase64,
+  formatSigningKey,
+  parseSigningKeys,
+  signJson,
+  signText,
+  signingKeyFromSeed,
+  signingKeyIds,
+  verifyEventJson,
+  verifyJson,
+  verifyKey,
+  verifyText,
+} from "./sign.ts";
 
 const V1 = roomVersion("1")!;
 const V11 = roomVersion("11")!;
@@ -27,14 +40,37 @@ describe("the specification's test vectors", () => {
     assert.deepEqual(signJson({ two: "Two", one: 1 }, "domain", key).signatures, { domain: { "ed25519:1": signature } });
   });
   it("hash and sign a minimal event", () => {
-    const pdu: JsonObject = { room_id: "!x:domain", sender: "@a:domain", origin: "domain", origin_server_ts: 1000000, signatures: {}, hashes: {}, type: "X", content: {}, prev_events: [], auth_events: [], depth: 3, unsigned: { age_ts: 1000000 } };
+    const pdu: JsonObject = {
+      room_id: "!x:domain",
+      sender: "@a:domain",
+      origin: "domain",
+      origin_server_ts: 1000000,
+      signatures: {},
+      hashes: {},
+      type: "X",
+      content: {},
+      prev_events: [],
+      auth_events: [],
+      depth: 3,
+      unsigned: { age_ts: 1000000 },
+    };
     const { json } = hashAndSign(pdu, V1, "domain", [key]);
     assert.deepEqual(json.hashes, { sha256: "5jM4wQpv6lnBo7CLIghJuHdW+s2CMBJPUOGOC89ncos" });
     assert.deepEqual(json.signatures, { domain: { "ed25519:1": "KxwGjPSDEtvnFgU00fwFz+l6d2pJM6XBIaMEn81SXPTRl16AqLAYqfIReFGZlHi5KLjAWbOoMszkwsQma+lYAg" } });
     assert.deepEqual(json.unsigned, { age_ts: 1000000 });
   });
   it("hash and sign an event whose content is redactable", () => {
-    const pdu: JsonObject = { content: { body: "Here is the message content" }, event_id: "$0:domain", origin: "domain", origin_server_ts: 1000000, type: "m.room.message", room_id: "!r:domain", sender: "@u:domain", signatures: {}, unsigned: { age_ts: 1000000 } };
+    const pdu: JsonObject = {
+      content: { body: "Here is the message content" },
+      event_id: "$0:domain",
+      origin: "domain",
+      origin_server_ts: 1000000,
+      type: "m.room.message",
+      room_id: "!r:domain",
+      sender: "@u:domain",
+      signatures: {},
+      unsigned: { age_ts: 1000000 },
+    };
     const { json, eventId } = hashAndSign(pdu, V1, "domain", [key]);
     assert.equal(eventId, "$0:domain");
     assert.deepEqual(json.hashes, { sha256: "onLKD1bGljeBWQhWZ1kaP9SorVmRQNdN5aM2JYU2n/g" });
@@ -96,7 +132,11 @@ describe("events of a real Synapse", () => {
 
   it("are written back byte for byte", () => {
     const lines = readFileSync(new URL("../testdata/real-events.json", import.meta.url), "utf8").split("\n");
-    for (const row of rows) assert.ok(lines.some((line) => line.includes(`"json":${stringifyAscii(row.json)}}`)), row.event_id);
+    for (const row of rows)
+      assert.ok(
+        lines.some((line) => line.includes(`"json":${stringifyAscii(row.json)}}`)),
+        row.event_id,
+      );
   });
 });
 
@@ -116,7 +156,12 @@ describe("signatures", () => {
     const other = signingKeyFromSeed("b", Buffer.alloc(32, 7));
     const twice = signJson(signJson(once, "one", other), "two", other);
     assert.deepEqual(signingKeyIds(twice, "one"), ["ed25519:1", "ed25519:b"]);
-    for (const [name, by] of [["one", key], ["one", other], ["two", other]] as const) assert.ok(verifyJson(twice, name, by));
+    for (const [name, by] of [
+      ["one", key],
+      ["one", other],
+      ["two", other],
+    ] as const)
+      assert.ok(verifyJson(twice, name, by));
     assert.equal(verifyJson(twice, "two", key), false);
     assert.equal(verifyJson({ ...twice, a: 2 }, "one", key), false);
     assert.ok(verifyJson({ ...twice, unsigned: { x: 1 } }, "one", key));
@@ -125,7 +170,17 @@ describe("signatures", () => {
   it("are refused, never thrown over, when anything is malformed", () => {
     const good = signJson({ a: 1 }, "one", key);
     const signature = (good.signatures as { one: Record<string, string> }).one["ed25519:1"]!;
-    for (const signatures of [null, [], "x", { one: [] }, { one: { "ed25519:1": 5 } }, { one: { "ed25519:1": "" } }, { one: { "ed25519:1": signature.slice(0, 80) } }, { one: { "ed25519:1": signature + "AAAA" } }, { two: { "ed25519:1": signature } }]) {
+    for (const signatures of [
+      null,
+      [],
+      "x",
+      { one: [] },
+      { one: { "ed25519:1": 5 } },
+      { one: { "ed25519:1": "" } },
+      { one: { "ed25519:1": signature.slice(0, 80) } },
+      { one: { "ed25519:1": signature + "AAAA" } },
+      { two: { "ed25519:1": signature } },
+    ]) {
       assert.equal(verifyJson({ a: 1, signatures } as JsonObject, "one", key), false);
     }
     assert.equal(verifyJson({ a: "\ud800", signatures: good.signatures! }, "one", key), false);
@@ -150,7 +205,10 @@ describe("signing keys", () => {
   });
   it("are refused by line, without their secret in the message", () => {
     for (const bad of ["ed25519 a_b", "rsa a_b YJDBA9Xnr2sVqXD9Vj7XVUnmFZcZrlw8Md7kMW+3XA1", "ed25519 a YJDB", "ed25519 a b c YJDB"]) {
-      assert.throws(() => parseSigningKeys(`\n${bad}`), (error: Error) => error.message.startsWith("line 2") && !error.message.includes("YJDB"));
+      assert.throws(
+        () => parseSigningKeys(`\n${bad}`),
+        (error: Error) => error.message.startsWith("line 2") && !error.message.includes("YJDB"),
+      );
     }
   });
   it("of others must be Ed25519 keys of 32 bytes", () => {
@@ -161,8 +219,35 @@ describe("signing keys", () => {
 });
 
 describe("redaction, in every room version", () => {
-  const types = ["m.room.member", "m.room.create", "m.room.join_rules", "m.room.power_levels", "m.room.aliases", "m.room.history_visibility", "m.room.redaction", "m.room.message", "x"];
-  const contentKeys = ["membership", "join_authorised_via_users_server", "third_party_invite", "creator", "room_version", "join_rule", "allow", "users", "invite", "ban", "notifications", "aliases", "history_visibility", "redacts", "body", "m.relates_to"];
+  const types = [
+    "m.room.member",
+    "m.room.create",
+    "m.room.join_rules",
+    "m.room.power_levels",
+    "m.room.aliases",
+    "m.room.history_visibility",
+    "m.room.redaction",
+    "m.room.message",
+    "x",
+  ];
+  const contentKeys = [
+    "membership",
+    "join_authorised_via_users_server",
+    "third_party_invite",
+    "creator",
+    "room_version",
+    "join_rule",
+    "allow",
+    "users",
+    "invite",
+    "ban",
+    "notifications",
+    "aliases",
+    "history_visibility",
+    "redacts",
+    "body",
+    "m.relates_to",
+  ];
   const pdu = fc.record({
     type: fc.constantFrom(...types),
     content: fc.dictionary(fc.constantFrom(...contentKeys), fc.jsonValue()),
@@ -192,7 +277,12 @@ describe("redaction, in every room version", () => {
   }
 
   it("keeps by version what the specification lists", () => {
-    const content = Object.fromEntries(contentKeys.map((name) => [name, name === "third_party_invite" ? { signed: { a: 1 }, display_name: "x" } : name === "m.relates_to" ? { rel_type: "r", event_id: "$e", key: "k" } : 1]));
+    const content = Object.fromEntries(
+      contentKeys.map((name) => [
+        name,
+        name === "third_party_invite" ? { signed: { a: 1 }, display_name: "x" } : name === "m.relates_to" ? { rel_type: "r", event_id: "$e", key: "k" } : 1,
+      ]),
+    );
     const kept = (id: string, type: string): string[] => Object.keys(redactJson({ type, content }, roomVersion(id)!).content as JsonObject).sort();
     assert.deepEqual(kept("1", "m.room.aliases"), ["aliases"]);
     assert.deepEqual(kept("6", "m.room.aliases"), []);
@@ -209,8 +299,28 @@ describe("redaction, in every room version", () => {
     assert.deepEqual(kept("10", "m.room.redaction"), []);
     assert.deepEqual(kept("11", "m.room.redaction"), ["redacts"]);
     assert.deepEqual(kept("11", "m.room.message"), []);
-    assert.deepEqual((redactJson({ type: "x", content }, roomVersion("org.matrix.msc3389.10")!).content as JsonObject)["m.relates_to"], { rel_type: "r", event_id: "$e" });
-    const top = (id: string, type: string): string[] => Object.keys(redactJson({ type, content: {}, room_id: "!a:b", origin: "b", membership: "join", prev_state: [], redacts: "$x", age_ts: 1, auth_events: [], prev_state_events: [] }, roomVersion(id)!)).sort();
+    assert.deepEqual((redactJson({ type: "x", content }, roomVersion("org.matrix.msc3389.10")!).content as JsonObject)["m.relates_to"], {
+      rel_type: "r",
+      event_id: "$e",
+    });
+    const top = (id: string, type: string): string[] =>
+      Object.keys(
+        redactJson(
+          {
+            type,
+            content: {},
+            room_id: "!a:b",
+            origin: "b",
+            membership: "join",
+            prev_state: [],
+            redacts: "$x",
+            age_ts: 1,
+            auth_events: [],
+            prev_state_events: [],
+          },
+          roomVersion(id)!,
+        ),
+      ).sort();
     assert.deepEqual(top("10", "x"), ["auth_events", "content", "membership", "origin", "prev_state", "room_id", "type"]);
     assert.deepEqual(top("11", "x"), ["auth_events", "content", "room_id", "type"]);
     assert.deepEqual(top("12", "m.room.create"), ["auth_events", "content", "type"]);
@@ -219,7 +329,9 @@ describe("redaction, in every room version", () => {
 
   it("hashes floats and great integers of old rooms as Synapse does", () => {
     // Event id computed by Synapse 1.160.
-    const json = parseJson('{"type":"m.room.power_levels","state_key":"","sender":"@a:b","room_id":"!a:b","content":{"users":{"@a:b":1e16,"@b:b":1.0},"ban":12345678901234567890123,"kick":1e-5},"depth":1,"origin_server_ts":1,"auth_events":[],"prev_events":[],"signatures":{},"hashes":{},"unsigned":{}}') as JsonObject;
+    const json = parseJson(
+      '{"type":"m.room.power_levels","state_key":"","sender":"@a:b","room_id":"!a:b","content":{"users":{"@a:b":1e16,"@b:b":1.0},"ban":12345678901234567890123,"kick":1e-5},"depth":1,"origin_server_ts":1,"auth_events":[],"prev_events":[],"signatures":{},"hashes":{},"unsigned":{}}',
+    ) as JsonObject;
     assert.equal(eventIdOf(json, roomVersion("5")!), "$dNimmAjJrvFgvtxoxQnCgXz6rDWYx59122VOm7JHejY");
   });
 });

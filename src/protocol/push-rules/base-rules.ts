@@ -30,10 +30,25 @@ export const BEFORE_OVERRIDE: readonly PushRule[] = [rule("override", ".m.rule.m
 export const AFTER_OVERRIDE: readonly PushRule[] = [
   rule("override", ".org.matrix.msc4028.encrypted_event", [isType("m.room.encrypted")], [NOTIFY]),
   rule("override", ".m.rule.suppress_notices", [matches("content.msgtype", "m.notice")], []),
-  rule("override", ".m.rule.invite_for_me", [isType("m.room.member"), matches("content.membership", "invite"), { kind: "event_match", key: "state_key", pattern_type: "user_id" }], [NOTIFY, NO_HIGHLIGHT, SOUND]),
+  rule(
+    "override",
+    ".m.rule.invite_for_me",
+    [isType("m.room.member"), matches("content.membership", "invite"), { kind: "event_match", key: "state_key", pattern_type: "user_id" }],
+    [NOTIFY, NO_HIGHLIGHT, SOUND],
+  ),
   rule("override", ".m.rule.member_event", [isType("m.room.member")], []),
-  rule("override", ".im.nheko.msc3664.reply", [{ kind: "im.nheko.msc3664.related_event_match", key: "sender", pattern_type: "user_id", rel_type: "m.in_reply_to" }], [NOTIFY, HIGHLIGHT, SOUND]),
-  rule("override", ".m.rule.is_user_mention", [{ kind: "event_property_contains", key: "content.m\\.mentions.user_ids", value_type: "user_id" }], [NOTIFY, HIGHLIGHT, SOUND]),
+  rule(
+    "override",
+    ".im.nheko.msc3664.reply",
+    [{ kind: "im.nheko.msc3664.related_event_match", key: "sender", pattern_type: "user_id", rel_type: "m.in_reply_to" }],
+    [NOTIFY, HIGHLIGHT, SOUND],
+  ),
+  rule(
+    "override",
+    ".m.rule.is_user_mention",
+    [{ kind: "event_property_contains", key: "content.m\\.mentions.user_ids", value_type: "user_id" }],
+    [NOTIFY, HIGHLIGHT, SOUND],
+  ),
   rule("override", ".m.rule.contains_display_name", [{ kind: "contains_display_name" }], [NOTIFY, HIGHLIGHT, SOUND]),
   rule("override", ".m.rule.is_room_mention", [{ kind: "event_property_is", key: "content.m\\.mentions.room", value: true }, maySayRoom], [NOTIFY, HIGHLIGHT]),
   rule("override", ".m.rule.roomnotif", [maySayRoom, matches("content.body", "@room")], [NOTIFY, HIGHLIGHT]),
@@ -62,7 +77,9 @@ const extensibleOneToOne = EXTENSIBLE_TYPES.map((type) =>
     [NOTIFY, SOUND, NO_HIGHLIGHT],
   ),
 );
-const extensible = EXTENSIBLE_TYPES.map((type) => rule("underride", `.org.matrix.msc1767.rule.extensible.${type}`, [isType(`m.${type}`), isExtensible], [NOTIFY, NO_HIGHLIGHT]));
+const extensible = EXTENSIBLE_TYPES.map((type) =>
+  rule("underride", `.org.matrix.msc1767.rule.extensible.${type}`, [isType(`m.${type}`), isExtensible], [NOTIFY, NO_HIGHLIGHT]),
+);
 
 /** After the user's underride rules. */
 export const AFTER_UNDERRIDE: readonly PushRule[] = [
@@ -73,7 +90,12 @@ export const AFTER_UNDERRIDE: readonly PushRule[] = [
   rule("underride", ".m.rule.message", [isType("m.room.message")], [NOTIFY, NO_HIGHLIGHT]),
   rule("underride", ".m.rule.encrypted", [isType("m.room.encrypted")], [NOTIFY, NO_HIGHLIGHT]),
   ...extensible,
-  rule("underride", ".im.vector.jitsi", [isType("im.vector.modular.widgets"), matches("content.type", "jitsi"), matches("state_key", "*")], [NOTIFY, NO_HIGHLIGHT]),
+  rule(
+    "underride",
+    ".im.vector.jitsi",
+    [isType("im.vector.modular.widgets"), matches("content.type", "jitsi"), matches("state_key", "*")],
+    [NOTIFY, NO_HIGHLIGHT],
+  ),
   // MSC3930
   rule("underride", ".org.matrix.msc3930.rule.poll_start_one_to_one", [isOneToOne, isType("org.matrix.msc3381.poll.start")], [NOTIFY, SOUND]),
   rule("underride", ".org.matrix.msc3930.rule.poll_start", [isType("org.matrix.msc3381.poll.start")], [NOTIFY]),
@@ -81,7 +103,9 @@ export const AFTER_UNDERRIDE: readonly PushRule[] = [
   rule("underride", ".org.matrix.msc3930.rule.poll_end", [isType("org.matrix.msc3381.poll.end")], [NOTIFY]),
 ];
 
-const BY_ID: ReadonlyMap<string, PushRule> = new Map([...BEFORE_OVERRIDE, ...AFTER_OVERRIDE, ...AFTER_CONTENT, ...AFTER_UNDERRIDE].map((each) => [each.ruleId, each]));
+const BY_ID: ReadonlyMap<string, PushRule> = new Map(
+  [...BEFORE_OVERRIDE, ...AFTER_OVERRIDE, ...AFTER_CONTENT, ...AFTER_UNDERRIDE].map((each) => [each.ruleId, each]),
+);
 
 /** The rule of that full id that every user has; undefined when it is a user's own. */
 export function baseRule(ruleId: string): PushRule | undefined {
@@ -107,7 +131,11 @@ export interface PushFeatures {
 export const NO_PUSH_FEATURES: PushFeatures = { msc1767: false, msc3381Polls: false, msc3664: false, msc4028: false, msc4210: false, msc4306: false };
 
 /** Rules that find mentions in the text; events that say themselves whom they mention are not searched. */
-export const LEGACY_MENTION_RULES: ReadonlySet<string> = new Set(["global/override/.m.rule.contains_display_name", "global/content/.m.rule.contains_user_name", "global/override/.m.rule.roomnotif"]);
+export const LEGACY_MENTION_RULES: ReadonlySet<string> = new Set([
+  "global/override/.m.rule.contains_display_name",
+  "global/content/.m.rule.contains_user_name",
+  "global/override/.m.rule.roomnotif",
+]);
 
 /** False for the rules of options that are off. */
 export function isRuleOffered(ruleId: string, features: PushFeatures): boolean {

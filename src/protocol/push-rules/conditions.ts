@@ -67,7 +67,9 @@ function textTest(key: string, condition: JsonObject): TextTest | undefined {
   const standIn = userValue(condition.pattern_type);
   if (standIn === undefined) return undefined;
   // A user id is no pattern, even where its characters are those of one.
-  return key === "content.body" ? (text, user) => compileWords(standIn(user)).matches(text) : (text, user) => text.toLowerCase() === standIn(user).toLowerCase();
+  return key === "content.body"
+    ? (text, user) => compileWords(standIn(user)).matches(text)
+    : (text, user) => text.toLowerCase() === standIn(user).toLowerCase();
 }
 
 function userValue(type: Json | undefined): ((user: PushUser) => string) | undefined {
@@ -91,7 +93,8 @@ function propertyContains({ key, value, value_type }: JsonObject): Condition {
   };
 }
 
-const containsDisplayName: Condition = (event, { displayName }) => displayName !== undefined && displayName !== "" && event.body !== "" && compileWords(displayName).matches(event.body);
+const containsDisplayName: Condition = (event, { displayName }) =>
+  displayName !== undefined && displayName !== "" && event.body !== "" && compileWords(displayName).matches(event.body);
 
 function memberCount({ is }: JsonObject): Condition {
   const match = typeof is === "string" ? /^(==|<|>|<=|>=|)(\d{1,15})$/.exec(is) : null;

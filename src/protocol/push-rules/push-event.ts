@@ -62,7 +62,7 @@ export function lookUp(json: JsonObject, key: string): SimpleValue | readonly Si
 }
 
 function isSimple(value: Json | undefined): value is SimpleValue {
-  return value === null || (value !== undefined && typeof value !== "object" && !(value as unknown instanceof JsonFloat));
+  return value === null || (value !== undefined && typeof value !== "object" && !((value as unknown) instanceof JsonFloat));
 }
 
 /** Parts of a dotted path; `\.` is a dot and `\\` a backslash within a part. */

@@ -17,13 +17,24 @@ const ALL: PushFeatures = { msc1767: true, msc3381Polls: true, msc3664: true, ms
 const alice: PushUser = { userId: "@alice:example.org", displayName: "Alice Smith" };
 
 function event(content: JsonObject, over: JsonObject = {}, version = "11"): MatrixEvent {
-  return new MatrixEvent({ type: "m.room.message", sender: "@bob:example.org", room_id: "!r:x", content, depth: 1, origin_server_ts: 1, auth_events: [], prev_events: [], ...over }, roomVersion(version)!, "$e");
+  return new MatrixEvent(
+    { type: "m.room.message", sender: "@bob:example.org", room_id: "!r:x", content, depth: 1, origin_server_ts: 1, auth_events: [], prev_events: [], ...over },
+    roomVersion(version)!,
+    "$e",
+  );
 }
 function levels(content: JsonObject): PowerLevels {
   return new PowerLevels(undefined, event(content, { type: "m.room.power_levels", state_key: "" }));
 }
-const push = (content: JsonObject, over: JsonObject = {}, facts: Partial<PushEventFacts> = {}, version?: string): PushEvent => new PushEvent(event(content, over, version), { memberCount: 5, ...facts });
-const row = (rule_id: string, priority_class: number, conditions: Json, actions: Json, priority = 0): StoredRule => ({ rule_id, priority_class, priority, conditions, actions });
+const push = (content: JsonObject, over: JsonObject = {}, facts: Partial<PushEventFacts> = {}, version?: string): PushEvent =>
+  new PushEvent(event(content, over, version), { memberCount: 5, ...facts });
+const row = (rule_id: string, priority_class: number, conditions: Json, actions: Json, priority = 0): StoredRule => ({
+  rule_id,
+  priority_class,
+  priority,
+  conditions,
+  actions,
+});
 
 describe("push rules for clients", () => {
   it("without own rules are those that Synapse shows, for every set of options", () => {
@@ -41,20 +52,30 @@ describe("push rules for clients", () => {
       row("global/sender/@b:c", 2, [{ kind: "event_match", key: "user_id", pattern: "@b:c" }], ["notify"]),
       row("global/underride/.m.rule.message", -1, [], []),
     ];
-    const enabled = new Map([["global/override/.m.rule.master", true], ["global/room/!a/b:c", false]]);
+    const enabled = new Map([
+      ["global/override/.m.rule.master", true],
+      ["global/room/!a/b:c", false],
+    ]);
     assert.deepEqual(new RuleSet(rows, enabled, NO_PUSH_FEATURES).forClient(alice.userId), fixture.own);
   });
 
   it("are listed by priority, highest first", () => {
     const rows = [row("global/override/a", 5, [], [], 1), row("global/override/b", 5, [], [], 3), row("global/override/c", 5, [], [], 2)];
     const shown = new RuleSet(rows, new Map(), NO_PUSH_FEATURES).forClient(alice.userId) as { global: { override: { rule_id: string }[] } };
-    assert.deepEqual(shown.global.override.slice(0, 4).map((rule) => rule.rule_id), [".m.rule.master", "b", "c", "a"]);
+    assert.deepEqual(
+      shown.global.override.slice(0, 4).map((rule) => rule.rule_id),
+      [".m.rule.master", "b", "c", "a"],
+    );
   });
 });
 
 describe("the predefined rules", () => {
   const rules = new RuleSet([], new Map(), NO_PUSH_FEATURES);
-  const act = (e: PushEvent, user = alice): string => rules.evaluate(e, user).map((action) => (typeof action === "string" ? action : Object.values(action as JsonObject).join("="))).join(" ");
+  const act = (e: PushEvent, user = alice): string =>
+    rules
+      .evaluate(e, user)
+      .map((action) => (typeof action === "string" ? action : Object.values(action as JsonObject).join("=")))
+      .join(" ");
   const room = levels({ users: { "@bob:example.org": 50 } });
 
   for (const [what, e, expected] of [
@@ -76,7 +97,11 @@ describe("the predefined rules", () => {
     ["another's invite", push({ membership: "invite" }, { type: "m.room.member", state_key: "@x:y" }), ""],
     ["a reaction", push({}, { type: "m.reaction" }), ""],
     ["an edit", push({ body: "* hi", "m.relates_to": { rel_type: "m.replace", event_id: "$x" } }), ""],
-    ["an edit that mentions me", push({ "m.relates_to": { rel_type: "m.replace" }, "m.mentions": { user_ids: ["@alice:example.org"] } }), "notify highlight sound=default"],
+    [
+      "an edit that mentions me",
+      push({ "m.relates_to": { rel_type: "m.replace" }, "m.mentions": { user_ids: ["@alice:example.org"] } }),
+      "notify highlight sound=default",
+    ],
     ["a tombstone", push({}, { type: "m.room.tombstone", state_key: "" }), "notify highlight"],
     ["a call", push({}, { type: "m.call.invite" }), "notify sound=ring highlight=false"],
     ["an encrypted event", push({}, { type: "m.room.encrypted" }), "notify highlight=false"],
@@ -116,7 +141,8 @@ describe("the predefined rules", () => {
 });
 
 describe("own push rules", () => {
-  const evaluate = (rows: StoredRule[], e: PushEvent, enabled: [string, boolean][] = []): readonly Json[] => new RuleSet(rows, new Map(enabled), NO_PUSH_FEATURES).evaluate(e, alice);
+  const evaluate = (rows: StoredRule[], e: PushEvent, enabled: [string, boolean][] = []): readonly Json[] =>
+    new RuleSet(rows, new Map(enabled), NO_PUSH_FEATURES).evaluate(e, alice);
 
   it("go by kind: override, content, room, sender, underride", () => {
     const message = push({ body: "word" });
@@ -134,7 +160,8 @@ describe("own push rules", () => {
   });
 
   it("may silence, by an empty list and by dont_notify", () => {
-    for (const actions of [[], ["dont_notify"], ["coalesce"]]) assert.deepEqual(evaluate([row("global/room/r", 3, [{ kind: "event_match", key: "room_id", pattern: "!r:x" }], actions)], push({ body: "x" })), []);
+    for (const actions of [[], ["dont_notify"], ["coalesce"]])
+      assert.deepEqual(evaluate([row("global/room/r", 3, [{ kind: "event_match", key: "room_id", pattern: "!r:x" }], actions)], push({ body: "x" })), []);
   });
 
   it("may change what a predefined rule does, and switch it off", () => {
@@ -152,7 +179,22 @@ describe("own push rules", () => {
 
   it("are shared by users whose rows say the same", () => {
     const one = [row("global/room/r", 3, [], [])];
-    assert.equal(ruleSetKey(one, new Map([["a", true], ["b", false]])), ruleSetKey([...one], new Map([["b", false], ["a", true]])));
+    assert.equal(
+      ruleSetKey(
+        one,
+        new Map([
+          ["a", true],
+          ["b", false],
+        ]),
+      ),
+      ruleSetKey(
+        [...one],
+        new Map([
+          ["b", false],
+          ["a", true],
+        ]),
+      ),
+    );
     assert.notEqual(ruleSetKey(one, new Map()), ruleSetKey([], new Map()));
   });
 });
@@ -162,7 +204,17 @@ describe("conditions", () => {
 
   it("event_property_is compares exactly, by type", () => {
     const e = push({ a: 1, b: true, c: null, s: "x", "d.e": { f: "y" } });
-    for (const [key, value, yes] of [["content.a", 1, true], ["content.a", true, false], ["content.a", "1", false], ["content.b", true, true], ["content.c", null, true], ["content.s", "X", false], ["content.d\\.e.f", "y", true], ["content.d.e.f", "y", false], ["content.none", null, false]] as const) {
+    for (const [key, value, yes] of [
+      ["content.a", 1, true],
+      ["content.a", true, false],
+      ["content.a", "1", false],
+      ["content.b", true, true],
+      ["content.c", null, true],
+      ["content.s", "X", false],
+      ["content.d\\.e.f", "y", true],
+      ["content.d.e.f", "y", false],
+      ["content.none", null, false],
+    ] as const) {
       assert.equal(check({ kind: "event_property_is", key, value }, e), yes, `${key} ${String(value)}`);
     }
     assert.equal(check({ kind: "event_property_is", key: "content.f", value: 1 }, push({ f: (parseJson("[1.0]") as Json[])[0]! })), false);
@@ -170,7 +222,14 @@ describe("conditions", () => {
 
   it("event_property_contains looks for the value in a list", () => {
     const e = push({ list: ["a", 1, null, { x: 1 }], text: "abc" });
-    for (const [value, yes] of [["a", true], [1, true], [null, true], ["A", false], ["b", false]] as const) assert.equal(check({ kind: "event_property_contains", key: "content.list", value }, e), yes);
+    for (const [value, yes] of [
+      ["a", true],
+      [1, true],
+      [null, true],
+      ["A", false],
+      ["b", false],
+    ] as const)
+      assert.equal(check({ kind: "event_property_contains", key: "content.list", value }, e), yes);
     assert.equal(check({ kind: "event_property_contains", key: "content.text", value: "a" }, e), false);
   });
 
@@ -185,11 +244,25 @@ describe("conditions", () => {
 
   it("room_member_count compares as it says", () => {
     const e = push({}, {}, { memberCount: 5 });
-    for (const [is, yes] of [["5", true], ["==5", true], ["<6", true], [">4", true], [">=5", true], ["<=5", true], [">5", false], ["=5", false], ["", false], ["x", false], ["<>5", false]] as const) assert.equal(check({ kind: "room_member_count", is }, e), yes, is);
+    for (const [is, yes] of [
+      ["5", true],
+      ["==5", true],
+      ["<6", true],
+      [">4", true],
+      [">=5", true],
+      ["<=5", true],
+      [">5", false],
+      ["=5", false],
+      ["", false],
+      ["x", false],
+      ["<>5", false],
+    ] as const)
+      assert.equal(check({ kind: "room_member_count", is }, e), yes, is);
   });
 
   it("contains_display_name takes the name as it is", () => {
-    const named = (displayName: string | undefined, body: string): boolean => check({ kind: "contains_display_name" }, push({ body }), ALL, { userId: "@a:b", displayName });
+    const named = (displayName: string | undefined, body: string): boolean =>
+      check({ kind: "contains_display_name" }, push({ body }), ALL, { userId: "@a:b", displayName });
     assert.equal(named("foo bar", "hello FOO BAR!"), true);
     assert.equal(named("*", "hello"), false);
     assert.equal(named("", "hello"), false);
@@ -217,17 +290,42 @@ describe("conditions", () => {
   });
 
   it("that are unknown or malformed never match", () => {
-    for (const condition of [null, 5, [], {}, { kind: "x" }, { kind: "event_match" }, { kind: "event_match", key: "type" }, { kind: "event_property_is", key: "type" }, { kind: "event_property_is", key: "type", value: {} }, { kind: "room_member_count" }, { kind: "sender_notification_permission" }] as Json[]) assert.equal(check(condition, push({})), false);
+    for (const condition of [
+      null,
+      5,
+      [],
+      {},
+      { kind: "x" },
+      { kind: "event_match" },
+      { kind: "event_match", key: "type" },
+      { kind: "event_property_is", key: "type" },
+      { kind: "event_property_is", key: "type", value: {} },
+      { kind: "room_member_count" },
+      { kind: "sender_notification_permission" },
+    ] as Json[])
+      assert.equal(check(condition, push({})), false);
   });
 });
 
 describe("rules from clients", () => {
   it("get the conditions of their kind", () => {
     assert.deepEqual(ruleFromRequest("room", "!r:x", { actions: [] }), { conditions: [{ kind: "event_match", key: "room_id", pattern: "!r:x" }], actions: [] });
-    assert.deepEqual(ruleFromRequest("content", "x", { pattern: "p", actions: ["notify"] }), { conditions: [{ kind: "event_match", key: "content.body", pattern: "p" }], actions: ["notify"] });
+    assert.deepEqual(ruleFromRequest("content", "x", { pattern: "p", actions: ["notify"] }), {
+      conditions: [{ kind: "event_match", key: "content.body", pattern: "p" }],
+      actions: ["notify"],
+    });
   });
   it("are refused when something is missing or unknown", () => {
-    for (const [kind, body] of [["override", { actions: [] }], ["override", { conditions: [{}], actions: [] }], ["content", { actions: [] }], ["content", { pattern: 5, actions: [] }], ["room", {}], ["room", { actions: ["explode"] }], ["room", { actions: [{}] }], ["postcontent", { actions: [], conditions: [] }]] as const) {
+    for (const [kind, body] of [
+      ["override", { actions: [] }],
+      ["override", { conditions: [{}], actions: [] }],
+      ["content", { actions: [] }],
+      ["content", { pattern: 5, actions: [] }],
+      ["room", {}],
+      ["room", { actions: ["explode"] }],
+      ["room", { actions: [{}] }],
+      ["postcontent", { actions: [], conditions: [] }],
+    ] as const) {
       assert.ok(ruleFromRequest(kind, "x", body as unknown as JsonObject).problem, JSON.stringify(body));
     }
   });
@@ -235,7 +333,10 @@ describe("rules from clients", () => {
 
 describe("stored actions", () => {
   it("are empty for the usual lists, and come back", () => {
-    for (const actions of [["notify", { set_tweak: "highlight", value: false }], ["notify", { set_tweak: "sound", value: "default" }, { set_tweak: "highlight" }]]) {
+    for (const actions of [
+      ["notify", { set_tweak: "highlight", value: false }],
+      ["notify", { set_tweak: "sound", value: "default" }, { set_tweak: "highlight" }],
+    ]) {
       assert.equal(storedActions(actions), "");
       assert.deepEqual(actionsOfRow(undefined, isHighlight(actions)), actions);
     }

@@ -1,6 +1,15 @@
 import { isJsonObject, stringify, type Json, type JsonObject } from "../../lib/json.ts";
 import { localpartOf } from "../ids.ts";
-import { AFTER_CONTENT, AFTER_OVERRIDE, AFTER_UNDERRIDE, baseRule, BEFORE_OVERRIDE, isRuleOffered, LEGACY_MENTION_RULES, type PushFeatures } from "./base-rules.ts";
+import {
+  AFTER_CONTENT,
+  AFTER_OVERRIDE,
+  AFTER_UNDERRIDE,
+  baseRule,
+  BEFORE_OVERRIDE,
+  isRuleOffered,
+  LEGACY_MENTION_RULES,
+  type PushFeatures,
+} from "./base-rules.ts";
 import { compileCondition, type Condition, type PushUser } from "./conditions.ts";
 import type { PushEvent } from "./push-event.ts";
 import { PRIORITY_CLASS, type PushAction, type PushRule, type RuleKind } from "./rules.ts";
@@ -29,7 +38,11 @@ interface CompiledRule {
 }
 
 /** Rules that MSC3932 leaves alone. */
-const SAFE_FOR_EXTENSIBLE: ReadonlySet<string> = new Set(["global/override/.m.rule.master", "global/override/.m.rule.roomnotif", "global/content/.m.rule.contains_user_name"]);
+const SAFE_FOR_EXTENSIBLE: ReadonlySet<string> = new Set([
+  "global/override/.m.rule.master",
+  "global/override/.m.rule.roomnotif",
+  "global/content/.m.rule.contains_user_name",
+]);
 
 /** All rules of a user in the order in which they are tried, compiled at first use. Users with the same rows may share one. */
 export class RuleSet {
@@ -57,11 +70,28 @@ export class RuleSet {
       }
       const kind = KIND_OF_CLASS.get(row.priority_class);
       if (kind === undefined || kind === "postcontent") continue;
-      const rule: PushRule = { ruleId: row.rule_id, kind, conditions: Array.isArray(row.conditions) ? row.conditions : [NEVER_MATCHES], actions, isDefault: false, enabledByDefault: true };
+      const rule: PushRule = {
+        ruleId: row.rule_id,
+        kind,
+        conditions: Array.isArray(row.conditions) ? row.conditions : [NEVER_MATCHES],
+        actions,
+        isDefault: false,
+        enabledByDefault: true,
+      };
       own.set(kind, [...(own.get(kind) ?? []), rule]);
     }
     const of = (kind: RuleKind): readonly PushRule[] => own.get(kind) ?? [];
-    const all = [...BEFORE_OVERRIDE, ...of("override"), ...AFTER_OVERRIDE, ...of("content"), ...AFTER_CONTENT, ...of("room"), ...of("sender"), ...of("underride"), ...AFTER_UNDERRIDE];
+    const all = [
+      ...BEFORE_OVERRIDE,
+      ...of("override"),
+      ...AFTER_OVERRIDE,
+      ...of("content"),
+      ...AFTER_CONTENT,
+      ...of("room"),
+      ...of("sender"),
+      ...of("underride"),
+      ...AFTER_UNDERRIDE,
+    ];
     this.rules = all
       .filter((rule) => isRuleOffered(rule.ruleId, features))
       .map((rule) => changed.get(rule.ruleId) ?? rule)
@@ -88,7 +118,9 @@ export class RuleSet {
       conditions: rule.conditions.map((condition) => compileCondition(condition, this.features)),
       actions: rule.actions.filter((action) => action !== "dont_notify" && action !== "coalesce"),
       isLegacyMention: LEGACY_MENTION_RULES.has(rule.ruleId),
-      forExtensible: SAFE_FOR_EXTENSIBLE.has(rule.ruleId) || rule.conditions.some((condition) => isJsonObject(condition) && condition.kind === "org.matrix.msc3931.room_version_supports"),
+      forExtensible:
+        SAFE_FOR_EXTENSIBLE.has(rule.ruleId) ||
+        rule.conditions.some((condition) => isJsonObject(condition) && condition.kind === "org.matrix.msc3931.room_version_supports"),
     };
   }
 
@@ -112,7 +144,10 @@ const KIND_OF_CLASS: ReadonlyMap<number, RuleKind> = new Map((Object.entries(PRI
 /** The same for all users whose rows say the same: what a cache of rule sets goes by. */
 export function ruleSetKey(rows: readonly StoredRule[], enabled: ReadonlyMap<string, boolean>): string {
   if (rows.length === 0 && enabled.size === 0) return "";
-  return stringify([rows.map((row) => [row.rule_id, row.priority_class, row.priority, row.conditions, row.actions]), [...enabled].sort(([a], [b]) => (a < b ? -1 : 1))]);
+  return stringify([
+    rows.map((row) => [row.rule_id, row.priority_class, row.priority, row.conditions, row.actions]),
+    [...enabled].sort(([a], [b]) => (a < b ? -1 : 1)),
+  ]);
 }
 
 function showRule(rule: PushRule, userId: string): JsonObject | undefined {

@@ -25,7 +25,8 @@ export interface PushRule {
   readonly enabledByDefault: boolean;
 }
 
-export type RequestedRule = { readonly conditions: readonly Json[]; readonly actions: readonly PushAction[]; readonly problem?: undefined } | { readonly problem: string };
+export type RequestedRule =
+  { readonly conditions: readonly Json[]; readonly actions: readonly PushAction[]; readonly problem?: undefined } | { readonly problem: string };
 
 /** Conditions and actions to store for a rule that a client sends (client-server API, PUT /pushrules/global/{kind}/{ruleId}), or what is wrong with it. */
 export function ruleFromRequest(kind: RuleKind, ruleId: string, body: JsonObject): RequestedRule {
@@ -57,6 +58,8 @@ function conditionsFromRequest(kind: RuleKind, ruleId: string, body: JsonObject)
 /** What is wrong with the actions of a rule; undefined when nothing is. `dont_notify` and `coalesce` are of old, and do nothing. */
 export function actionsProblem(actions: Json | undefined): string | undefined {
   if (!Array.isArray(actions)) return "No actions found";
-  const bad = actions.find((action) => !(action === "notify" || action === "dont_notify" || action === "coalesce" || (isJsonObject(action) && action.set_tweak !== undefined)));
+  const bad = actions.find(
+    (action) => !(action === "notify" || action === "dont_notify" || action === "coalesce" || (isJsonObject(action) && action.set_tweak !== undefined)),
+  );
   return bad === undefined ? undefined : "Unrecognised action";
 }
