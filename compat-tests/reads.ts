@@ -78,11 +78,11 @@ function syncs(world: World): Read[] {
   }
   reads.push(get("alice", `${C}/sync`, { set_presence: "offline" }, 1));
   reads.push(get("alice", `${C}/sync`, { set_presence: "offline", use_state_after: "true", filter: SMALL }));
-  reads.push(get("alice", `${C}/sync`, { set_presence: "offline", filter: '{"room":{"timeline":{"limit":20,"unread_thread_notifications":true},"state":{"lazy_load_members":true}}}' }));
+  reads.push(get("alice", `${C}/sync`, { set_presence: "offline", filter: '{"room":{"timeline":{"limit":20,"unread_thread_notifications":true},"state":{"lazy_load_members":true,"include_redundant_members":true}}}' }));
   for (const { person, id } of world.filters) reads.push(get(person, `${C}/sync`, { filter: id, set_presence: "offline" }));
   for (const { person, device, token } of world.since) {
     reads.push(get(person, `${C}/sync`, { since: token, filter: SMALL, set_presence: "offline", timeout: 0 }, device));
-    reads.push(get(person, `${C}/sync`, { since: token, filter: '{"room":{"include_leave":true,"timeline":{"limit":3},"state":{"lazy_load_members":true}}}', set_presence: "offline", timeout: 0 }, device));
+    reads.push(get(person, `${C}/sync`, { since: token, filter: '{"room":{"include_leave":true,"timeline":{"limit":3},"state":{"lazy_load_members":true,"include_redundant_members":true}}}', set_presence: "offline", timeout: 0 }, device));
   }
   const first = world.since[0]!;
   reads.push(get(first.person, `${C}/sync`, { since: first.token, full_state: "true", filter: SMALL, set_presence: "offline", timeout: 0 }, first.device));
