@@ -33,6 +33,7 @@ import { noRemoteServers } from "./services/remote-servers.ts";
 import { ErasedUsers } from "./services/erased-users.ts";
 import { noRemoteRooms } from "./services/rooms/remote-rooms.ts";
 import { noRoomPurges } from "./services/rooms/room-purges.ts";
+import { noIdentityServers } from "./services/rooms/threepid-invites.ts";
 import { SlidingConnections } from "./services/sliding-sync/connection.ts";
 import { RoomLists } from "./services/sliding-sync/room-list.ts";
 import { openStreamChanges } from "./services/streams/changes.ts";
@@ -44,6 +45,7 @@ import { Typing } from "./services/typing/typing.ts";
 import { AccountCache } from "./storage/accounts/account-cache.ts";
 import { Database } from "./storage/database.ts";
 import { AuthGraph } from "./storage/events/auth-graph.ts";
+import { unreadCounts } from "./storage/push/counts.ts";
 import { EventStore } from "./storage/events/event-store.ts";
 import { openLocalIds } from "./storage/local-ids.ts";
 import { Memberships } from "./storage/rooms/memberships.ts";
@@ -134,7 +136,7 @@ export async function createServer(config: Config, log: Logger, overrides: Overr
     const pushRules = new UserPushRules(read, config);
     const remote = noRemoteServers;
     const appservices = appserviceIdentities(config.appservice.registrations);
-    const basis = { config, clock, random, log, db, read, transaction, streams, localIds, changes, notifier, events, state, members, roomVersions, authGraph, accounts, ignoredUsers, erasedUsers, pushRules, remote, remoteRooms: noRemoteRooms, roomPurges: noRoomPurges };
+    const basis = { config, clock, random, log, db, read, transaction, streams, localIds, changes, notifier, events, state, members, roomVersions, authGraph, accounts, ignoredUsers, erasedUsers, pushRules, remote, remoteRooms: noRemoteRooms, roomPurges: noRoomPurges, identityInvites: noIdentityServers };
 
     const { persister, publisher } = openPersister(basis);
     onClose(() => persister.whenIdle());
@@ -185,7 +187,7 @@ export async function createServer(config: Config, log: Logger, overrides: Overr
       registrationNonces: new RegistrationNonces(clock, random),
       templates: new Templates(config.server.customTemplateDirectory),
       metrics: { requestStarted: () => {}, requestFinished: () => {} },
-      unreadCounts: () => Promise.resolve(new Map()),
+      unreadCounts: (userId, roomIds) => (config.push.enabled ? unreadCounts(read, userId, roomIds) : Promise.resolve(new Map())),
       authenticate: (request) => authenticate(ctx, request),
       isServerAdmin: (requester) => isServerAdmin(ctx, requester),
       authenticateServer: () => Promise.reject(new Error("no federation")),

@@ -12,6 +12,8 @@ import { requestOpenIdToken } from "./client/openid.ts";
 import { passwordPolicy } from "./client/password-policy.ts";
 import { getProfile, profileFields } from "./client/profile.ts";
 import { register, registrationTokenValidity, usernameAvailable } from "./client/register.ts";
+import { slidingSyncRoutes } from "./client/sliding-sync.ts";
+import { syncRoutes } from "./client/sync.ts";
 import { versions } from "./client/versions.ts";
 import { accountDataRoutes } from "./client/account-data.ts";
 import { dehydratedDeviceRoutes } from "./client/dehydrated-device.ts";
@@ -88,4 +90,7 @@ export const routes: readonly Endpoint[] = [
   ...downloadRoutes,
   ...thumbnailRoutes,
   ...mediaConfigRoutes,
+  // sync
+  ...syncRoutes,
+  ...slidingSyncRoutes,
 ];

@@ -29,6 +29,8 @@ import type { RemoteServers } from "./remote-servers.ts";
 import type { Requester } from "./requester.ts";
 import type { ErasedUsers } from "./erased-users.ts";
 import type { RemoteRooms } from "./rooms/remote-rooms.ts";
+import type { RoomPurges } from "./rooms/room-purges.ts";
+import type { IdentityInvites } from "./rooms/threepid-invites.ts";
 import type { SigningKey } from "../protocol/event/sign.ts";
 import type { RequestTransactions } from "./request-transactions.ts";
 import type { EventHooks } from "./events/send.ts";
@@ -120,6 +122,13 @@ export interface Context {
   readonly remote: RemoteServers;
   /** Rooms, aliases and directories of other servers. */
   readonly remoteRooms: RemoteRooms;
+  /** Identity servers, as far as inviting by address needs them. */
+  readonly identityInvites: IdentityInvites;
+  /** Rooms to be deleted later. */
+  readonly roomPurges: RoomPurges;
+
+  /** Unread counts of a user by room. */
+  unreadCounts(userId: string, roomIds: readonly string[]): Promise<ReadonlyMap<string, UnreadCounts>>;
 
   /** The requester of an access token. @throws MatrixError 401 M_UNKNOWN_TOKEN and others */
   authenticate(request: AuthenticationRequest): Promise<Requester>;
@@ -153,4 +162,18 @@ export interface FederationRequest {
 export interface ServerMetrics {
   requestStarted(method: string, servlet: string): void;
   requestFinished(method: string, servlet: string, status: number, seconds: number): void;
+}
+
+/** What a user has not read in a thread, or in the main timeline. */
+export interface ThreadCounts {
+  readonly notifications: number;
+  readonly highlights: number;
+  /** Events that count as unread without notifying (MSC2654). */
+  readonly unread: number;
+}
+
+/** Unread counts of a room: of its main timeline, and of its threads by the id of their root. */
+export interface UnreadCounts {
+  readonly main: ThreadCounts;
+  readonly threads: ReadonlyMap<string, ThreadCounts>;
 }

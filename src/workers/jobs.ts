@@ -1,6 +1,7 @@
 import { accountJobs } from "../services/accounts/jobs.ts";
 import { pruneDeviceTables } from "../services/devices/hooks.ts";
 import { retryResyncs } from "../services/devices/lists-remote.ts";
+import { eventJobs } from "../services/events/jobs.ts";
 import { saveStreamPositions } from "../storage/stream-ids.ts";
 import { flushMediaUses } from "../services/media/media.ts";
 import type { Job } from "./periodic.ts";
@@ -8,6 +9,7 @@ import type { Job } from "./periodic.ts";
 /** Every periodic job of the server. */
 export const jobs: readonly Job[] = [
   ...accountJobs,
+  ...eventJobs,
   { name: "prune_device_tables", intervalMs: 3_600_000, run: pruneDeviceTables },
   { name: "_maybe_retry_device_resync", intervalMs: 30_000, run: (ctx) => retryResyncs(ctx) },
   {
@@ -16,4 +18,5 @@ export const jobs: readonly Job[] = [
     run: (ctx) => saveStreamPositions(ctx.db, ctx.streams),
   },
   { name: "update_recently_accessed_media", intervalMs: 60_000, run: (ctx) => flushMediaUses(ctx) },
+  { name: "delete_old_sliding_sync_connections", intervalMs: 3_600_000, run: (ctx) => ctx.slidingConnections.expire() },
 ];

@@ -1,7 +1,6 @@
 import type { JsonText } from "../../lib/json.ts";
 import type { MatrixEvent } from "../../protocol/event/event.ts";
-import type { UnreadCounts } from "../../storage/push/counts.ts";
-import type { Context } from "../context.ts";
+import type { Context, UnreadCounts } from "../context.ts";
 import { presentEvents } from "../present.ts";
 import type { Bundles } from "../relations/bundle.ts";
 import { formatStreamToken, type StreamToken } from "../streams/token.ts";
@@ -81,8 +80,16 @@ class Texts {
   async write(ctx: Pick<Context, "clock" | "config" | "events" | "isServerAdmin">, request: SyncRequest, bundles: Bundles): Promise<void> {
     const { filter, requester } = request;
     const format = filter.eventFormat === "federation" ? "federation" : "client-without-room";
-    const texts = await presentEvents(ctx, requester, this.items, { format, bundles, previous: true, ...(filter.eventFields === undefined ? {} : { fields: filter.eventFields }) });
-    this.items.forEach((item, index) => this.texts.set(item, texts[index]!));
+    const options = { format, bundles, ...(filter.eventFields === undefined ? {} : { fields: filter.eventFields }) } as const;
+    // What a state event replaced is said in timelines, not in the state around them.
+    const timeline = this.items.filter((item) => "event" in item);
+    const state = this.items.filter((item) => !("event" in item));
+    const [timelineTexts, stateTexts] = await Promise.all([
+      presentEvents(ctx, requester, timeline, { ...options, previous: true }),
+      presentEvents(ctx, requester, state, options),
+    ]);
+    timeline.forEach((item, index) => this.texts.set(item, timelineTexts[index]!));
+    state.forEach((item, index) => this.texts.set(item, stateTexts[index]!));
   }
 
   of(item: VisibleEvent | MatrixEvent): JsonText {

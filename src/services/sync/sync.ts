@@ -1,12 +1,10 @@
 import type { Context } from "../context.ts";
 import { inviteRuleOf } from "../account-data/invite-rules.ts";
 import { accountDataSince, roomAccountDataSince, tagEvent, tagsSince } from "../account-data/streams.ts";
-import { deviceListsSince } from "../devices/list-streams.ts";
-import { oneTimeKeyCounts, unusedFallbackKeyTypes } from "../devices/key-counts.ts";
-import { deleteDelivered, toDeviceSince } from "../devices/to-device-streams.ts";
+import { deviceListChanges } from "../devices/lists.ts";
+import { acknowledgeToDevice, toDeviceSince } from "../devices/to-device.ts";
 import { presenceEvent, presenceSince } from "../presence/streams.ts";
 import { pushRulesSince } from "../push/streams.ts";
-import { unreadCounts } from "../push/counts.ts";
 import { receiptsSince } from "../receipts/streams.ts";
 import { bundleAggregations, noBundles } from "../relations/bundle.ts";
 import { currentToken, type StreamToken } from "../streams/token.ts";
@@ -25,10 +23,12 @@ export type SyncContext = Pick<
   | "changes"
   | "clock"
   | "config"
+  | "deviceInboxes"
   | "erasedUsers"
   | "events"
   | "ignoredUsers"
   | "isServerAdmin"
+  | "keyCounts"
   | "lazyMembers"
   | "members"
   | "notifier"
@@ -39,6 +39,7 @@ export type SyncContext = Pick<
   | "streams"
   | "transaction"
   | "typing"
+  | "unreadCounts"
 >;
 
 /**
@@ -49,7 +50,8 @@ export async function sync(ctx: SyncContext, request: SyncRequest, timeoutMs: nu
   const listener = ctx.notifier.listen(request.userId);
   try {
     const deadline = ctx.clock.now() + timeoutMs;
-    if (request.since !== undefined) await acknowledgeToDevice(ctx, request, request.since);
+    // The client has what the last answer held: its to-device messages may go.
+    if (request.since !== undefined && request.deviceId !== undefined) await acknowledgeToDevice(ctx, request.userId, request.deviceId, request.since.toDevice);
     for (;;) {
       const answer = await buildAnswer(ctx, request, currentToken(ctx.streams, ctx.typing.serial));
       const left = deadline - ctx.clock.now();
@@ -61,47 +63,39 @@ export async function sync(ctx: SyncContext, request: SyncRequest, timeoutMs: nu
   }
 }
 
-/** The client has what the last answer held: its to-device messages may go. */
-async function acknowledgeToDevice(ctx: SyncContext, request: SyncRequest, since: StreamToken): Promise<void> {
-  if (request.deviceId !== undefined && since.toDevice > 0) await deleteDelivered(ctx, request.userId, request.deviceId, since.toDevice);
-}
-
 async function buildAnswer(ctx: SyncContext, request: SyncRequest, now: StreamToken): Promise<SyncAnswer> {
-  const { filter, since, userId } = request;
+  const { filter, since, userId, deviceId } = request;
   const excluded = new Set(ctx.config.server.excludeRoomsFromSync);
   const skeleton = await withoutUnwantedInvites(ctx, userId, await syncSkeleton(ctx, request, now.room.stream, excluded));
-  const [rooms, global, toDevice, counts, fallbacks] = await Promise.all([
+  const [rooms, global, toDevice, keys] = await Promise.all([
     loadRooms(ctx, request, now, skeleton),
     filter.accountData.blocksAll ? [] : globalAccountData(ctx, request, now),
-    toDeviceSince(ctx, userId, request.deviceId, since?.toDevice ?? 0, now.toDevice),
-    oneTimeKeyCounts(ctx, userId, request.deviceId),
-    unusedFallbackKeyTypes(ctx, userId, request.deviceId),
+    deviceId === undefined ? { messages: [], position: now.toDevice } : toDeviceSince(ctx, userId, deviceId, since?.toDevice ?? 0, now.toDevice),
+    deviceId === undefined ? undefined : ctx.keyCounts.of(userId, deviceId),
   ]);
   const { joined } = rooms;
   const users = since === undefined ? undefined : userChanges(joined);
   const [presence, deviceLists] = await Promise.all([
     presenceFor(ctx, request, now, skeleton, users?.arrived ?? new Set()),
     since === undefined
-      ? { changed: [], left: [] }
-      : deviceListsSince(ctx, userId, {
-          since: since.deviceLists.stream,
-          upTo: now.deviceLists.stream,
+      ? { changed: new Set<string>(), left: new Set<string>() }
+      : deviceListChanges(ctx, userId, since.deviceLists.stream, now.deviceLists.stream, {
           joinedRoomIds: skeleton.joinedRoomIds,
           newlyJoinedRooms: skeleton.newlyJoined,
           newlyLeftRooms: skeleton.newlyLeft,
-          arrivedUsers: users!.arrived,
-          departedUsers: users!.departed,
+          newlyJoinedUsers: users!.arrived,
+          newlyLeftUsers: users!.departed,
         }),
   ]);
   return {
     ...rooms,
-    nextBatch: { ...now, toDevice: toDevice.upTo },
+    nextBatch: { ...now, toDevice: toDevice.position },
     accountData: global,
     presence,
     toDevice: toDevice.messages,
-    deviceLists,
-    oneTimeKeyCounts: counts,
-    unusedFallbackKeyTypes: fallbacks,
+    deviceLists: { changed: [...deviceLists.changed], left: [...deviceLists.left] },
+    oneTimeKeyCounts: keys?.oneTimeKeys ?? {},
+    unusedFallbackKeyTypes: keys?.unusedFallbackTypes ?? [],
   };
 }
 
@@ -155,7 +149,7 @@ async function loadRooms(ctx: SyncContext, request: SyncRequest, now: StreamToke
     if (something) answers.push({ entry, batch, state, ephemeral: events, accountData: own, summary: summaries.get(entry.roomId) });
   }
   const shownRooms = answers.filter((room) => room.entry.kind === "joined").map((room) => room.entry.roomId);
-  const counts = shownRooms.length === 0 ? undefined : await unreadCounts(ctx, userId, shownRooms);
+  const counts = shownRooms.length === 0 ? undefined : await ctx.unreadCounts(userId, shownRooms);
   const finished = answers.map((room) => ({ ...room, counts: counts?.get(room.entry.roomId) }));
   const present = (ids: Iterable<readonly [roomId: string, eventId: string]>): RoomParts["invited"] =>
     [...ids].filter(([roomId]) => filter.acceptsRoom(roomId)).flatMap(([, id]) => shown.get(id) ?? []);

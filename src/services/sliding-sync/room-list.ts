@@ -1,0 +1,171 @@
+import { LRUCache } from "lru-cache";
+import { isJsonObject } from "../../lib/json.ts";
+import { globalAccountDataOfUsers } from "../../storage/accounts/account-data.ts";
+import { type ListRoom, listRooms } from "../../storage/sliding-sync/rooms.ts";
+import { membershipChanges, roomsJoinedAt } from "../../storage/sync/timelines.ts";
+import type { Context } from "../context.ts";
+import { tagsSince } from "../account-data/streams.ts";
+import { combine, type RoomConfig, roomConfig } from "./room-config.ts";
+import type { ListFilters, SlidingList, SlidingSyncBody } from "./request.ts";
+
+type Needs = Pick<Context, "read" | "members" | "changes" | "state" | "ignoredUsers">;
+
+const CACHED_USERS = 2_000;
+
+interface Held {
+  readonly position: number;
+  /** The user's memberships at that time: another object when any of them changed. */
+  readonly memberships: unknown;
+  readonly rooms: ReadonlyMap<string, ListRoom>;
+}
+
+/**
+ * The rooms of users with what lists are sorted and filtered by, from memory: of the rooms in which something happened since the last look,
+ * the rows are read again, and all of them when the user's memberships changed.
+ */
+export class RoomLists {
+  private readonly users = new LRUCache<string, Held>({ max: CACHED_USERS });
+
+  async of(ctx: Needs, userId: string, now: number): Promise<ReadonlyMap<string, ListRoom>> {
+    const memberships = await ctx.members.roomsOf(userId);
+    const held = this.users.get(userId);
+    let rooms: ReadonlyMap<string, ListRoom>;
+    const changed = held?.memberships === memberships ? ctx.changes.events.changed(held.position, now) : undefined;
+    if (held === undefined || changed === undefined) {
+      rooms = byRoom(await listRooms(ctx.read, userId));
+    } else {
+      const own = [...changed].filter((roomId) => held.rooms.has(roomId));
+      rooms = own.length === 0 ? held.rooms : new Map([...held.rooms, ...byRoom(await listRooms(ctx.read, userId, own))]);
+    }
+    this.users.set(userId, { position: now, memberships, rooms });
+    return rooms;
+  }
+}
+
+const byRoom = (rows: readonly ListRoom[]): Map<string, ListRoom> => new Map(rows.map((row) => [row.room_id, row]));
+
+export interface ListAnswer {
+  readonly count: number;
+  readonly ops: readonly { readonly op: "SYNC"; readonly range: readonly [number, number]; readonly room_ids: readonly string[] }[];
+}
+
+/** What a request is interested in. */
+export interface InterestedRooms {
+  readonly lists: ReadonlyMap<string, ListAnswer>;
+  /** Rooms in a window or subscribed to, with their configuration. */
+  readonly relevant: ReadonlyMap<string, RoomConfig>;
+  /** Rooms of all lists, in the window or not. */
+  readonly all: ReadonlySet<string>;
+  readonly rooms: ReadonlyMap<string, ListRoom>;
+  readonly newlyJoined: ReadonlySet<string>;
+  readonly newlyLeft: ReadonlySet<string>;
+  readonly directRooms: ReadonlySet<string>;
+}
+
+/** Sorts and filters the user's rooms into the lists of the request, and adds the rooms it subscribes to. */
+export async function interestedRooms(ctx: Needs, lists: RoomLists, userId: string, body: SlidingSyncBody, since: number | undefined, now: number): Promise<InterestedRooms> {
+  const [all, direct, ignored] = await Promise.all([lists.of(ctx, userId, now), directRooms(ctx, userId), ctx.ignoredUsers.ignoredBy(userId)]);
+  const { newlyJoined, newlyLeft } = await moves(ctx, userId, all, since, now);
+  const shown = new Map([...all].filter(([, room]) => isShown(room, userId, newlyLeft) && !(room.membership === "invite" && ignored.has(room.sender))));
+  const relevant = new Map<string, RoomConfig>();
+  const add = (roomId: string, config: RoomConfig): void => {
+    const known = relevant.get(roomId);
+    relevant.set(roomId, known === undefined ? config : combine(known, config));
+  };
+  const answers = new Map<string, ListAnswer>();
+  const everything = new Set<string>();
+  const tags = needsTags(body) ? await tagsSince({ ...ctx }, userId, undefined, now, undefined) : new Map<string, object>();
+  for (const [name, list] of Object.entries(body.lists ?? {})) {
+    const filtered = await filterRooms(ctx, shown, list.filters ?? undefined, direct, tags);
+    for (const room of filtered) everything.add(room.room_id);
+    filtered.sort((a, b) => b.last_ordering - a.last_ordering);
+    answers.set(name, listWindow(list, filtered, add));
+  }
+  for (const [roomId, subscription] of Object.entries(body.room_subscriptions ?? {})) {
+    const room = all.get(roomId);
+    // Only rooms that the user has something to do with; others (peeking) are not sent.
+    if (room === undefined || room.forgotten === 1) continue;
+    everything.add(roomId);
+    add(roomId, roomConfig(subscription));
+  }
+  return { lists: answers, relevant, all: everything, rooms: all, newlyJoined, newlyLeft, directRooms: direct };
+}
+
+/** Rooms left by the user's own will are not shown, but for the answer that tells of it. */
+function isShown(room: ListRoom, userId: string, newlyLeft: ReadonlySet<string>): boolean {
+  if (room.forgotten === 1) return false;
+  return room.membership !== "leave" || room.sender !== userId || newlyLeft.has(room.room_id);
+}
+
+function listWindow(list: SlidingList, sorted: readonly ListRoom[], add: (roomId: string, config: RoomConfig) => void): ListAnswer {
+  const config = roomConfig(list);
+  const ranges: [number, number][] = list.slow_get_all_rooms || list.ranges === null || list.ranges === undefined ? [[0, Math.max(sorted.length - 1, 0)]] : list.ranges;
+  const ops = ranges.map((range) => {
+    const ids = sorted.slice(range[0], range[1] + 1).map((room) => room.room_id);
+    for (const roomId of ids) add(roomId, config);
+    return { op: "SYNC" as const, range, room_ids: ids };
+  });
+  const withoutWindow = list.slow_get_all_rooms || list.ranges === null || list.ranges === undefined;
+  return { count: sorted.length, ops: withoutWindow ? [] : ops };
+}
+
+function needsTags(body: SlidingSyncBody): boolean {
+  return Object.values(body.lists ?? {}).some((list) => list.filters?.tags != null || list.filters?.not_tags != null);
+}
+
+async function filterRooms(ctx: Needs, rooms: ReadonlyMap<string, ListRoom>, filters: ListFilters | undefined, direct: ReadonlySet<string>, tags: ReadonlyMap<string, object>): Promise<ListRoom[]> {
+  let result = [...rooms.values()];
+  if (filters === undefined) return result;
+  const { is_dm, is_encrypted, is_invite, room_types, not_room_types, room_name_like, tags: wanted, not_tags: unwanted, spaces } = filters;
+  const has = (room: ListRoom, names: readonly string[]): boolean => names.some((name) => Object.hasOwn(tags.get(room.room_id) ?? {}, name));
+  if (is_dm != null) result = result.filter((room) => direct.has(room.room_id) === is_dm);
+  if (is_encrypted != null) result = result.filter((room) => room.has_known_state && room.is_encrypted === is_encrypted);
+  if (is_invite != null) result = result.filter((room) => (room.membership === "invite") === is_invite);
+  if (room_types != null) result = result.filter((room) => room.has_known_state && room_types.includes(room.room_type));
+  if (not_room_types != null) result = result.filter((room) => room.has_known_state && !not_room_types.includes(room.room_type));
+  if (room_name_like != null) result = result.filter((room) => room.room_name?.toLowerCase().includes(room_name_like.toLowerCase()) === true);
+  if (wanted != null) result = result.filter((room) => has(room, wanted));
+  if (unwanted != null) result = result.filter((room) => !has(room, unwanted));
+  if (spaces != null) {
+    const children = await childrenOf(ctx, rooms, spaces);
+    result = result.filter((room) => children.has(room.room_id));
+  }
+  return result;
+}
+
+/** Rooms that the given spaces, of those the user is joined to, name as children. */
+async function childrenOf(ctx: Needs, rooms: ReadonlyMap<string, ListRoom>, spaces: readonly string[]): Promise<Set<string>> {
+  const joined = spaces.filter((roomId) => rooms.get(roomId)?.membership === "join");
+  const children = new Set<string>();
+  const states = await ctx.state.currentIdsOf(joined);
+  const childIds = [...states.values()].flatMap((state) => [...state].filter(([key]) => key.startsWith("m.space.child\u0000")).map(([, id]) => id));
+  const events = childIds.length === 0 ? [] : (await ctx.state.hydrate(childIds.map((id) => [`m.space.child\u0000${id}`, id] as const))).values();
+  for (const event of events) if (event.stateKey !== undefined && Array.isArray(event.content.via) && event.content.via.length > 0) children.add(event.stateKey);
+  return children;
+}
+
+async function directRooms(ctx: Needs, userId: string): Promise<Set<string>> {
+  const text = (await globalAccountDataOfUsers(ctx.read, [userId], "m.direct")).get(userId);
+  const rooms = new Set<string>();
+  const content: unknown = text === undefined ? {} : JSON.parse(text);
+  if (!isJsonObject(content)) return rooms;
+  for (const list of Object.values(content)) if (Array.isArray(list)) for (const roomId of list) if (typeof roomId === "string") rooms.add(roomId);
+  return rooms;
+}
+
+/** Rooms joined and left since a position. Reads nothing when no membership of the user changed. */
+async function moves(ctx: Needs, userId: string, rooms: ReadonlyMap<string, ListRoom>, since: number | undefined, now: number): Promise<{ newlyJoined: Set<string>; newlyLeft: Set<string> }> {
+  const newlyJoined = new Set<string>();
+  const newlyLeft = new Set<string>();
+  if (since === undefined || ![...rooms.values()].some((room) => room.membership_ordering > since)) return { newlyJoined, newlyLeft };
+  const changes = await membershipChanges(ctx.read, userId, since, now);
+  const changedRooms = new Map<string, boolean>();
+  for (const change of changes) changedRooms.set(change.room_id, (changedRooms.get(change.room_id) ?? false) || change.membership !== "join");
+  const before = changedRooms.size === 0 ? new Set<string>() : await roomsJoinedAt(ctx.read, userId, [...changedRooms.keys()], since);
+  for (const [roomId, hadOther] of changedRooms) {
+    const membership = rooms.get(roomId)?.membership;
+    if (membership === "join" && (hadOther || !before.has(roomId))) newlyJoined.add(roomId);
+    if ((membership === "leave" || membership === "ban") && (before.has(roomId) || changes.some((change) => change.room_id === roomId && change.membership === "join"))) newlyLeft.add(roomId);
+  }
+  return { newlyJoined, newlyLeft };
+}
