@@ -14,28 +14,34 @@ export function separate(stateSets: readonly StateMap[], version: RoomVersion): 
   const unconflicted = new Map<StateKey, string>();
   const conflicted = new Map<StateKey, Set<string>>();
   const absenceMatters = version.stateResolution !== 1;
-  const count = new Map<StateKey, number>();
-  for (const stateSet of stateSets) {
-    for (const [key, id] of stateSet) {
-      count.set(key, (count.get(key) ?? 0) + 1);
-      const ids = conflicted.get(key);
-      const agreed = unconflicted.get(key);
-      if (ids !== undefined) {
-        ids.add(id);
-      } else if (agreed === undefined) {
-        unconflicted.set(key, id);
-      } else if (agreed !== id) {
-        unconflicted.delete(key);
-        conflicted.set(key, new Set([agreed, id]));
-      }
+  const file = (key: StateKey): void => {
+    const ids = new Set<string>();
+    let isAbsent = false;
+    for (const stateSet of stateSets) {
+      const id = stateSet.get(key);
+      if (id === undefined) isAbsent = true;
+      else ids.add(id);
     }
+    if (ids.size > 1 || (isAbsent && absenceMatters)) conflicted.set(key, ids);
+    else for (const id of ids) unconflicted.set(key, id);
+  };
+  const [first, ...others] = stateSets;
+  if (first === undefined) return { unconflicted, conflicted };
+  // States are large and differ in little: most keys are done with by comparing.
+  const shared = others.map(() => 0);
+  for (const [key, id] of first) {
+    let isSame = true;
+    for (let i = 0; i < others.length; i++) {
+      const other = others[i]!.get(key);
+      if (other !== undefined) shared[i]!++;
+      if (other !== id) isSame = false;
+    }
+    if (isSame) unconflicted.set(key, id);
+    else file(key);
   }
-  if (absenceMatters) {
-    for (const [key, id] of unconflicted) {
-      if (count.get(key) === stateSets.length) continue;
-      unconflicted.delete(key);
-      conflicted.set(key, new Set([id]));
-    }
+  for (const [index, other] of others.entries()) {
+    if (other.size === shared[index]) continue;
+    for (const key of other.keys()) if (!first.has(key) && !conflicted.has(key) && !unconflicted.has(key)) file(key);
   }
   return { unconflicted, conflicted };
 }
