@@ -1,0 +1,99 @@
+import { type JsonObject, isJsonObject, stringify } from "../../lib/json.ts";
+import { type Database, execute, query, type ReadHandle, type Txn } from "../database.ts";
+
+/** The queue of background updates, as Synapse keeps it: what one server has begun, the other goes on with. */
+export interface PendingUpdate {
+  readonly name: string;
+  /** Not before that one has left the queue. */
+  readonly dependsOn: string | undefined;
+  readonly progress: JsonObject;
+}
+
+/** The queue in its order. */
+export async function pendingUpdates(h: ReadHandle): Promise<PendingUpdate[]> {
+  const rows = await query<{ update_name: string; depends_on: string | null; progress_json: string }>(
+    h,
+    "SELECT update_name, depends_on, progress_json FROM background_updates ORDER BY ordering, update_name",
+  );
+  return rows.map((row) => ({ name: row.update_name, dependsOn: row.depends_on || undefined, progress: progressOf(row.progress_json) }));
+}
+
+function progressOf(text: string): JsonObject {
+  const value: unknown = JSON.parse(text || "{}");
+  return isJsonObject(value) ? value : {};
+}
+
+export async function saveProgress(txn: Txn, name: string, progress: JsonObject): Promise<void> {
+  await execute(txn, "UPDATE background_updates SET progress_json = $2 WHERE update_name = $1", [name, stringify(progress)]);
+}
+
+export async function finishUpdate(txn: Txn, name: string): Promise<void> {
+  await execute(txn, "DELETE FROM background_updates WHERE update_name = $1", [name]);
+}
+
+/** Queues updates that depend each on the one before; false, and nothing is queued, when one of them is in the queue already. */
+export async function queueUpdates(txn: Txn, updates: readonly { name: string; progress: JsonObject }[]): Promise<boolean> {
+  const names = updates.map(({ name }) => name);
+  const there = await query(txn, "SELECT FROM background_updates WHERE update_name = ANY($1)", [names]);
+  if (there.length > 0) return false;
+  await execute(
+    txn,
+    `INSERT INTO background_updates (update_name, progress_json, depends_on)
+     SELECT * FROM unnest($1::text[], $2::text[], $3::text[])`,
+    [names, updates.map(({ progress }) => stringify(progress)), updates.map((_, index) => names[index - 1] ?? "")],
+  );
+  return true;
+}
+
+// ------------------------------------------------------------------------------------------------ statements that suffer no transaction
+
+/** An index as the catalogue defines it. */
+export interface IndexDefinition {
+  readonly name: string;
+  /** `CREATE [UNIQUE] INDEX name ON ...` */
+  readonly definition: string;
+  /** The index that it makes superfluous. */
+  readonly replaces?: string | undefined;
+}
+
+/** Makes the index without locking its table. One that is there and whole stays; one that an earlier attempt left half made goes first. */
+export async function createIndex(db: Database, index: IndexDefinition): Promise<void> {
+  await onOwnConnection(db, async (run) => {
+    const [state] = await run<{ valid: boolean }>(
+      `SELECT x.indisvalid AS valid FROM pg_index AS x WHERE x.indexrelid = to_regclass('${index.name}')`,
+    );
+    if (state?.valid !== true) {
+      if (state) await run(`DROP INDEX CONCURRENTLY ${index.name}`);
+      await run(index.definition.replace(/ INDEX /, " INDEX CONCURRENTLY "));
+    }
+    if (index.replaces !== undefined) await run(`DROP INDEX CONCURRENTLY IF EXISTS ${index.replaces}`);
+  });
+}
+
+export async function dropIndexes(db: Database, names: readonly string[]): Promise<void> {
+  await onOwnConnection(db, async (run) => {
+    for (const name of names) await run(`DROP INDEX CONCURRENTLY IF EXISTS ${name}`);
+  });
+}
+
+export async function analyze(db: Database, table: string): Promise<void> {
+  await onOwnConnection(db, async (run) => void (await run(`ANALYZE ${table}`)));
+}
+
+/** Checks the rows that were there before the constraint; needs no long lock. Fails (23514, 23503) when one violates it. */
+export async function validateConstraint(db: Database, table: string, constraint: string): Promise<void> {
+  await onOwnConnection(db, async (run) => void (await run(`ALTER TABLE ${table} VALIDATE CONSTRAINT ${constraint}`)));
+}
+
+type Run = <Row extends object>(sql: string) => Promise<Row[]>;
+
+/** A session that is thrown away afterwards: it runs without a time limit. */
+async function onOwnConnection(db: Database, fn: (run: Run) => Promise<void>): Promise<void> {
+  const client = await db.dedicatedConnection();
+  try {
+    await client.query("SET statement_timeout TO 0");
+    await fn(async (sql) => (await client.query(sql)).rows);
+  } finally {
+    client.release(true);
+  }
+}
