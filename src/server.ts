@@ -55,6 +55,7 @@ import { openDatabase } from "./storage/schema/open.ts";
 import { APPLICATION_NAME, ServerLock } from "./storage/schema/server-lock.ts";
 import { StateStore } from "./storage/state/state-store.ts";
 import { openStreams, saveStreamPositions } from "./storage/stream-ids.ts";
+import { BackgroundUpdates } from "./workers/background-updates/runner.ts";
 import { jobs } from "./workers/jobs.ts";
 import { PeriodicJobs } from "./workers/periodic.ts";
 
@@ -158,8 +159,12 @@ export async function createServer(config: Config, log: Logger, overrides: Overr
     const limits = new RateLimits(config.ratelimiting, read, clock, appservices);
     onClose(() => limits.close());
 
+    const backgroundUpdates = new BackgroundUpdates({ ...basis, appservices });
+    onClose(() => backgroundUpdates.stop());
+
     const ctx: Context = {
       ...basis,
+      backgroundUpdates,
       persister,
       publisher,
       eventHooks: noEventHooks,
@@ -204,6 +209,7 @@ export async function createServer(config: Config, log: Logger, overrides: Overr
         listeners = await openListeners(ctx, config.server.listeners, routes, config.tls.files);
         onClose(() => listeners!.close());
         periodic.start();
+        if (config.workers.runBackgroundTasks) backgroundUpdates.start();
         clientIps.start();
         return listeners.addresses;
       },

@@ -1,0 +1,40 @@
+import { deleteOldExtremities, deleteOldTransactions } from "../../storage/events/graph.ts";
+import { clearStaging, firstPositionSince } from "../../storage/push/rotate.ts";
+import type { Context } from "../context.ts";
+import { rotateNotifications } from "../push/rotate.ts";
+import { DummyEvents } from "./dummy-events.ts";
+
+const HOUR_MS = 60 * 60 * 1000;
+const DAY_MS = 24 * HOUR_MS;
+
+/** Remembers by persister, so that two servers in one process do not share. */
+const dummyEvents = new DummyEvents();
+
+/** What is done again and again about events; names and intervals as Synapse's. */
+export const eventJobs: readonly { name: string; intervalMs: number; when?(ctx: Context): boolean; run(ctx: Context, signal: AbortSignal): Promise<void> }[] = [
+  { name: "rotate_notifs", intervalMs: 30_000, run: (ctx, signal) => rotateNotifications(ctx, signal) },
+  {
+    name: "_cleanup_old_transaction_ids",
+    intervalMs: 5 * 60_000,
+    run: async (ctx) => void (await ctx.transaction("_cleanup_old_transaction_ids", (txn) => deleteOldTransactions(txn, ctx.clock.now() - DAY_MS))),
+  },
+  {
+    name: "_clear_old_push_actions_staging",
+    intervalMs: 30 * 60_000,
+    run: async (ctx) => void (await ctx.transaction("_clear_old_push_actions_staging", (txn) => clearStaging(txn, ctx.clock.now() - HOUR_MS))),
+  },
+  {
+    name: "_delete_old_forward_extrem_cache",
+    intervalMs: HOUR_MS,
+    run: async (ctx) => {
+      const monthAgo = await firstPositionSince(ctx.read, ctx.clock.now() - 30 * DAY_MS);
+      await ctx.transaction("_delete_old_forward_extrem_cache", (txn) => deleteOldExtremities(txn, monthAgo));
+    },
+  },
+  {
+    name: "send_dummy_events_to_fill_extremities",
+    intervalMs: 5 * 60_000,
+    when: (ctx) => ctx.config.server.cleanupExtremitiesWithDummyEvents,
+    run: (ctx) => dummyEvents.run(ctx),
+  },
+];
