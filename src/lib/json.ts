@@ -101,11 +101,6 @@ export function stringify(value: unknown): string {
   return out + "}";
 }
 
-/** JSON as it is written into text columns: compact, every non-ASCII character as lower-case \uXXXX, as Synapse writes it. */
-export function storedJson(value: unknown): string {
-  return stringify(value).replace(/[\u007f-\uffff]/g, (unit) => "\\u" + unit.charCodeAt(0).toString(16).padStart(4, "0"));
-}
-
 /**
  * Compact JSON with everything outside printable ASCII as lower-case \uXXXX: how Synapse writes JSON into text columns. Lone
  * surrogates survive as escapes.
