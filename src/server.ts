@@ -39,6 +39,8 @@ import { RoomLists } from "./services/sliding-sync/room-list.ts";
 import { openStreamChanges } from "./services/streams/changes.ts";
 import { Notifier } from "./services/streams/notifier.ts";
 import { LazyMembers } from "./services/sync/lazy-members.ts";
+import { taskActions } from "./services/tasks/actions.ts";
+import { TaskScheduler } from "./services/tasks/scheduler.ts";
 import { Templates } from "./services/templates.ts";
 import { TransactionCache } from "./services/transaction-cache.ts";
 import { Typing } from "./services/typing/typing.ts";
@@ -112,7 +114,8 @@ export async function createServer(config: Config, log: Logger, overrides: Overr
     });
     onClose(() => lock.release());
     const writers = config.workers.streamWriters;
-    await openDatabase(db, { serverName, allowUnsafeLocale: config.database.allowUnsafeLocale, writers, log: log.named("synapse.storage.prepare_database") });
+    const worker = !config.workers.isMain;
+    await openDatabase(db, { serverName, worker, allowUnsafeLocale: config.database.allowUnsafeLocale, writers, log: log.named("synapse.storage.prepare_database") });
     await db.transaction("clear_leftovers", (txn) => clearLeftovers(txn, instanceName));
     const read = db.read;
     const transaction: Context["transaction"] = (name, fn, options) => db.transaction(name, fn, options);
@@ -162,6 +165,9 @@ export async function createServer(config: Config, log: Logger, overrides: Overr
     const backgroundUpdates = new BackgroundUpdates({ ...basis, appservices });
     onClose(() => backgroundUpdates.stop());
 
+    const tasks = new TaskScheduler(basis, () => ctx, taskActions);
+    onClose(() => tasks.close());
+
     const ctx: Context = {
       ...basis,
       backgroundUpdates,
@@ -190,6 +196,7 @@ export async function createServer(config: Config, log: Logger, overrides: Overr
       macaroons: new Macaroons(config.key.macaroonSecretKey, serverName, clock, random),
       monthlyActive: new MonthlyActiveCache(),
       registrationNonces: new RegistrationNonces(clock, random),
+      tasks,
       templates: new Templates(config.server.customTemplateDirectory),
       metrics: { requestStarted: () => {}, requestFinished: () => {} },
       unreadCounts: (userId, roomIds) => (config.push.enabled ? unreadCounts(read, userId, roomIds) : Promise.resolve(new Map())),

@@ -42,6 +42,7 @@ import type { RoomLists } from "./sliding-sync/room-list.ts";
 import type { StreamChanges } from "./streams/changes.ts";
 import type { Notifier } from "./streams/notifier.ts";
 import type { LazyMembers } from "./sync/lazy-members.ts";
+import type { TaskScheduler } from "./tasks/scheduler.ts";
 import type { Templates } from "./templates.ts";
 import type { TransactionCache } from "./transaction-cache.ts";
 import type { Typing } from "./typing/typing.ts";
@@ -62,6 +63,7 @@ export interface Context {
   /** For writers: see `Database.transaction`. */
   transaction<T>(name: string, fn: (txn: Txn) => Promise<T>, options?: TransactionOptions): Promise<T>;
   readonly streams: Streams;
+  readonly backgroundUpdates: BackgroundUpdateControl;
   /** Ids of tables without a sequence. */
   readonly localIds: LocalIdCounters;
   /** Accounts and access tokens, cached. */
@@ -73,6 +75,8 @@ export interface Context {
   readonly macaroons: Macaroons;
   readonly monthlyActive: MonthlyActiveCache;
   readonly registrationNonces: RegistrationNonces;
+  /** Work that outlives a restart. */
+  readonly tasks: TaskScheduler;
   /** HTML pages and mails. */
   readonly templates: Templates;
   readonly notifier: Notifier;
@@ -156,6 +160,19 @@ export interface FederationRequest {
   readonly authorization: string | undefined;
   /** The parsed body; undefined for requests without one. */
   readonly content: unknown;
+}
+
+/** The work that schema changes and admins queue, as the admin API sees it (`workers/background-updates/`). */
+export interface BackgroundUpdateControl {
+  isEnabled(): boolean;
+  /** Pauses after the batch under way, or goes on; until the next start of the server. */
+  setEnabled(enabled: boolean): void;
+  /** Undefined between updates. `averageItemsPerMs` is undefined until the first batch is done. */
+  currentUpdate(): { readonly name: string; readonly totalItemCount: number; readonly totalDurationMs: number; readonly averageItemsPerMs: number | undefined } | undefined;
+  /** Queues `populate_stats_process_rooms` or `regenerate_directory` and starts on it. */
+  startJob(name: string): Promise<"started" | "queued before" | "unknown">;
+  /** Of these updates, those that are still in the queue: what they make cannot be relied on yet. */
+  pending(names: readonly string[]): Promise<string[]>;
 }
 
 /** Counters of the HTTP edge. */
