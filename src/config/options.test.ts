@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { parseTracked } from "./config.ts";
+import { parseConfig, parseTracked } from "./config.ts";
 import { ConfigError } from "./errors.ts";
 import { ReadTracker } from "./reader.ts";
 import { UNSUPPORTED_OPTIONS } from "./unsupported.ts";
@@ -11,6 +11,8 @@ interface Option {
   readonly path: string;
   readonly type: string | readonly string[] | null;
   readonly enum?: readonly unknown[];
+  /** What Synapse's code takes when the option is absent, where that is not null. */
+  readonly default?: unknown;
 }
 
 const options = JSON.parse(readFileSync(new URL("testdata/synapse-options.json", import.meta.url), "utf8")) as Option[];
@@ -35,14 +37,35 @@ const COMPANIONS: Readonly<Record<string, object>> = {
   "saml2_config.attribute_requirements[]": { attribute: "x" },
   server_notices: { system_mxid_localpart: "x" },
   "listeners[]": { type: "http", port: 8008 },
+  "instance_map.{key}": { host: "x", port: 1 },
+  "media_upload_limits[]": { max_size: "1M", time_period: "1d" },
+  user_consent: { version: "1", template_dir: tmpdir() },
   "trusted_key_servers[]": { server_name: "x" },
 };
 
 const BASE = {
   server_name: "test",
   report_stats: false,
+  ip_range_blacklist: [],
   signing_key: "ed25519 a_test BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc",
   database: { name: "psycopg2", args: { user: "x" } },
+};
+
+/** Options whose noted default is not the same as absence, with the reason. */
+const NOT_LIKE_ABSENT: Readonly<Record<string, string>> = {
+  "database.name": "SQLite is refused",
+  "databases.{key}.name": "SQLite is refused",
+  "email.already_in_use_template_html": "names the text form of the mail, too",
+  "email.client_base_url": "absent, links to clients are made another way",
+  federation_custom_ca_list: "an empty list is an error, as in Synapse",
+  federation_sender_instances: "absent, the main process sends",
+  gc_min_interval: "unsupported, so that it is named",
+  listeners: "absent, there is a listener; an empty list means none",
+  "opentracing.enabled": "unsupported, so that it is named",
+  pusher_instances: "absent, the main process pushes",
+  "server_notices.system_mxid_display_name": "the code knows no default",
+  trusted_key_servers: "absent, there is a notice",
+  worker_name: "stands in the configuration of a worker only",
 };
 
 function sample(option: Option): unknown {
@@ -59,7 +82,7 @@ function sample(option: Option): unknown {
 }
 
 /** A configuration in which the option stands, with all that it stands in. */
-function configWith(option: Option): Record<string, unknown> {
+function configWith(option: Option, given: { readonly value?: unknown } = { value: sample(option) }): Record<string, unknown> {
   const root: Record<string, unknown> = { ...BASE, ...(option.path.startsWith("databases.") ? { database: null } : {}) };
   let place: Record<string, unknown> = root;
   let pattern = "";
@@ -72,7 +95,8 @@ function configWith(option: Option): Record<string, unknown> {
     const key = part === "{key}" ? "name" : part;
     const inList = pattern + "[]".repeat(lists);
     if (isLast || index + lists === parts.length - 1) {
-      let value: unknown = sample(option);
+      if (!("value" in given)) return root;
+      let value = given.value;
       if (typeof value === "object" && !Array.isArray(value)) value = { ...COMPANIONS[inList], ...value };
       for (let list = 0; list < lists; list++) value = [value];
       place[key] = value;
@@ -115,6 +139,20 @@ describe("options of Synapse", () => {
       if (!wasRead(option.path, tracker) && !isUnsupported(option.path)) missing.push(option.path);
     }
     assert.deepEqual(missing, []);
+  });
+
+  it("have Synapse's defaults", () => {
+    const parse = (values: Record<string, unknown>): object => parseConfig(values, { configDir: tmpdir(), dataDir: tmpdir(), env: {} });
+    const different: string[] = [];
+    for (const option of options) {
+      if (option.default === undefined || option.path.endsWith("[]") || option.path in NOT_LIKE_ABSENT) continue;
+      try {
+        assert.deepEqual(parse(configWith(option, { value: option.default })), parse(configWith(option, {})));
+      } catch (error) {
+        different.push(`${option.path} = ${JSON.stringify(option.default)}: ${error instanceof ConfigError ? error.message : "another configuration"}`);
+      }
+    }
+    assert.deepEqual(different, []);
   });
 
   it("are listed as unsupported only when they exist and no section reads them", () => {

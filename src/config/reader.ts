@@ -305,7 +305,8 @@ export class ConfigReader {
     return value as T extends "number" ? number : string;
   }
 
-  private value(key: string): unknown {
+  /** The value unchecked; undefined when absent or empty. What lies below it counts as unread. */
+  value(key: string): unknown {
     this.tracker.read.add(this.patternOf(key));
     return Object.hasOwn(this.values, key) ? (this.values[key] ?? undefined) : undefined;
   }

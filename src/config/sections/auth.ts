@@ -23,7 +23,7 @@ export function parseAuth(root: ConfigReader, authDelegated: boolean) {
       requireUppercase: policy.boolean("require_uppercase", false),
     },
     /** How long a completed interactive authentication is good for further actions; 0: for one. */
-    uiAuthSessionTimeoutMs: root.object("ui_auth").duration("session_timeout", 0),
+    uiAuthSessionTimeoutMs: root.value("ui_auth") === 0 ? 0 : root.object("ui_auth").duration("session_timeout", 0),
     loginViaExistingEnabled: existing.boolean("enabled", false),
     loginViaExistingRequireUiAuth: existing.boolean("require_ui_auth", true),
     loginViaExistingTokenTimeoutMs: existing.duration("token_timeout", "5m"),

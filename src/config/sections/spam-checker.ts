@@ -5,7 +5,7 @@ import { parseModule, type ModuleConfig } from "./modules.ts";
 export type SpamCheckerConfig = ReturnType<typeof parseSpamChecker>;
 
 export function parseSpamChecker(root: ConfigReader): { readonly modules: readonly ModuleConfig[] } {
-  const value = root.raw("spam_checker");
+  const value = root.value("spam_checker");
   if (value === undefined) return { modules: [] };
   return { modules: Array.isArray(value) ? root.objects("spam_checker").map(parseModule) : [parseModule(root.object("spam_checker"))] };
 }
