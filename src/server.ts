@@ -9,6 +9,7 @@ import { IgnoredUsers } from "./services/account-data/ignored-users.ts";
 import { authenticate, isServerAdmin } from "./services/accounts/authenticate.ts";
 import { MonthlyActiveCache, seedReservedUsers } from "./services/accounts/blocking.ts";
 import { ClientIps } from "./services/accounts/client-ips.ts";
+import { UserParter } from "./services/accounts/deactivate.ts";
 import { Macaroons } from "./services/accounts/macaroons.ts";
 import { RegistrationNonces } from "./services/accounts/registration-nonces.ts";
 import { appserviceIdentities } from "./services/appservices/identities.ts";
@@ -167,6 +168,8 @@ export async function createServer(config: Config, log: Logger, overrides: Overr
 
     const tasks = new TaskScheduler(basis, () => ctx, taskActions);
     onClose(() => tasks.close());
+    const userParter = new UserParter(() => ctx);
+    onClose(() => userParter.close());
 
     const ctx: Context = {
       ...basis,
@@ -197,6 +200,7 @@ export async function createServer(config: Config, log: Logger, overrides: Overr
       monthlyActive: new MonthlyActiveCache(),
       registrationNonces: new RegistrationNonces(clock, random),
       tasks,
+      userParter,
       templates: new Templates(config.server.customTemplateDirectory),
       metrics: { requestStarted: () => {}, requestFinished: () => {} },
       unreadCounts: (userId, roomIds) => (config.push.enabled ? unreadCounts(read, userId, roomIds) : Promise.resolve(new Map())),

@@ -1,9 +1,11 @@
 import { addUserCounters } from "../storage/rooms/stats.ts";
-import { purgeThreadSubscriptions } from "../storage/rooms/thread-subscriptions.ts";
 import { type AccountHooks, noHooks } from "./accounts/hooks.ts";
 import { deviceHooks } from "./devices/hooks.ts";
 import { localProfileChanged, localUserDeactivated } from "./directory/user-directory.ts";
 import { pusherHooks } from "./push/remove-pushers.ts";
+import { autoJoin } from "./rooms/auto-join.ts";
+import { leaveAllRooms, rejectInvites } from "./rooms/closed-account.ts";
+import { spreadProfile } from "./rooms/profile-in-rooms.ts";
 
 /** What happens elsewhere in the server when accounts and devices come, change and go. */
 export const accountHooks: AccountHooks = {
@@ -16,13 +18,14 @@ export const accountHooks: AccountHooks = {
       if (ctx.config.stats.enabled) await addUserCounters(txn, userId);
     },
   ],
+  registered: [autoJoin],
   profileChanged: [localProfileChanged],
+  propagateProfile: [spreadProfile],
+  rejectInvites: [rejectInvites],
+  partRooms: [leaveAllRooms],
   deactivated: [
     ...deviceHooks.deactivated,
     ...pusherHooks.deactivated,
-    async (_ctx, txn, { userId }) => {
-      await localUserDeactivated(txn, userId);
-      await purgeThreadSubscriptions(txn, userId);
-    },
+    (_ctx, txn, { userId }) => localUserDeactivated(txn, userId),
   ],
 };

@@ -14,6 +14,7 @@ import type { Streams } from "../storage/stream-ids.ts";
 import type { IgnoredUsers } from "./account-data/ignored-users.ts";
 import type { MonthlyActiveCache } from "./accounts/blocking.ts";
 import type { ClientIps } from "./accounts/client-ips.ts";
+import type { UserParter } from "./accounts/deactivate.ts";
 import type { AccountHooks, AppserviceIdentities } from "./accounts/hooks.ts";
 import type { Macaroons } from "./accounts/macaroons.ts";
 import type { RegistrationNonces } from "./accounts/registration-nonces.ts";
@@ -75,6 +76,8 @@ export interface Context {
   readonly macaroons: Macaroons;
   readonly monthlyActive: MonthlyActiveCache;
   readonly registrationNonces: RegistrationNonces;
+  /** Takes deactivated users out of their rooms. */
+  readonly userParter: UserParter;
   /** Work that outlives a restart. */
   readonly tasks: TaskScheduler;
   /** HTML pages and mails. */

@@ -9,6 +9,8 @@ import type { Job } from "./periodic.ts";
 /** Every periodic job of the server. */
 export const jobs: readonly Job[] = [
   ...accountJobs,
+  { name: "launch_scheduled_tasks", intervalMs: 60_000, run: (ctx) => Promise.resolve(ctx.tasks.launch()) },
+  { name: "clean_scheduled_tasks", intervalMs: 60_000, run: (ctx) => ctx.tasks.clean() },
   ...eventJobs,
   { name: "prune_device_tables", intervalMs: 3_600_000, run: pruneDeviceTables },
   { name: "_maybe_retry_device_resync", intervalMs: 30_000, run: (ctx) => retryResyncs(ctx) },

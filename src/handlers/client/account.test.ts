@@ -216,7 +216,6 @@ describe("POST /account/deactivate", () => {
     for (const table of ["user_threepids", "devices", "access_tokens", "refresh_tokens"]) assert.deepEqual(await query(ctx.read, `SELECT FROM ${table} WHERE user_id = '@alice:test'`), [], table);
     assert.deepEqual(await query(ctx.read, "SELECT FROM profiles WHERE full_user_id = '@alice:test'"), []);
     assert.deepEqual(await query(ctx.read, "SELECT user_id FROM erased_users"), [{ user_id: "@alice:test" }]);
-    assert.deepEqual(await query(ctx.read, "SELECT user_id FROM users_pending_deactivation"), [{ user_id: "@alice:test" }]);
     const bob = await server.register("bob");
     const { body: status } = await server.as(bob).post("/_matrix/client/unstable/org.matrix.msc3720/account_status", { user_ids: ["@alice:test", "@bob:test", "@nobody:test"] }).expect(200);
     assert.deepEqual(status, { account_statuses: { "@alice:test": { exists: true, deactivated: true }, "@bob:test": { exists: true, deactivated: false }, "@nobody:test": { exists: false } }, failures: [] });

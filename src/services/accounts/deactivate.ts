@@ -41,7 +41,7 @@ export async function deactivateAccount(ctx: Context, deactivation: Deactivation
     await setUserFlags(txn, ctx.accounts, userId, { deactivated: true });
   });
   for (const hook of ctx.accountHooks.rejectInvites) await hook(ctx, userId);
-  partDeactivatedUsers(ctx).catch((error: unknown) => log.warn("Could not part a deactivated user from rooms; tried again after the next start", { error }));
+  ctx.userParter.poke();
   return unbound;
 }
 
@@ -56,16 +56,45 @@ export async function reactivateAccount(ctx: Context, userId: string): Promise<v
   });
 }
 
-/** Parts deactivated users from their rooms until none is left; called at start and after each deactivation. */
-export async function partDeactivatedUsers(ctx: Context): Promise<void> {
-  if (ctx.accountHooks.partRooms.length === 0) return;
-  for (;;) {
-    const pending = await getPendingDeactivations(ctx.read);
-    if (pending.length === 0) return;
-    const erased = await getErasedUsers(ctx.read, pending);
-    for (const userId of pending) {
-      for (const hook of ctx.accountHooks.partRooms) await hook(ctx, { userId, erased: erased.has(userId) });
-      await ctx.transaction("del_user_pending_deactivation", (txn) => deletePendingDeactivation(txn, userId));
+/** Parts deactivated users from their rooms, one loop at a time. What a stop interrupts is done after the next start. */
+export class UserParter {
+  private running: Promise<void> | undefined;
+  private again = false;
+  private closed = false;
+
+  constructor(private readonly full: () => Context) {}
+
+  /** Somebody may be waiting: called at start, now and then, and after each deactivation. */
+  poke(): void {
+    this.again = true;
+    this.running ??= this.loop().finally(() => (this.running = undefined));
+  }
+
+  /** Resolves when nobody waits any more. */
+  async idle(): Promise<void> {
+    await this.running;
+  }
+
+  async close(): Promise<void> {
+    this.closed = true;
+    await this.idle();
+  }
+
+  private async loop(): Promise<void> {
+    const ctx = this.full();
+    try {
+      while (this.again && !this.closed) {
+        this.again = false;
+        const pending = await getPendingDeactivations(ctx.read);
+        const erased = await getErasedUsers(ctx.read, pending);
+        for (const userId of pending) {
+          if (this.closed) return;
+          for (const hook of ctx.accountHooks.partRooms) await hook(ctx, { userId, erased: erased.has(userId) });
+          await ctx.transaction("del_user_pending_deactivation", (txn) => deletePendingDeactivation(txn, userId));
+        }
+      }
+    } catch (error) {
+      ctx.log.named("synapse.handlers.deactivate_account").warn("Could not part a deactivated user from rooms; tried again later", { error });
     }
   }
 }

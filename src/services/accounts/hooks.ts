@@ -40,8 +40,8 @@ export interface AccountHooks {
   readonly consented: readonly ((ctx: Context, userId: string) => Promise<void>)[];
   /** A local user is new, or the display name or avatar changed: the user directory follows. */
   readonly profileChanged: readonly ((ctx: Context, txn: Txn, userId: string) => Promise<void>)[];
-  /** Display name or avatar must appear in the rooms that the user is in: membership events, as a task that survives a restart. */
-  readonly propagateProfile: readonly ((ctx: Context, requester: Requester) => Promise<void>)[];
+  /** A new display name or avatar must appear in the rooms that the user is in: membership events, by a task written with the change. */
+  readonly propagateProfile: readonly ((ctx: Context, txn: Txn, requester: Requester) => Promise<void>)[];
 
   /** Judges a deactivation before it happens. @throws MatrixError to forbid it */
   readonly judgeDeactivation: readonly ((ctx: Context, deactivation: Deactivation) => Promise<void>)[];

@@ -1,7 +1,6 @@
 import type { Context } from "../context.ts";
 import { deleteStaleDevices } from "../devices/devices.ts";
 import { reapActive } from "./blocking.ts";
-import { partDeactivatedUsers } from "./deactivate.ts";
 import { expireLoginTokens } from "./login.ts";
 import { expireSessions } from "./uia.ts";
 import { pruneOldSightings, recordDailyVisits } from "./visits.ts";
@@ -17,5 +16,12 @@ export const accountJobs: readonly { name: string; intervalMs: number; run(ctx: 
   { name: "prune_old_user_ips", intervalMs: MINUTE_MS, run: pruneOldSightings },
   { name: "generate_user_daily_visits", intervalMs: 5 * MINUTE_MS, run: recordDailyVisits },
   { name: "delete_stale_devices", intervalMs: 24 * HOUR_MS, run: deleteStaleDevices },
-  { name: "user_parter_loop", intervalMs: 5 * MINUTE_MS, run: partDeactivatedUsers },
+  {
+    name: "user_parter_loop",
+    intervalMs: 5 * MINUTE_MS,
+    run: async (ctx) => {
+      ctx.userParter.poke();
+      await ctx.userParter.idle();
+    },
+  },
 ];

@@ -90,7 +90,9 @@ export async function changeProfile(ctx: Context, requester: Requester, change: 
     throw standard || change.value === undefined ? new MatrixError(400, "M_FORBIDDEN", `Cannot set another user's ${standard ? field : "profile"}`) : forbidden("Cannot set another user's profile");
   }
   const value = standard ? await checkStandard(ctx, change) : change.value;
-  if (standard && change.propagate) await ctx.limits.check("message", requester.userId, { requester, count: false });
+  const actor: Requester = requester.userId === userId ? requester : { ...requester, userId, deviceId: undefined };
+  const spreads = standard && change.propagate;
+  if (spreads) await ctx.limits.check("message", userId, { requester: actor });
   await ctx.transaction("set_profile_field", async (txn) => {
     const before = await lockProfile(txn, userId);
     await checkSize(txn, userId, before, field, value);
@@ -99,17 +101,10 @@ export async function changeProfile(ctx: Context, requester: Requester, change: 
     else if (value === undefined) await deleteField(txn, userId, field);
     else await writeField(txn, userId, field, canonicalJson(value));
     if (standard) for (const hook of ctx.accountHooks.profileChanged) await hook(ctx, txn, userId);
+    // What a shadow-banned user calls themselves is shown to nobody.
+    if (spreads && !requester.shadowBanned) for (const hook of ctx.accountHooks.propagateProfile) await hook(ctx, txn, actor);
     await recordUpdate(ctx, txn, userId, field);
   });
-  if (standard && change.propagate) await propagate(ctx, requester, userId);
-}
-
-/** The membership events in the user's rooms follow, in the background; those of a shadow-banned user do not. */
-async function propagate(ctx: Context, requester: Requester, userId: string): Promise<void> {
-  const actor: Requester = requester.userId === userId ? requester : { ...requester, userId, deviceId: undefined };
-  await ctx.limits.check("message", actor.userId, { requester: actor });
-  if (requester.shadowBanned) return;
-  for (const hook of ctx.accountHooks.propagateProfile) await hook(ctx, actor);
 }
 
 /** The value to store for a name or an avatar: "" is none. */

@@ -1,0 +1,7 @@
+import { UPDATE_JOIN_STATES, updateJoinStates } from "../rooms/profile-in-rooms.ts";
+import type { TaskAction } from "./scheduler.ts";
+
+/** The kinds of tasks that this server runs, by Synapse's names for them. */
+export const taskActions: Readonly<Record<string, TaskAction>> = {
+  [UPDATE_JOIN_STATES]: updateJoinStates,
+};
