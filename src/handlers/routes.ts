@@ -19,7 +19,9 @@ import { accountDataRoutes } from "./client/account-data.ts";
 import { dehydratedDeviceRoutes } from "./client/dehydrated-device.ts";
 import { filterRoutes } from "./client/filter.ts";
 import { keyRoutes } from "./client/keys.ts";
+import { notificationRoutes } from "./client/notifications.ts";
 import { presenceRoutes } from "./client/presence.ts";
+import { pusherRoutes } from "./client/pusher.ts";
 import { pushRuleRoutes } from "./client/push-rule.ts";
 import { readMarkerRoutes } from "./client/read-marker.ts";
 import { receiptRoutes } from "./client/receipts.ts";
@@ -27,6 +29,23 @@ import { roomKeyRoutes } from "./client/room-keys.ts";
 import { typingRoutes } from "./client/room/typing.ts";
 import { sendToDeviceRoutes } from "./client/sendtodevice.ts";
 import { tagRoutes } from "./client/tags.ts";
+import { threadSubscriptionRoutes } from "./client/thread-subscriptions.ts";
+import { directoryRoutes } from "./client/directory.ts";
+import { eventRoutes } from "./client/events.ts";
+import { initialSyncRoutes } from "./client/initial-sync.ts";
+import { knockRoutes } from "./client/knock.ts";
+import { mutualRoomRoutes } from "./client/mutual-rooms.ts";
+import { relationRoutes } from "./client/relations.ts";
+import { reportRoutes } from "./client/reporting.ts";
+import { aliasRoutes } from "./client/room/aliases.ts";
+import { createRoutes } from "./client/room/create.ts";
+import { hierarchyRoutes } from "./client/room/hierarchy.ts";
+import { memberRoutes } from "./client/room/members.ts";
+import { membershipRoutes } from "./client/room/membership.ts";
+import { messageRoutes } from "./client/room/messages.ts";
+import { publicRoomRoutes } from "./client/room/public-rooms.ts";
+import { searchRoutes } from "./client/room/search.ts";
+import { userDirectoryRoutes } from "./client/user-directory.ts";
 import { health } from "./health.ts";
 import { mediaConfigRoutes } from "./media/config.ts";
 import { downloadRoutes } from "./media/download.ts";
@@ -68,6 +87,23 @@ export const routes: readonly Endpoint[] = [
   ...profileFields,
   capabilities,
   versions,
+  // rooms
+  ...createRoutes,
+  ...membershipRoutes,
+  ...knockRoutes,
+  ...memberRoutes,
+  ...messageRoutes,
+  ...relationRoutes,
+  ...aliasRoutes,
+  ...directoryRoutes,
+  ...publicRoomRoutes,
+  ...hierarchyRoutes,
+  ...searchRoutes,
+  ...initialSyncRoutes,
+  ...eventRoutes,
+  ...mutualRoomRoutes,
+  ...reportRoutes,
+  ...userDirectoryRoutes,
   // sending
   ...sendRoutes,
   ...stateRoutes,
@@ -85,6 +121,9 @@ export const routes: readonly Endpoint[] = [
   ...sendToDeviceRoutes,
   ...roomKeyRoutes,
   ...dehydratedDeviceRoutes,
+  ...pusherRoutes,
+  ...notificationRoutes,
+  ...threadSubscriptionRoutes,
   // media
   ...uploadRoutes,
   ...downloadRoutes,

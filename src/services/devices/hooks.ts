@@ -1,5 +1,6 @@
 import { ignoredUsers, purgeAccountData } from "../../storage/accounts/account-data.ts";
 import { purgePushRules } from "../../storage/push/rules.ts";
+import { purgeThreadSubscriptions } from "../../storage/push/thread-subscriptions.ts";
 import { deleteDehydratedDevices } from "../../storage/devices/dehydrated.ts";
 import { deleteInboxMessages, forgetReceivedMessages } from "../../storage/devices/inbox.ts";
 import { purgeBackups } from "../../storage/devices/key-backup.ts";
@@ -36,6 +37,7 @@ export const deviceHooks: Pick<AccountHooks, "devicesDeleted" | "devicesChanged"
       const ignored = (await ignoredUsers(txn, [userId])).get(userId)!;
       await purgeAccountData(txn, userId);
       await purgePushRules(txn, userId);
+      await purgeThreadSubscriptions(txn, userId);
       txn.afterCommit(() => {
         ctx.ignoredUsers.invalidate(userId, ignored);
         ctx.pushRules.invalidate(userId);

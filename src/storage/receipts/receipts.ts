@@ -168,6 +168,16 @@ export async function eventPositions(read: ReadHandle, roomId: string, eventIds:
   return new Map(rows.map((row) => [row.event_id, { depth: row.topological_ordering, streamOrdering: row.stream_ordering }]));
 }
 
+/** Where events of any rooms stand; those that the server does not have are left out. */
+export async function eventPositionsAnywhere(read: ReadHandle, eventIds: readonly string[]): Promise<Map<string, EventPosition>> {
+  const rows = await query<{ event_id: string; topological_ordering: number | bigint; stream_ordering: number }>(
+    read,
+    `SELECT event_id, topological_ordering, stream_ordering FROM events WHERE event_id = ANY($1::text[])`,
+    [eventIds],
+  );
+  return new Map(rows.map((row) => [row.event_id, { depth: row.topological_ordering, streamOrdering: row.stream_ordering }]));
+}
+
 /** Relations followed up from an event, at most this many steps, as Synapse. */
 const MAX_STEPS = 3;
 
