@@ -8,7 +8,7 @@ import { endpoint } from "../http/endpoint.ts";
 import { Query } from "../http/query.ts";
 import { html, redirect, type RawReply, type Reply } from "../http/reply.ts";
 
-const PATH = "/_matrix/client/(r0|v3|unstable)/auth/:stageType/fallback/web";
+const PATH = "/_matrix/client/(r0|v3|unstable)/auth/:stagetype/fallback/web";
 
 /** Pages for stages that a client leaves to the browser. The form posts back to the same address. */
 const PAGES: Readonly<Record<string, { readonly template: string; readonly values: (ctx: Context) => Record<string, unknown>; readonly field?: { name: string; key: string; missing: string } }>> = {
@@ -34,7 +34,7 @@ export const authFallbackPage = endpoint({
   async handle(ctx, { params, query, headers, ip }): Promise<RawReply | Reply> {
     const session = query.string("session");
     if (!session) throw noSession();
-    const { stageType } = params;
+    const { stagetype: stageType } = params;
     if (stageType === "m.login.sso") {
       const start = ctx.accountHooks.startSsoAuth;
       if (start === undefined) throw notFound("Unknown auth stage type");
@@ -59,7 +59,7 @@ export const authFallbackSubmit = endpoint({
     const given = (name: string): string | undefined => query.string(name) ?? form.string(name);
     const session = given("session");
     if (!session) throw noSession();
-    const { stageType } = params;
+    const { stagetype: stageType } = params;
     if (stageType === "m.login.sso") throw new MatrixError(404, "M_UNKNOWN", "Fallback SSO auth does not support POST requests.");
     const spec = pageSpec(stageType);
     const auth: JsonObject = { session };
