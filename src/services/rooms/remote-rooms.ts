@@ -16,6 +16,8 @@ export interface RemoteRooms {
   join(request: RemoteMembership): Promise<{ eventId: string }>;
   /** Knocks on a room through one of the servers. @throws MatrixError */
   knock(request: RemoteMembership): Promise<{ eventId: string }>;
+  /** Asks the invited user's server to take a new invite; returns its signatures by server name. @throws MatrixError when it refuses */
+  sendInvite(invite: MatrixEvent): Promise<JsonObject>;
   /** Tells the inviting server that the invite is rejected, and stores the leave event. Rejects when it cannot: the leave is made here then. */
   rejectInvite(request: { requester: Requester; invite: MatrixEvent; content: JsonObject }): Promise<{ eventId: string }>;
   /** Fetches history before `depth`; true when something new was stored. Never fails. */
@@ -61,6 +63,7 @@ export const noRemoteRooms: RemoteRooms = {
   publicRooms: unreachable("room list"),
   join: nobody,
   knock: nobody,
+  sendInvite: () => Promise.reject(new MatrixError(403, "M_FORBIDDEN", "This server does not federate")),
   rejectInvite: nobody,
   backfill: () => Promise.resolve(false),
   eventNearTime: () => Promise.resolve(undefined),

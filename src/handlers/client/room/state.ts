@@ -1,11 +1,14 @@
 import type { JsonObject } from "../../../lib/json.ts";
-import { notFound } from "../../../protocol/errors.ts";
+import { invalidParam, MatrixError, notFound } from "../../../protocol/errors.ts";
 import { type MatrixEvent, stateKeyOf } from "../../../protocol/event/event.ts";
+import { isUserId } from "../../../protocol/ids.ts";
 import type { Context } from "../../../services/context.ts";
 import { sendEvent } from "../../../services/events/send.ts";
 import { presentEvent, presentEvents } from "../../../services/present.ts";
 import type { Requester } from "../../../services/requester.ts";
 import { requireReadAccess } from "../../../services/rooms/access.ts";
+import type { MembershipAction } from "../../../services/rooms/local-membership.ts";
+import { updateMembership } from "../../../services/rooms/membership.ts";
 import type { StatePair } from "../../../storage/state/snapshot.ts";
 import { endpoint } from "../../http/endpoint.ts";
 import type { Query } from "../../http/query.ts";
@@ -74,7 +77,16 @@ async function stateFor(ctx: Context, requester: Requester, roomId: string, only
 }
 
 async function write(ctx: Context, requester: Requester, roomId: string, type: string, stateKey: string, content: JsonObject, query: Query): Promise<{ event_id: string }> {
+  if (type === "m.room.member") return await writeMembership(ctx, requester, roomId, stateKey, content, query);
   return await orFakeId(ctx, () => sendEvent(ctx, requester, { roomId, type, stateKey, content, ...sendParameters(ctx, requester, query) }));
+}
+
+async function writeMembership(ctx: Context, requester: Requester, roomId: string, target: string, content: JsonObject, query: Query): Promise<{ event_id: string }> {
+  const { membership } = content;
+  if (typeof membership !== "string") throw new MatrixError(400, "M_UNKNOWN", "Invalid membership (must be a string)");
+  if (!isUserId(target)) throw invalidParam("Expected UserID string to start with '@'");
+  const { timestamp } = sendParameters(ctx, requester, query);
+  return await orFakeId(ctx, () => updateMembership(ctx, requester, { roomId, target, action: membership as MembershipAction, content, timestamp }));
 }
 
 export const stateRoutes = [getState, getStateEvent, getStateEventWithKey, putStateEvent, putStateEventWithKey];
