@@ -19,6 +19,9 @@ import { openPersister } from "./services/events/open-persister.ts";
 import { RequestTransactions } from "./services/request-transactions.ts";
 import { noEventHooks } from "./services/events/send.ts";
 import { SendTransactions } from "./services/events/transactions.ts";
+import { authenticateServer } from "./services/federation/authenticate-server.ts";
+import { openFederation } from "./services/federation/open-federation.ts";
+import { ownKeysOf } from "./services/federation/own-keys.ts";
 import { MediaStore } from "./services/media/media-store.ts";
 import { MediaRepository, noRemoteMedia } from "./services/media/repository.ts";
 import { storageProviders } from "./services/media/storage-provider.ts";
@@ -139,6 +142,9 @@ export async function createServer(config: Config, log: Logger, overrides: Overr
     const ignoredUsers = new IgnoredUsers(read);
     const erasedUsers = new ErasedUsers(read);
     const pushRules = new UserPushRules(read, config);
+    const signingKeys = config.key.signingKeys.map(({ version, seed }) => signingKeyFromSeed(version, seed));
+    const federation = openFederation({ config, clock, log, random, read, transaction }, signingKeys, ownKeysOf(config, signingKeys));
+    onClose(() => federation.federationClient.close());
     const remote = noRemoteServers;
     const appservices = appserviceIdentities(config.appservice.registrations);
     const basis = { config, clock, random, log, db, read, transaction, streams, localIds, changes, notifier, events, state, members, roomVersions, authGraph, accounts, ignoredUsers, erasedUsers, pushRules, remote, remoteRooms: noRemoteRooms, roomPurges: noRoomPurges, identityInvites: noIdentityServers };
@@ -179,7 +185,8 @@ export async function createServer(config: Config, log: Logger, overrides: Overr
       eventHooks: noEventHooks,
       requestTransactions: new RequestTransactions(clock),
       sendTransactions: new SendTransactions(read),
-      signingKeys: config.key.signingKeys.map(({ version, seed }) => signingKeyFromSeed(version, seed)),
+      signingKeys,
+      ...federation,
       media: new MediaRepository(new MediaStore(config.media.mediaStorePath, storageProviders(config.media.storageProviders), random, log.named("synapse.media"), config.media.enableLocalMediaStorage), new Thumbnailer(config.media.maxImagePixels)),
       remoteMedia: noRemoteMedia,
       slidingConnections: new SlidingConnections(basis),
@@ -206,7 +213,7 @@ export async function createServer(config: Config, log: Logger, overrides: Overr
       unreadCounts: (userId, roomIds) => (config.push.enabled ? unreadCounts(read, userId, roomIds) : Promise.resolve(new Map())),
       authenticate: (request) => authenticate(ctx, request),
       isServerAdmin: (requester) => isServerAdmin(ctx, requester),
-      authenticateServer: () => Promise.reject(new Error("no federation")),
+      authenticateServer: (request) => authenticateServer(ctx, request),
     };
 
     const periodic = new PeriodicJobs(ctx, jobs);

@@ -47,6 +47,8 @@ import { publicRoomRoutes } from "./client/room/public-rooms.ts";
 import { searchRoutes } from "./client/room/search.ts";
 import { userDirectoryRoutes } from "./client/user-directory.ts";
 import { health } from "./health.ts";
+import { localKeyRoutes } from "./key/local-key.ts";
+import { remoteKeyRoutes } from "./key/remote-key.ts";
 import { mediaConfigRoutes } from "./media/config.ts";
 import { downloadRoutes } from "./media/download.ts";
 import { thumbnailRoutes } from "./media/thumbnail.ts";
@@ -132,4 +134,7 @@ export const routes: readonly Endpoint[] = [
   // sync
   ...syncRoutes,
   ...slidingSyncRoutes,
+  // keys
+  ...localKeyRoutes,
+  ...remoteKeyRoutes,
 ];

@@ -18,6 +18,9 @@ import type { UserParter } from "./accounts/deactivate.ts";
 import type { AccountHooks, AppserviceIdentities } from "./accounts/hooks.ts";
 import type { Macaroons } from "./accounts/macaroons.ts";
 import type { RegistrationNonces } from "./accounts/registration-nonces.ts";
+import type { FederationClient } from "../outbound/federation/client.ts";
+import type { DestinationBackoff } from "./federation/backoff.ts";
+import type { KeyRing, ServerKey } from "./federation/key-ring.ts";
 import type { MediaRepository, RemoteMediaFetcher } from "./media/repository.ts";
 import type { DeviceInboxes } from "./devices/device-inboxes.ts";
 import type { DeviceResyncs } from "./devices/device-resyncs.ts";
@@ -122,6 +125,12 @@ export interface Context {
   readonly deviceResyncs: DeviceResyncs;
   /** Answers to requests with transaction ids. */
   readonly transactions: TransactionCache;
+  readonly federationClient: FederationClient;
+  /** Which servers do not answer at present. */
+  readonly backoff: DestinationBackoff;
+  readonly keyRing: KeyRing;
+  /** Public halves of this server's keys, old ones too. */
+  readonly ownKeys: ReadonlyMap<string, ServerKey>;
   /** The media store and what belongs to it. */
   readonly media: MediaRepository;
   readonly remoteMedia: RemoteMediaFetcher;

@@ -1,0 +1,329 @@
+import { checkServerIdentity, rootCertificates } from "node:tls";
+import { Agent, type Dispatcher } from "undici";
+import type { Clock } from "../../lib/clock.ts";
+import { isJsonObject, type Json, type JsonObject, stringify } from "../../lib/json.ts";
+import { parseJson } from "../../lib/lossless-json.ts";
+import type { Logger } from "../../lib/log.ts";
+import { canonicalJson } from "../../protocol/canonical-json.ts";
+import { type SigningKey, signText } from "../../protocol/event/sign.ts";
+import { BlockedAddress, IpFilter } from "../ip-filter.ts";
+import { ServerDiscovery, type Target } from "./discovery.ts";
+
+export interface FederationClientOptions {
+  readonly serverName: string;
+  readonly signingKey: SigningKey;
+  readonly userAgent: string;
+  readonly blockedRanges: readonly string[];
+  readonly allowedRanges: readonly string[];
+  readonly verifyCertificates: boolean;
+  /** Globs of server names whose certificates are not checked. */
+  readonly verificationWhitelist: readonly string[];
+  /** PEM texts in place of the system's authorities. */
+  readonly customCa: readonly string[] | undefined;
+  readonly minimumTlsVersion: "TLSv1" | "TLSv1.1" | "TLSv1.2" | "TLSv1.3";
+  /** undefined: all servers may be talked to. */
+  readonly domainWhitelist: readonly string[] | undefined;
+  readonly timeoutMs: number;
+  readonly maxLongRetries: number;
+  readonly maxShortRetries: number;
+  readonly maxLongRetryDelayMs: number;
+  readonly maxShortRetryDelayMs: number;
+}
+
+/** Remembers which servers do not answer (`destinations`); kept by the caller, who has the database. */
+export interface Backoff {
+  /** False while the server is left in peace. */
+  mayTry(destination: string): Promise<boolean>;
+  succeeded(destination: string): void;
+  failed(destination: string): void;
+}
+
+export interface FederationRequestOptions {
+  readonly method: "GET" | "POST" | "PUT" | "DELETE";
+  readonly destination: string;
+  /** Path with its parameters encoded. */
+  readonly path: string;
+  readonly query?: Readonly<Record<string, string | readonly string[] | undefined>>;
+  readonly content?: JsonObject;
+  /** Largest answer in bytes; default 100 MiB (state of a large room). */
+  readonly maxBytes?: number;
+  readonly timeoutMs?: number;
+  /** More tries with longer pauses: for what runs in the background. */
+  readonly longRetries?: boolean;
+  /** Also to a server that is left in peace. */
+  readonly ignoreBackoff?: boolean;
+  readonly signal?: AbortSignal;
+}
+
+/** The other server answered with an error. `errcode` and `error` are its words: never show them to a client as they are. */
+export class RemoteError extends Error {
+  constructor(
+    readonly destination: string,
+    readonly status: number,
+    readonly errcode: string,
+    readonly remoteMessage: string,
+    readonly body: JsonObject,
+  ) {
+    super(`${destination} answered ${status} ${errcode}`);
+    this.name = "RemoteError";
+  }
+}
+
+/** The other server could not be asked: no connection, no answer in time, nonsense, or it is left in peace. */
+export class DestinationUnavailable extends Error {
+  constructor(
+    readonly destination: string,
+    reason: string,
+    cause?: unknown,
+  ) {
+    super(`${destination} cannot be asked: ${reason}`, { cause });
+    this.name = "DestinationUnavailable";
+  }
+}
+
+/** The configuration forbids talking to that server. */
+export class DestinationDenied extends Error {
+  constructor(readonly destination: string) {
+    super(`Federation denied with ${destination}.`);
+    this.name = "DestinationDenied";
+  }
+}
+
+const MAX_ANSWER = 100 * 1024 * 1024;
+const WELL_KNOWN_BYTES = 50 * 1024;
+
+/** Signed requests to other servers (server-server API, "Request Authentication"). */
+export class FederationClient {
+  readonly discovery: ServerDiscovery;
+  private readonly filter: IpFilter;
+  private readonly agents = new Map<string, Agent>();
+  private readonly plainAgent: Agent;
+
+  constructor(
+    private readonly options: FederationClientOptions,
+    private readonly clock: Clock,
+    private readonly log: Logger,
+    private readonly backoff: Backoff,
+  ) {
+    this.filter = new IpFilter(options.blockedRanges, options.allowedRanges);
+    this.plainAgent = new Agent({ connect: { lookup: this.filter.lookup as never, timeout: 10_000 }, headersTimeout: 10_000, bodyTimeout: 10_000, maxResponseSize: WELL_KNOWN_BYTES });
+    this.discovery = new ServerDiscovery((url) => this.fetchWellKnown(url), () => clock.now());
+  }
+
+  /**
+   * The JSON answer of a request.
+   * @throws RemoteError for error answers, DestinationUnavailable, DestinationDenied
+   */
+  async request(request: FederationRequestOptions): Promise<Json> {
+    return await this.withAnswer(request, async (answer) => {
+      const text = await readText(answer.body, request.maxBytes ?? MAX_ANSWER);
+      try {
+        return parseJson(text);
+      } catch (error) {
+        throw new DestinationUnavailable(request.destination, "the answer is not JSON", error);
+      }
+    });
+  }
+
+  /** As `request`, for answers that must be an object. */
+  async requestObject(request: FederationRequestOptions): Promise<JsonObject> {
+    const json = await this.request(request);
+    if (!isJsonObject(json)) throw new DestinationUnavailable(request.destination, "the answer is not an object");
+    return json;
+  }
+
+  /** As `request`, giving the raw answer (media). `read` must consume or destroy the body. */
+  async withAnswer<T>(request: FederationRequestOptions, read: (answer: Dispatcher.ResponseData) => Promise<T>): Promise<T> {
+    const { destination } = request;
+    const { domainWhitelist } = this.options;
+    if (domainWhitelist !== undefined && !domainWhitelist.includes(destination)) throw new DestinationDenied(destination);
+    if (destination === this.options.serverName) throw new DestinationUnavailable(destination, "it is this server");
+    if (!request.ignoreBackoff && !(await this.backoff.mayTry(destination))) throw new DestinationUnavailable(destination, "it did not answer lately");
+    const tries = 1 + (request.longRetries ? this.options.maxLongRetries : this.options.maxShortRetries);
+    const longest = request.longRetries ? this.options.maxLongRetryDelayMs : this.options.maxShortRetryDelayMs;
+    for (let attempt = 1; ; attempt++) {
+      try {
+        const result = await this.once(request, read);
+        this.backoff.succeeded(destination);
+        return result;
+      } catch (error) {
+        if (error instanceof RemoteError && !isTransient(error)) {
+          this.backoff.succeeded(destination);
+          throw error;
+        }
+        if (attempt >= tries || request.signal?.aborted || !isRepeatable(request, error)) {
+          if (!(error instanceof RemoteError) || error.status >= 500 || error.status === 401) this.backoff.failed(destination);
+          if (error instanceof RemoteError || error instanceof DestinationUnavailable) throw error;
+          throw new DestinationUnavailable(destination, reasonOf(error), error);
+        }
+        this.log.debug(`Request to ${destination} failed, attempt ${attempt}`, { error });
+        await this.clock.sleep(Math.min(longest, 250 * 4 ** (attempt - 1)), request.signal);
+      }
+    }
+  }
+
+  /** Keys are fetched without signing: the answer is signed. */
+  async fetchServerKeys(destination: string): Promise<JsonObject> {
+    return await this.requestObject({ method: "GET", destination, path: "/_matrix/key/v2/server", timeoutMs: 10_000, maxBytes: 1024 * 1024, ignoreBackoff: true });
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([this.plainAgent, ...this.agents.values()].map((agent) => agent.destroy()));
+  }
+
+  private async once<T>(request: FederationRequestOptions, read: (answer: Dispatcher.ResponseData) => Promise<T>): Promise<T> {
+    const { destination } = request;
+    const targets = await this.discovery.resolve(destination);
+    if (targets.length === 0) throw new DestinationUnavailable(destination, "it is not a server name");
+    let failure: unknown;
+    for (const target of targets) {
+      try {
+        return await this.send(request, target, read);
+      } catch (error) {
+        if (error instanceof RemoteError || error instanceof DestinationUnavailable) throw error;
+        failure = error; // the next address may do better
+      }
+    }
+    throw failure;
+  }
+
+  private async send<T>(request: FederationRequestOptions, target: Target, read: (answer: Dispatcher.ResponseData) => Promise<T>): Promise<T> {
+    if (isAddress(target.host) && !this.filter.permits(target.host)) throw new BlockedAddress(target.host);
+    const uri = request.path + queryString(request.query);
+    const content = request.content === undefined ? undefined : stringify(request.content);
+    const timeout = AbortSignal.timeout(request.timeoutMs ?? this.options.timeoutMs);
+    const signal = request.signal === undefined ? timeout : AbortSignal.any([timeout, request.signal]);
+    const host = target.host.includes(":") ? `[${target.host}]` : target.host;
+    const answer = await this.agentFor(request.destination, target).request({
+      origin: `https://${host}:${target.port}`,
+      path: uri,
+      method: request.method,
+      headers: {
+        host: target.hostHeader,
+        "user-agent": this.options.userAgent,
+        authorization: authorizationHeader(this.options, request, uri),
+        ...(content === undefined ? {} : { "content-type": "application/json" }),
+      },
+      body: content ?? null,
+      signal,
+      headersTimeout: request.timeoutMs ?? this.options.timeoutMs,
+      bodyTimeout: request.timeoutMs ?? this.options.timeoutMs,
+    });
+    if (answer.statusCode >= 200 && answer.statusCode < 300) return await read(answer);
+    throw await remoteError(request.destination, answer);
+  }
+
+  /** Connections are kept by server and by the name its certificate must have. */
+  private agentFor(destination: string, target: Target): Agent {
+    const verify = this.options.verifyCertificates && !this.options.verificationWhitelist.some((glob) => matchesGlob(glob, destination));
+    const key = `${target.certificateName} ${verify}`;
+    let agent = this.agents.get(key);
+    if (agent === undefined) {
+      const { certificateName } = target;
+      agent = new Agent({
+        connections: 6,
+        keepAliveTimeout: 30_000,
+        connect: {
+          timeout: 10_000,
+          lookup: this.filter.lookup as never,
+          minVersion: this.options.minimumTlsVersion,
+          rejectUnauthorized: verify,
+          ...(isAddress(certificateName) ? {} : { servername: certificateName }),
+          checkServerIdentity: (_host: string, certificate: Parameters<typeof checkServerIdentity>[1]) => (verify ? checkServerIdentity(certificateName, certificate) : undefined),
+          ca: this.options.customCa === undefined ? [...rootCertificates] : [...this.options.customCa],
+        },
+      });
+      this.agents.set(key, agent);
+    }
+    return agent;
+  }
+
+  private async fetchWellKnown(url: string): Promise<{ status: number; body: string; cacheControl: string | undefined; expires: string | undefined } | undefined> {
+    let target = url;
+    for (let redirects = 0; redirects < 5; redirects++) {
+      const parsed = new URL(target);
+      if (parsed.protocol !== "https:" && parsed.protocol !== "http:") return undefined;
+      const host = parsed.hostname.replace(/^\[|\]$/g, "");
+      if (isAddress(host) && !this.filter.permits(host)) return undefined;
+      const answer = await this.plainAgent.request({ origin: parsed.origin, path: parsed.pathname + parsed.search, method: "GET", headers: { "user-agent": this.options.userAgent }, signal: AbortSignal.timeout(10_000) });
+      const location = answer.headers.location;
+      if (answer.statusCode >= 300 && answer.statusCode < 400 && typeof location === "string") {
+        await answer.body.dump();
+        target = new URL(location, target).toString();
+        continue;
+      }
+      const header = (name: string): string | undefined => {
+        const value = answer.headers[name];
+        return typeof value === "string" ? value : undefined;
+      };
+      return { status: answer.statusCode, body: await readText(answer.body, WELL_KNOWN_BYTES), cacheControl: header("cache-control"), expires: header("expires") };
+    }
+    return undefined;
+  }
+}
+
+/** The X-Matrix header of a request: who asks, whom, signed with the method, the URI and the content. */
+export function authorizationHeader(own: { serverName: string; signingKey: SigningKey }, request: Pick<FederationRequestOptions, "method" | "destination" | "content">, uri: string): string {
+  const signed: JsonObject = { method: request.method, uri, origin: own.serverName, destination: request.destination, ...(request.content === undefined ? {} : { content: request.content }) };
+  const signature = signText(canonicalJson(signed), own.signingKey);
+  return `X-Matrix origin="${own.serverName}",key="${own.signingKey.keyId}",sig="${signature}",destination="${request.destination}"`;
+}
+
+function queryString(query: FederationRequestOptions["query"]): string {
+  const params = new URLSearchParams();
+  for (const [name, value] of Object.entries(query ?? {})) {
+    if (value === undefined) continue;
+    for (const item of typeof value === "string" ? [value] : value) params.append(name, item);
+  }
+  const text = params.toString();
+  return text === "" ? "" : `?${text}`;
+}
+
+async function readText(body: Dispatcher.ResponseData["body"], maxBytes: number): Promise<string> {
+  const chunks: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of body as AsyncIterable<Buffer>) {
+    size += chunk.length;
+    if (size > maxBytes) {
+      body.destroy();
+      throw new Error(`the answer is longer than ${maxBytes} bytes`);
+    }
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks).toString("utf8");
+}
+
+async function remoteError(destination: string, answer: Dispatcher.ResponseData): Promise<RemoteError> {
+  let json: unknown;
+  try {
+    json = JSON.parse(await readText(answer.body, 256 * 1024));
+  } catch {
+    json = undefined;
+  }
+  const body = isJsonObject(json) ? json : {};
+  const errcode = typeof body.errcode === "string" ? body.errcode : "M_UNKNOWN";
+  return new RemoteError(destination, answer.statusCode, errcode, typeof body.error === "string" ? body.error : "", body);
+}
+
+/** Answers that may be different a moment later. */
+const isTransient = (error: RemoteError): boolean => error.status >= 500 || error.status === 429 || error.status === 401;
+
+/** Another try makes sense: connections that broke, servers that stumbled. */
+function isRepeatable(request: FederationRequestOptions, error: unknown): boolean {
+  if (error instanceof DestinationUnavailable || error instanceof BlockedAddress || (error as { cause?: unknown }).cause instanceof BlockedAddress) return false;
+  if (error instanceof RemoteError) return error.status === 429 || error.status === 502 || error.status === 503 || error.status === 504;
+  return (error as { name?: string }).name !== "TimeoutError" || request.longRetries === true;
+}
+
+function reasonOf(error: unknown): string {
+  const code = (error as { code?: unknown }).code;
+  return typeof code === "string" ? code : error instanceof Error ? error.name : "no answer";
+}
+
+const isAddress = (host: string): boolean => host.includes(":") || /^\d{1,3}(\.\d{1,3}){3}$/.test(host);
+
+/** `*` and `?` in server names; linear. */
+function matchesGlob(glob: string, text: string): boolean {
+  const pattern = glob.replace(/[.+^${}()|[\]\\]/g, "\\$&").replaceAll("*", "[^]*").replaceAll("?", "[^]");
+  return new RegExp(`^${pattern}$`, "i").test(text);
+}
