@@ -12,6 +12,7 @@ import { parseYaml } from "../config/yaml.ts";
 import { parseCommandLine } from "../lib/command-line.ts";
 import { type Command, runCommand } from "./command.ts";
 import { exportSigningKeyCommand, generateConfigCommand, generateLogConfigCommand, generateSigningKeyCommand } from "./commands/generate.ts";
+import { planDockerStart } from "./commands/docker-start.ts";
 import { hashPassword } from "./commands/hash-password.ts";
 import { homeserverSpec, prepareStartup, type Startup } from "./commands/homeserver.ts";
 import { readConfig } from "./commands/read-config.ts";
@@ -248,6 +249,56 @@ describe("commands", () => {
       assert.throws(() => parseCommandLine(homeserverSpec, ["--enable"]), /--enable could be --enable-metrics or --enable-registration/);
       assert.throws(() => parseCommandLine(homeserverSpec, ["--generate-config", "--generate-keys"]), /cannot be given together/);
       assert.throws(() => parseCommandLine(homeserverSpec, ["-c"]), /-c needs a value/);
+    });
+  });
+
+  describe("in Synapse's Docker image", () => {
+    const plan = (argv: string[], env: Record<string, string>, isRoot = false): ReturnType<typeof planDockerStart> =>
+      planDockerStart(terminal(argv, env), isRoot);
+
+    it("`generate` makes a configuration in the data folder, for the database of the environment", () => {
+      const env = { SYNAPSE_SERVER_NAME: "a.org", SYNAPSE_REPORT_STATS: "no", SYNAPSE_CONFIG_DIR: folder, SYNAPSE_DATA_DIR: folder, POSTGRES_PASSWORD: "pw" };
+      const { argv } = plan(["generate"], env);
+      prepareStartup(parseCommandLine(homeserverSpec, argv!), terminal(argv!, env));
+      const { config } = prepareStartup(parseCommandLine(homeserverSpec, plan([], env).argv!), terminal([], env))!;
+      const { host, password, user, database } = config.database.connection;
+      assert.deepEqual([config.server.serverName, host, user, password, database], ["a.org", "db", "synapse", "pw", "synapse"]);
+      assert.deepEqual(config.server.listeners[0]!.bindAddresses, ["::", "0.0.0.0"]);
+    });
+
+    it("`migrate_config` turns the environment variables of old images into a configuration that the server takes", () => {
+      const env = {
+        SYNAPSE_SERVER_NAME: "a.org",
+        SYNAPSE_REPORT_STATS: "yes",
+        SYNAPSE_CONFIG_DIR: folder,
+        SYNAPSE_DATA_DIR: folder,
+        SYNAPSE_NO_TLS: "true",
+        POSTGRES_HOST: "pg",
+        SYNAPSE_TURN_URIS: "turn:a,turn:b",
+        SYNAPSE_TURN_SECRET: "t",
+      };
+      assert.equal(plan(["migrate_config"], env).argv, undefined);
+      const secret = readFileSync(path("a.org.registration.key"), "utf8");
+      const { config } = prepareStartup(parseCommandLine(homeserverSpec, plan(["run"], env).argv!), terminal([], env))!;
+      assert.deepEqual([config.voip.turnUris, config.database.connection.host, config.metrics.reportStats], [["turn:a", "turn:b"], "pg", true]);
+      assert.equal(config.registration.registrationSharedSecret, secret);
+      plan(["migrate_config"], env);
+      assert.equal(readFileSync(path("a.org.registration.key"), "utf8"), secret);
+    });
+
+    it("runs as the account of UID and GID, as 991 when started by root", () => {
+      write("homeserver.yaml", "");
+      const env = { SYNAPSE_CONFIG_DIR: folder };
+      assert.deepEqual(plan(["run"], { ...env, UID: "5", GID: "6" }, true).owner, { uid: 5, gid: 6 });
+      assert.deepEqual(plan(["run"], env, true).owner, { uid: 991, gid: 991 });
+      assert.equal(plan(["run"], env).owner, undefined);
+      assert.deepEqual(plan(["run", "-m", "synapse.app.generic_worker", "-c", "w.yaml"], env).argv, ["-c", "w.yaml"]);
+    });
+
+    it("says what is missing", () => {
+      assert.throws(() => plan(["generate"], {}), /'SYNAPSE_SERVER_NAME' is mandatory/);
+      assert.throws(() => plan(["run"], { SYNAPSE_CONFIG_DIR: folder }), /does not exist: make one with `generate`/);
+      assert.throws(() => plan(["dance"], {}), /Unknown execution mode 'dance'/);
     });
   });
 

@@ -58,14 +58,10 @@ suppress_key_server_warning: true
 }
 
 function databaseSection(options: GenerateOptions): string {
-  const { env } = options;
-  if (env["POSTGRES_HOST"] || env["POSTGRES_PASSWORD"]) {
-    const setting = (name: string, value: string | undefined): string => (value ? `\n    ${name}: ${quote(value)}` : "");
-    return `database:
-  name: psycopg2
-  args:${setting("user", env["POSTGRES_USER"] ?? "synapse")}${setting("password", env["POSTGRES_PASSWORD"])}${setting("dbname", env["POSTGRES_DB"] ?? "synapse")}${setting("host", env["POSTGRES_HOST"] ?? "db")}${setting("port", env["POSTGRES_PORT"] ?? "5432")}
-    cp_min: 5
-    cp_max: 10`;
+  const args = postgresSettings(options.env);
+  if (args !== undefined) {
+    const lines = Object.entries(args).map(([name, value]) => `\n    ${name}: ${typeof value === "number" ? value : quote(value)}`);
+    return `database:\n  name: psycopg2\n  args:${lines.join("")}`;
   }
   return `# Myelin starts a Postgres of its own in this folder. For a server that is to last, set up PostgreSQL and
 # replace these two lines by
@@ -74,6 +70,20 @@ function databaseSection(options: GenerateOptions): string {
 #     args: {user: synapse, password: secret, dbname: synapse, host: localhost, cp_min: 5, cp_max: 10}
 myelin:
   embedded_postgres: ${quote(join(options.dataDir, "postgres"))}`;
+}
+
+/** psycopg2's arguments by the variables of Synapse's and Postgres's Docker images; undefined without POSTGRES_HOST and POSTGRES_PASSWORD. */
+export function postgresSettings(env: GenerateOptions["env"]): Readonly<Record<string, string | number>> | undefined {
+  if (!env["POSTGRES_HOST"] && !env["POSTGRES_PASSWORD"]) return undefined;
+  return {
+    user: env["POSTGRES_USER"] || "synapse",
+    ...(env["POSTGRES_PASSWORD"] ? { password: env["POSTGRES_PASSWORD"] } : {}),
+    dbname: env["POSTGRES_DB"] || "synapse",
+    host: env["POSTGRES_HOST"] || "db",
+    port: env["POSTGRES_PORT"] || "5432",
+    cp_min: Number(env["POSTGRES_CP_MIN"] || 5),
+    cp_max: Number(env["POSTGRES_CP_MAX"] || 10),
+  };
 }
 
 /** A YAML double-quoted string. */
