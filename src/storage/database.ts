@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import type { Writable } from "node:stream";
 import pg from "pg";
 import type { Clock } from "../lib/clock.ts";
 import type { Logger } from "../lib/log.ts";
@@ -159,11 +160,11 @@ export class Database {
 
   private async attempt<T>(name: string, fn: (txn: Txn) => Promise<T>, options: TransactionOptions): Promise<T> {
     const client = await this.pool.connect();
-    const txn = new Handle((sql, params) => this.timed(name, sql, () => client.query(this.statement(sql, params))), name);
+    const txn = new Handle((sql, params) => this.timed(name, sql, () => submit(client, this.statement(sql, params))), name);
     let broken: Error | undefined;
     try {
       const level = options.isolation === "read committed" ? "READ COMMITTED" : "REPEATABLE READ";
-      const begun = client.query(`BEGIN ISOLATION LEVEL ${level}${options.readOnly ? " READ ONLY" : ""}`);
+      const begun = submit(client, `BEGIN ISOLATION LEVEL ${level}${options.readOnly ? " READ ONLY" : ""}`);
       begun.catch(() => {}); // reported by the first statement of fn, or by COMMIT
       const result = await fn(txn);
       await begun;
@@ -221,6 +222,23 @@ export class Database {
     }
     return { name, text: sql, values: params as unknown[] };
   }
+}
+
+/** Connections that are told to hold back their output until the end of the turn. */
+const corked = new WeakSet<object>();
+
+/** What is issued in the same turn of the event loop leaves by one system call: those cost more than building the messages. */
+function submit(client: pg.PoolClient, statement: string | pg.QueryConfig): Promise<pg.QueryResult> {
+  const stream = (client as unknown as { connection?: { stream?: Writable } }).connection?.stream;
+  if (stream !== undefined && !corked.has(stream)) {
+    corked.add(stream);
+    stream.cork();
+    process.nextTick(() => {
+      corked.delete(stream);
+      stream.uncork();
+    });
+  }
+  return client.query(statement);
 }
 
 /** Rows of a SELECT (or of INSERT/UPDATE/DELETE ... RETURNING, with a Txn). */

@@ -118,7 +118,7 @@ describe("sending events", function () {
       statements.filter(({ transaction }) => transaction !== "persist_events").map(({ sql }) => sql),
       [],
     );
-    assert.ok(persist.length <= 15, `${persist.length} statements:\n${persist.map(({ sql }) => sql.slice(0, 90)).join("\n")}`);
+    assert.ok(persist.length <= 4, `${persist.length} statements:\n${persist.map(({ sql }) => sql.slice(0, 90)).join("\n")}`);
   });
 
   it("groups what many senders send at once into few transactions, in a line", async () => {

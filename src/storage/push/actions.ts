@@ -1,5 +1,5 @@
 import { stringifyAscii } from "../../lib/json.ts";
-import { execute, type Txn } from "../database.ts";
+import { type Writer, write } from "../events/persist/bulk.ts";
 
 /** Whom an event notifies, and how: one row of `event_push_actions`. */
 export interface PushAction {
@@ -40,7 +40,7 @@ export interface NotifyingEvent {
  * Writes who is notified of these events. (Synapse goes through `event_push_actions_staging` because it evaluates the rules in other
  * processes than it persists in; here the rows are written once.) Texts that all rows of an event share are sent once.
  */
-export async function insertPushActions(txn: Txn, events: readonly NotifyingEvent[]): Promise<void> {
+export async function insertPushActions(writer: Writer, events: readonly NotifyingEvent[]): Promise<void> {
   const notifying = events.filter(({ actions }) => actions.length > 0);
   if (notifying.length === 0) return;
   const kinds = new Map<string, number>();
@@ -62,8 +62,8 @@ export async function insertPushActions(txn: Txn, events: readonly NotifyingEven
     }
   });
   const bit = (flag: boolean): number => (flag ? 1 : 0);
-  await execute(
-    txn,
+  await write(
+    writer,
     `INSERT INTO event_push_actions
        (room_id, event_id, user_id, actions, stream_ordering, topological_ordering, notif, highlight, unread, thread_id)
      SELECT e.room_id, e.event_id, u.user_id, k.actions, e.stream_ordering, e.depth, k.notif, k.highlight, k.unread, k.thread_id

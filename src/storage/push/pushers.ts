@@ -26,7 +26,13 @@ export async function removePushersOfDevices(txn: Txn, userId: string, deviceIds
 }
 
 /** Notes removed pushers in the stream, one id each. */
-export async function noteRemovedPushers(txn: Txn, userId: string, removed: readonly RemovedPusher[], streamIds: readonly number[], instanceName: string): Promise<void> {
+export async function noteRemovedPushers(
+  txn: Txn,
+  userId: string,
+  removed: readonly RemovedPusher[],
+  streamIds: readonly number[],
+  instanceName: string,
+): Promise<void> {
   await execute(
     txn,
     `INSERT INTO deleted_pushers (stream_id, app_id, pushkey, user_id, instance_name)
@@ -80,11 +86,7 @@ export async function usersWithPushers(read: ReadHandle, userIds: readonly strin
 }
 
 /** Adds a pusher, or replaces the user's one for that app and push key, which keeps its device and token. Pushing begins after `lastStreamOrdering`. */
-export async function putPusher(
-  txn: Txn,
-  pusher: Omit<Pusher, "lastSuccess" | "failingSince" | "accessTokenId">,
-  instanceName: string,
-): Promise<void> {
+export async function putPusher(txn: Txn, pusher: Omit<Pusher, "lastSuccess" | "failingSince" | "accessTokenId">, instanceName: string): Promise<void> {
   await execute(
     txn,
     `INSERT INTO pushers AS stored (id, user_name, device_id, profile_tag, kind, app_id, app_display_name, device_display_name, pushkey, ts, lang, data,
@@ -120,7 +122,11 @@ export async function removePusher(txn: Txn, userId: string, appId: string, push
 
 /** Removes the pushers that other users have for that app and push key; returns those users. */
 export async function removePushersOfOthers(txn: Txn, userId: string, appId: string, pushkey: string): Promise<string[]> {
-  const rows = await query<{ user_name: string }>(txn, `DELETE FROM pushers WHERE app_id = $2 AND pushkey = $3 AND user_name <> $1 RETURNING user_name`, [userId, appId, pushkey]);
+  const rows = await query<{ user_name: string }>(txn, `DELETE FROM pushers WHERE app_id = $2 AND pushkey = $3 AND user_name <> $1 RETURNING user_name`, [
+    userId,
+    appId,
+    pushkey,
+  ]);
   return rows.map((row) => row.user_name);
 }
 

@@ -1,5 +1,45 @@
 import { execute, type Txn } from "../../database.ts";
 
+/**
+ * Statements that are sent as one, each a WITH query of it: their order among each other is open, none sees what another writes, and
+ * foreign keys are checked at the end.
+ */
+export class Together {
+  private readonly statements: string[] = [];
+  private readonly params: unknown[] = [];
+
+  add(sql: string, params: readonly unknown[]): void {
+    const offset = this.params.length;
+    this.statements.push(offset === 0 ? sql : renumbered(sql, offset));
+    this.params.push(...params);
+  }
+
+  async send(txn: Txn): Promise<void> {
+    if (this.statements.length === 0) return;
+    await execute(txn, this.statements.length === 1 ? this.statements[0]! : `WITH ${this.statements.map((sql, index) => `part${index} AS (${sql})`).join(", ")} SELECT`, this.params);
+  }
+}
+
+/** A statement's text with its placeholders moved up; texts are few and come again. */
+function renumbered(sql: string, offset: number): string {
+  let texts = moved.get(sql);
+  if (texts === undefined) moved.set(sql, (texts = new Map()));
+  let text = texts.get(offset);
+  if (text === undefined) texts.set(offset, (text = sql.replace(/\$(\d+)/g, (_, number) => `$${Number(number) + offset}`)));
+  return text;
+}
+
+const moved = new Map<string, Map<number, string>>();
+
+/** Where a statement goes: to the database, or together with others. */
+export type Writer = Txn | Together;
+
+export async function write(writer: Writer, sql: string, params: readonly unknown[]): Promise<number> {
+  if (!(writer instanceof Together)) return await execute(writer, sql, params);
+  writer.add(sql, params);
+  return 0;
+}
+
 /** Postgres types that columns of bulk statements have. */
 export type ColumnType = "text" | "bigint" | "integer" | "boolean" | "smallint";
 
@@ -15,26 +55,30 @@ export type Value = string | number | bigint | boolean | null | undefined;
  * Writes all rows with one statement: `sql` says what happens with the relation that `ROWS` stands for, which has the named columns.
  * The text does not depend on the number of rows, so it is prepared once.
  */
-export async function bulk(txn: Txn, columns: Readonly<Record<string, ColumnType>>, sql: string, rows: readonly (readonly Value[])[], more: readonly unknown[] = []): Promise<number> {
+export async function bulk(writer: Writer, columns: Readonly<Record<string, ColumnType>>, sql: string, rows: readonly (readonly Value[])[], more: readonly unknown[] = []): Promise<number> {
   if (rows.length === 0) return 0;
-  return await execute(txn, sql.replace("ROWS", rowsSql(columns)), [...transpose(columns, rows), ...more]);
+  return await write(writer, withRows(sql, columns), [...transpose(columns, rows), ...more]);
 }
 
 /** INSERT of all rows into a table; `conflict` is an ON CONFLICT clause. */
-export async function insertAll(txn: Txn, table: string, columns: Readonly<Record<string, ColumnType>>, rows: readonly (readonly Value[])[], conflict = ""): Promise<number> {
+export async function insertAll(writer: Writer, table: string, columns: Readonly<Record<string, ColumnType>>, rows: readonly (readonly Value[])[], conflict = ""): Promise<number> {
   if (rows.length === 0) return 0;
   const names = Object.keys(columns).join(", ");
-  return await execute(txn, `INSERT INTO ${table} (${names}) SELECT ${names} FROM ${rowsSql(columns)} ${conflict}`, transpose(columns, rows));
+  return await write(writer, `INSERT INTO ${table} (${names}) SELECT ${names} FROM ${rowsSql(columns)} ${conflict}`, transpose(columns, rows));
 }
 
-const relations = new WeakMap<object, string>();
+const relations = new Map<string, string>();
+
+const withRows = (sql: string, columns: Readonly<Record<string, ColumnType>>): string => sql.replace("ROWS", rowsSql(columns));
 
 function rowsSql(columns: Readonly<Record<string, ColumnType>>): string {
-  let sql = relations.get(columns);
+  const names = Object.keys(columns);
+  const key = names.join();
+  let sql = relations.get(key);
   if (sql === undefined) {
     const types = Object.values(columns);
-    sql = `unnest(${types.map((type, index) => `$${index + 1}::${type}[]`).join(", ")}) AS row (${Object.keys(columns).join(", ")})`;
-    relations.set(columns, sql);
+    sql = `unnest(${types.map((type, index) => `$${index + 1}::${type}[]`).join(", ")}) AS row (${names.join(", ")})`;
+    relations.set(key, sql);
   }
   return sql;
 }

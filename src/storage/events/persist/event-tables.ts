@@ -1,9 +1,8 @@
 import { isJsonObject, type Json } from "../../../lib/json.ts";
 import type { MatrixEvent } from "../../../protocol/event/event.ts";
 import { topicText } from "../../../protocol/topic.ts";
-import type { Txn } from "../../database.ts";
 import type { Batch, PlannedEvent, RoomPlan } from "./batch.ts";
-import { bulk, type ColumnType, derivedText, insertAll, type Value } from "./bulk.ts";
+import { bulk, type ColumnType, derivedText, insertAll, type Value, type Writer } from "./bulk.ts";
 
 /** A table that gets rows for events, all by one INSERT. */
 export interface EventTable {
@@ -214,7 +213,7 @@ function searchText(event: MatrixEvent): { key: string; value: string } | undefi
 
 const SEARCH_COLUMNS = { ...ID_AND_ROOM, key: "text", value: "text", stream_ordering: "bigint", origin_server_ts: "bigint" } as const;
 
-export async function insertEventSearch(txn: Txn, batch: Batch): Promise<unknown> {
+export async function insertEventSearch(txn: Writer, batch: Batch): Promise<unknown> {
   if (!batch.options.search) return;
   const rows = accepted(batch).flatMap(({ event, streamOrdering }) => {
     const text = searchText(event);
@@ -232,7 +231,7 @@ export async function insertEventSearch(txn: Txn, batch: Batch): Promise<unknown
 const TXN_COLUMNS = { ...ID_AND_ROOM, user_id: "text", device_id: "text", txn_id: "text" } as const;
 
 /** Transaction ids by device; a device that was deleted meanwhile has none (foreign key). */
-export async function insertTransactionIds(txn: Txn, batch: Batch): Promise<unknown> {
+export async function insertTransactionIds(txn: Writer, batch: Batch): Promise<unknown> {
   const rows = batch.rooms.flatMap((room) =>
     room.events.flatMap(({ event }) => {
       const { txn_id: txnId, device_id: deviceId } = event.internal;
@@ -251,13 +250,13 @@ export async function insertTransactionIds(txn: Txn, batch: Batch): Promise<unkn
 }
 
 /** A redacted event that arrives (again) unredacted must be censored once more. */
-export async function markForCensoring(txn: Txn, batch: Batch): Promise<unknown> {
+export async function markForCensoring(txn: Writer, batch: Batch): Promise<unknown> {
   const rows = batch.rooms.flatMap((room) => room.events.flatMap(({ event, mayBeRedacted }) => (mayBeRedacted ? [[event.eventId]] : [])));
   return await bulk(txn, ID, `UPDATE redactions AS d SET have_censored = FALSE FROM ROWS WHERE d.redacts = row.event_id AND d.have_censored`, rows);
 }
 
 /** All rows of one table. */
-export async function insertEvents(txn: Txn, batch: Batch, spec: EventTable): Promise<unknown> {
+export async function insertEvents(txn: Writer, batch: Batch, spec: EventTable): Promise<unknown> {
   const rows: (readonly Value[])[] = [];
   for (const room of batch.rooms) {
     for (const planned of eventsFor(room, spec.of)) rows.push(...spec.rows(planned, batch));

@@ -2,58 +2,74 @@ import { query, type Txn } from "../../database.ts";
 import { insertPushActions } from "../../push/actions.ts";
 import type { Streams } from "../../stream-ids.ts";
 import type { Batch } from "./batch.ts";
+import { Together, type Writer } from "./bulk.ts";
 import * as rows from "./event-tables.ts";
 import { type EventTable, insertEvents } from "./event-tables.ts";
 import { applyRedactions, updateThreads } from "./relation-tables.ts";
 import * as state from "./state-tables.ts";
 
+type Step = (writer: Txn, batch: Batch) => Promise<unknown>;
+type PartStep = (writer: Writer, batch: Batch) => Promise<unknown>;
+
 /**
  * Everything that an event touches, in the order in which it is written (foreign keys and triggers look back): risk 64. Each step is
- * at most one statement a table, whatever the number of events, and none when it has nothing to write. The statements leave together,
- * without waiting for each other.
+ * at most one statement a table, whatever the number of events, and none when it has nothing to write. The statements leave at once,
+ * without waiting for each other; what every event writes goes as one statement.
  */
-const LAYOUT: readonly ((txn: Txn, batch: Batch) => Promise<unknown>)[] = [
-  state.guard, //                          rooms, state_groups (held), state_groups_pending_deletion
-  state.insertStateGroups, //              state_groups, state_group_edges, state_groups_state
-  insert(rows.eventJson),
-  insert(rows.events),
+const LAYOUT: readonly Step[] = [
+  state.guard, //                            rooms, state_groups (held), state_groups_pending_deletion
+  state.insertStateGroups, //                state_groups, state_group_edges, state_groups_state
+  together(
+    insert(rows.eventJson),
+    insert(rows.events),
+    insert(rows.eventToStateGroups),
+    insert(rows.eventEdges),
+    state.updateForwardExtremities, //       event_forward_extremities, stream_ordering_to_exterm
+    rows.insertTransactionIds, //            event_txn_id_device_id
+    rows.insertEventSearch, //               event_search
+    insertActions, //                        event_push_actions
+    state.touchJoinedRooms, //               sliding_sync_joined_rooms: newest event
+  ),
   insert(rows.stateEvents),
-  state.updateOutliers, //                 events.outlier, ex_outlier_stream
-  rows.markForCensoring, //                redactions.have_censored
-  state.updateForwardExtremities, //       event_forward_extremities, stream_ordering_to_exterm
-  rows.insertTransactionIds, //            event_txn_id_device_id
-  insert(rows.partialStateEvents),
-  insert(rows.eventToStateGroups),
   insert(rows.eventAuth),
-  state.updateChainCover, //               event_auth_chains, event_auth_chain_links, event_auth_chain_to_calculate
-  insert(rows.rejections), //              from here on only events that are not rejected
-  insertActions, //                        event_push_actions
-  insert(rows.eventEdges),
-  state.updateBackwardExtremities, //      event_backward_extremities, timeline_gaps, event_failed_pull_attempts
-  state.updateRoomDepth, //                room_depth
-  rows.insertEventSearch, //               event_search
+  state.updateOutliers, //                   events.outlier, ex_outlier_stream
+  rows.markForCensoring, //                  redactions.have_censored
+  insert(rows.partialStateEvents),
+  state.updateChainCover, //                 event_auth_chains, event_auth_chain_links, event_auth_chain_to_calculate
+  insert(rows.rejections),
+  state.updateBackwardExtremities, //        event_backward_extremities, timeline_gaps, event_failed_pull_attempts
+  state.updateRoomDepth, //                  room_depth
   insert(rows.redactions),
   insert(rows.roomRetention),
   insert(rows.eventRelations),
-  updateThreads, //                        threads
+  updateThreads, //                          threads
   insert(rows.eventLabels),
   insert(rows.eventExpiry),
-  applyRedactions, //                      event_push_actions, event_relations, threads
+  applyRedactions, //                        event_push_actions, event_relations, threads
   insert(rows.roomMemberships),
-  state.updateCurrentState, //             current_state_delta_stream, current_state_events, sliding_sync_joined_rooms of rooms left
-  state.updateLocalMemberships, //         local_current_membership
-  state.updateSlidingSync, //              sliding_sync_joined_rooms, sliding_sync_membership_snapshots
-  state.markParticipants, //               room_memberships.participant
-  state.updateBanRedactions, //            room_ban_redactions
+  state.updateCurrentState, //               current_state_delta_stream, current_state_events, sliding_sync_joined_rooms of rooms left
+  state.updateLocalMemberships, //           local_current_membership
+  state.updateSlidingSync, //                sliding_sync_joined_rooms: state; sliding_sync_membership_snapshots
+  state.markParticipants, //                 room_memberships.participant
+  state.updateBanRedactions, //              room_ban_redactions
 ];
 
-function insert(table: EventTable): (txn: Txn, batch: Batch) => Promise<unknown> {
-  return (txn, batch) => insertEvents(txn, batch, table);
+function insert(table: EventTable): PartStep {
+  return (writer, batch) => insertEvents(writer, batch, table);
 }
 
-async function insertActions(txn: Txn, batch: Batch): Promise<void> {
+function together(...steps: readonly PartStep[]): Step {
+  return async (txn, batch) => {
+    const all = new Together();
+    const added = steps.map((step) => step(all, batch)); // adds before it first waits
+    const sent = all.send(txn);
+    await Promise.all([...added, sent]);
+  };
+}
+
+async function insertActions(writer: Writer, batch: Batch): Promise<void> {
   await insertPushActions(
-    txn,
+    writer,
     rows.accepted(batch).map(({ event, streamOrdering, push }) => ({ roomId: event.roomId, eventId: event.eventId, depth: event.depth, streamOrdering, actions: push })),
   );
 }

@@ -1,10 +1,9 @@
-import { execute, type Txn } from "../../database.ts";
 import type { Batch } from "./batch.ts";
-import { bulk, type Value } from "./bulk.ts";
+import { bulk, type Value, write, type Writer } from "./bulk.ts";
 import { accepted, storedRelation } from "./event-tables.ts";
 
 /** The latest event of each thread that the batch adds to: the one later in the room's order, as far as this server knows. */
-export async function updateThreads(txn: Txn, batch: Batch): Promise<unknown> {
+export async function updateThreads(txn: Writer, batch: Batch): Promise<unknown> {
   const latest = new Map<string, Value[]>();
   for (const { event, streamOrdering } of accepted(batch)) {
     const relation = storedRelation(event);
@@ -29,7 +28,7 @@ export async function updateThreads(txn: Txn, batch: Batch): Promise<unknown> {
 }
 
 /** What a redaction takes away at once: the relation of the event, its place as a thread's latest, and what it notified of. */
-export async function applyRedactions(txn: Txn, batch: Batch): Promise<unknown> {
+export async function applyRedactions(txn: Writer, batch: Batch): Promise<unknown> {
   const redacted = accepted(batch).flatMap(({ event }) => (event.redacts === undefined || event.redacts.includes("\u0000") ? [] : [[event.roomId, event.redacts]]));
   if (redacted.length === 0) return;
   const relations = batch.rooms.flatMap((room) => room.redactedRelations.map((relation) => ({ ...relation, roomId: room.roomId })));
@@ -41,13 +40,13 @@ export async function applyRedactions(txn: Txn, batch: Batch): Promise<unknown> 
       `DELETE FROM event_push_actions AS p USING ROWS WHERE p.room_id = row.room_id AND p.event_id = row.event_id`,
       redacted,
     ),
-    relations.length > 0 && execute(txn, `DELETE FROM event_relations AS r WHERE r.event_id = ANY($1)`, [relations.map(({ eventId }) => eventId)]),
+    relations.length > 0 && write(txn, `DELETE FROM event_relations AS r WHERE r.event_id = ANY($1)`, [relations.map(({ eventId }) => eventId)]),
     recomputeThreads(txn, [...threads.values()]),
   ]);
 }
 
 /** The threads' latest events anew from their relations; threads without any are gone. */
-async function recomputeThreads(txn: Txn, threads: readonly (readonly Value[])[]): Promise<unknown> {
+async function recomputeThreads(txn: Writer, threads: readonly (readonly Value[])[]): Promise<unknown> {
   const columns = { room_id: "text", thread_id: "text" } as const;
   return await Promise.all([
     bulk(

@@ -1,9 +1,9 @@
 import { type StateKey, splitStateKey } from "../../../protocol/event/event.ts";
 import { getDomain } from "../../../protocol/ids.ts";
-import { execute, query, type Txn } from "../../database.ts";
+import { query, type Txn } from "../../database.ts";
 import type { StateSnapshot } from "../../state/snapshot.ts";
 import type { Batch, RoomPlan, SlidingSyncState } from "./batch.ts";
-import { bulk, insertAll, type Value } from "./bulk.ts";
+import { bulk, insertAll, type Value, write, type Writer } from "./bulk.ts";
 import { accepted, isAccepted } from "./event-tables.ts";
 
 /** A room, or a state group that events refer to, was removed while they were on their way: they must be built anew. */
@@ -47,7 +47,7 @@ function storedGroups(batch: Batch): Set<number> {
   return groups;
 }
 
-export async function insertStateGroups(txn: Txn, batch: Batch): Promise<unknown> {
+export async function insertStateGroups(txn: Writer, batch: Batch): Promise<unknown> {
   const groups: Value[][] = [];
   const edges: Value[][] = [];
   const states: Value[][] = [];
@@ -66,7 +66,7 @@ export async function insertStateGroups(txn: Txn, batch: Batch): Promise<unknown
   ]);
 }
 
-export async function updateForwardExtremities(txn: Txn, batch: Batch): Promise<unknown> {
+export async function updateForwardExtremities(txn: Writer, batch: Batch): Promise<unknown> {
   const changed = batch.rooms.filter((room) => room.extremities !== undefined);
   const removed = changed.flatMap((room) => room.extremities!.removed.map((id) => [room.roomId, id]));
   const added = changed.flatMap((room) => room.extremities!.added.map((id) => [id, room.roomId]));
@@ -79,7 +79,7 @@ export async function updateForwardExtremities(txn: Txn, batch: Batch): Promise<
   ]);
 }
 
-export async function updateBackwardExtremities(txn: Txn, batch: Batch): Promise<unknown> {
+export async function updateBackwardExtremities(txn: Writer, batch: Batch): Promise<unknown> {
   const missing = batch.rooms.flatMap((room) => room.backward.missing.map((id) => [room.roomId, id]));
   const gaps = batch.rooms.flatMap((room) => room.backward.gaps.map(({ streamOrdering }) => [room.roomId, batch.instance, streamOrdering]));
   const found = batch.rooms.flatMap((room) => room.backward.found.map((id) => [room.roomId, id]));
@@ -92,7 +92,7 @@ export async function updateBackwardExtremities(txn: Txn, batch: Batch): Promise
   ]);
 }
 
-export async function updateRoomDepth(txn: Txn, batch: Batch): Promise<unknown> {
+export async function updateRoomDepth(txn: Writer, batch: Batch): Promise<unknown> {
   const rows = batch.rooms.flatMap((room) => (room.minDepth === undefined ? [] : [[room.roomId, room.minDepth]]));
   return await insertAll(
     txn,
@@ -104,7 +104,7 @@ export async function updateRoomDepth(txn: Txn, batch: Batch): Promise<unknown> 
 }
 
 /** Outliers that got their state: no longer outliers, and told so to other processes. */
-export async function updateOutliers(txn: Txn, batch: Batch): Promise<unknown> {
+export async function updateOutliers(txn: Writer, batch: Batch): Promise<unknown> {
   const events = batch.rooms.flatMap((room) => room.deoutliered);
   return await Promise.all([
     bulk(txn, { event_id: "text" }, `UPDATE events AS e SET outlier = FALSE FROM ROWS WHERE e.event_id = row.event_id`, events.map(({ event }) => [event.eventId])),
@@ -117,7 +117,7 @@ export async function updateOutliers(txn: Txn, batch: Batch): Promise<unknown> {
   ]);
 }
 
-export async function updateCurrentState(txn: Txn, batch: Batch): Promise<unknown> {
+export async function updateCurrentState(txn: Writer, batch: Batch): Promise<unknown> {
   const left = batch.rooms.filter((room) => room.state?.serverLeft === true);
   const changed = batch.rooms.filter((room) => room.state !== undefined && !room.state.serverLeft);
   const deltas: Value[][] = [];
@@ -163,7 +163,7 @@ export async function updateCurrentState(txn: Txn, batch: Batch): Promise<unknow
 }
 
 /** Rooms without a local member have no current state; the deltas say that all of it went. */
-async function leaveRooms(txn: Txn, rooms: readonly RoomPlan[], instance: string): Promise<unknown> {
+async function leaveRooms(txn: Writer, rooms: readonly RoomPlan[], instance: string): Promise<unknown> {
   if (rooms.length === 0) return;
   const ids = rooms.map((room) => room.roomId);
   return await Promise.all([
@@ -176,13 +176,13 @@ async function leaveRooms(txn: Txn, rooms: readonly RoomPlan[], instance: string
       rooms.map((room) => [room.roomId, firstOrdering(room)]),
       [instance],
     ),
-    execute(txn, `DELETE FROM current_state_events AS c WHERE c.room_id = ANY($1)`, [ids]),
-    execute(txn, `DELETE FROM sliding_sync_joined_rooms AS s WHERE s.room_id = ANY($1)`, [ids]),
+    write(txn, `DELETE FROM current_state_events AS c WHERE c.room_id = ANY($1)`, [ids]),
+    write(txn, `DELETE FROM sliding_sync_joined_rooms AS s WHERE s.room_id = ANY($1)`, [ids]),
   ]);
 }
 
 /** `local_current_membership`: of local users whose membership in the current state changed, and of out-of-band memberships. */
-export async function updateLocalMemberships(txn: Txn, batch: Batch): Promise<unknown> {
+export async function updateLocalMemberships(txn: Writer, batch: Batch): Promise<unknown> {
   const removed: Value[][] = [];
   const set = new Map<string, Value[]>();
   for (const room of batch.rooms) {
@@ -253,10 +253,10 @@ const MERGED_STATE = `CASE WHEN row.sets_type THEN row.room_type ELSE old.room_t
          CASE WHEN row.sets_encrypted THEN row.is_encrypted ELSE COALESCE(old.is_encrypted, FALSE) END,
          CASE WHEN row.sets_successor THEN row.tombstone_successor_room_id ELSE old.tombstone_successor_room_id END`;
 
-export async function updateSlidingSync(txn: Txn, batch: Batch): Promise<unknown> {
+export async function updateSlidingSync(txn: Writer, batch: Batch): Promise<unknown> {
   const joined = batch.rooms.flatMap((room) => {
     const state = room.slidingSync.joinedRoom;
-    return state === undefined ? [] : [[room.roomId, room.slidingSync.bumpStamp, ...stateColumns(state)]];
+    return state === undefined ? [] : [[room.roomId, lastBump(room) ?? room.slidingSync.bumpStamp, ...stateColumns(state)]];
   });
   const removed = batch.rooms.flatMap((room) => room.slidingSync.removed.map((userId) => [room.roomId, userId]));
   const snapshots = batch.rooms.flatMap((room) =>
@@ -270,11 +270,6 @@ export async function updateSlidingSync(txn: Txn, batch: Batch): Promise<unknown
       ...stateColumns(state),
     ]),
   );
-  const live = batch.rooms.flatMap((room) => {
-    const events = room.backfilled ? [] : room.events.filter(isAccepted);
-    const last = events.at(-1)?.streamOrdering;
-    return last === undefined ? [] : [[room.roomId, last, events.findLast(({ event }) => BUMP_TYPES.has(event.type))?.streamOrdering]];
-  });
   return await Promise.all([
     bulk(
       txn,
@@ -315,16 +310,29 @@ export async function updateSlidingSync(txn: Txn, batch: Batch): Promise<unknown
            is_encrypted = EXCLUDED.is_encrypted, tombstone_successor_room_id = EXCLUDED.tombstone_successor_room_id`,
       snapshots,
     ),
-    bulk(
-      txn,
-      { room_id: "text", last: "bigint", bump: "bigint" },
-      `UPDATE sliding_sync_joined_rooms AS s
-       SET event_stream_ordering = GREATEST(s.event_stream_ordering, row.last), bump_stamp = GREATEST(s.bump_stamp, row.bump)
-       FROM ROWS WHERE s.room_id = row.room_id`,
-      live,
-    ),
   ]);
 }
+
+/** The newest event of rooms that have a row already. Rows that are made in this batch have theirs from `updateSlidingSync`. */
+export async function touchJoinedRooms(txn: Writer, batch: Batch): Promise<unknown> {
+  const live = batch.rooms.flatMap((room) => {
+    const events = room.backfilled ? [] : room.events.filter(isAccepted);
+    const last = events.at(-1)?.streamOrdering;
+    return last === undefined ? [] : [[room.roomId, last, lastBump(room)]];
+  });
+  return await bulk(
+    txn,
+    { room_id: "text", last: "bigint", bump: "bigint" },
+    `UPDATE sliding_sync_joined_rooms AS s
+     SET event_stream_ordering = GREATEST(s.event_stream_ordering, row.last), bump_stamp = GREATEST(s.bump_stamp, row.bump)
+     FROM ROWS WHERE s.room_id = row.room_id`,
+    live,
+  );
+}
+
+/** Position of the last of the room's new events that bumps it. */
+const lastBump = (room: RoomPlan): number | undefined =>
+  room.backfilled ? undefined : room.events.findLast((planned) => isAccepted(planned) && BUMP_TYPES.has(planned.event.type))?.streamOrdering;
 
 /** Events of these types move a room up in sliding sync's order. */
 export const BUMP_TYPES: ReadonlySet<string> = new Set([
@@ -337,7 +345,7 @@ export const BUMP_TYPES: ReadonlySet<string> = new Set([
   "m.beacon_info",
 ]);
 
-export async function updateChainCover(txn: Txn, batch: Batch): Promise<unknown> {
+export async function updateChainCover(txn: Writer, batch: Batch): Promise<unknown> {
   const plans = batch.rooms.flatMap((room) => (room.chains === undefined ? [] : [{ roomId: room.roomId, chains: room.chains }]));
   if (plans.length === 0) return;
   const positions = plans.flatMap(({ chains }) => chains.positions.map(({ eventId, chain, sequence }) => [eventId, chain, sequence]));
@@ -365,13 +373,13 @@ export async function updateChainCover(txn: Txn, batch: Batch): Promise<unknown>
   ]);
 }
 
-export async function markParticipants(txn: Txn, batch: Batch): Promise<unknown> {
+export async function markParticipants(txn: Writer, batch: Batch): Promise<unknown> {
   const rows = batch.rooms.flatMap((room) => room.participants.map((id) => [id]));
   return await bulk(txn, { event_id: "text" }, `UPDATE room_memberships AS m SET participant = TRUE FROM ROWS WHERE m.event_id = row.event_id AND NOT m.participant`, rows);
 }
 
 /** Bans and kicks that redact all that a user sent (MSC4293), and what ends them. */
-export async function updateBanRedactions(txn: Txn, batch: Batch): Promise<unknown> {
+export async function updateBanRedactions(txn: Writer, batch: Batch): Promise<unknown> {
   const begun: Value[][] = [];
   const ended: Value[][] = [];
   for (const room of batch.rooms) {
