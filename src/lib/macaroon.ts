@@ -29,7 +29,7 @@ export function parseMacaroon(text: string): Macaroon | undefined {
   let identifier: string | undefined;
   let signature: Buffer | undefined;
   const caveats: string[] = [];
-  for (let at = 0; at < bytes.length; ) {
+  for (let at = 0; at < bytes.length;) {
     const size = Number.parseInt(bytes.toString("latin1", at, at + 4), 16);
     const end = at + size;
     if (!(size > 5) || end > bytes.length || bytes[end - 1] !== 10) return undefined;

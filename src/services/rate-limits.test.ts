@@ -7,7 +7,16 @@ import { type AppserviceIdentity, noAppservices } from "./accounts/hooks.ts";
 import { RateLimits } from "./rate-limits.ts";
 import type { Requester } from "./requester.ts";
 
-const requester = (userId: string, appserviceId?: string): Requester => ({ userId, deviceId: undefined, accessTokenId: 1, isGuest: false, appserviceId, authenticatedEntity: userId, shadowBanned: false, scope: [] });
+const requester = (userId: string, appserviceId?: string): Requester => ({
+  userId,
+  deviceId: undefined,
+  accessTokenId: 1,
+  isGuest: false,
+  appserviceId,
+  authenticatedEntity: userId,
+  shadowBanned: false,
+  scope: [],
+});
 
 describe("RateLimits", () => {
   let database: TestDatabase;
@@ -19,15 +28,28 @@ describe("RateLimits", () => {
   after(() => database.drop());
   beforeEach(() => {
     clock = new FakeClock();
-    const { ratelimiting } = testConfig({ rc_message: { per_second: 0.5, burst_count: 3 }, rc_joins: { local: { per_second: 0.1, burst_count: 2 } }, rc_admin_redaction: undefined });
+    const { ratelimiting } = testConfig({
+      rc_message: { per_second: 0.5, burst_count: 3 },
+      rc_joins: { local: { per_second: 0.1, burst_count: 2 } },
+      rc_admin_redaction: undefined,
+    });
     const bridge = { id: "bridge", sender: "@bridgebot:test", rateLimited: false } as AppserviceIdentity;
-    limits = new RateLimits({ ...ratelimiting, adminRedaction: undefined }, database.database.read, clock, { ...noAppservices, all: () => [bridge], byId: (id) => (id === "bridge" ? bridge : undefined) });
+    limits = new RateLimits({ ...ratelimiting, adminRedaction: undefined }, database.database.read, clock, {
+      ...noAppservices,
+      all: () => [bridge],
+      byId: (id) => (id === "bridge" ? bridge : undefined),
+    });
   });
   afterEach(() => limits.close());
 
   it("lets a burst through, then as many as leak out", async () => {
     for (let i = 0; i < 3; i++) await limits.check("message", "a");
-    await assert.rejects(limits.check("message", "a"), { status: 429, errcode: "M_LIMIT_EXCEEDED", extra: { retry_after_ms: 2000, "org.myelin.limit": "rc_message" }, headers: { "Retry-After": "2" } });
+    await assert.rejects(limits.check("message", "a"), {
+      status: 429,
+      errcode: "M_LIMIT_EXCEEDED",
+      extra: { retry_after_ms: 2000, "org.myelin.limit": "rc_message" },
+      headers: { "Retry-After": "2" },
+    });
     await limits.check("message", "b");
     clock.advance(1999);
     assert.equal(await limits.allows("message", "a"), false);

@@ -6,7 +6,9 @@ import { FakeClock } from "../../testing/fake-clock.ts";
 import { startTestServer, TEST_PASSWORD, type TestServer, type TestUser } from "../../testing/server.ts";
 
 const V3 = "/_matrix/client/v3";
-const proof = (user: string, session?: string, password = TEST_PASSWORD): object => ({ auth: { type: "m.login.password", identifier: { type: "m.id.user", user }, password, session } });
+const proof = (user: string, session?: string, password = TEST_PASSWORD): object => ({
+  auth: { type: "m.login.password", identifier: { type: "m.id.user", user }, password, session },
+});
 
 describe("tokens and who they stand for", () => {
   let server: TestServer;
@@ -26,7 +28,15 @@ describe("tokens and who they stand for", () => {
     for (const header of ["", "Basic abc", "Bearer", "Bearer a b", "bearer x"]) {
       assert.equal((await server.anonymous.get(`${V3}/account/whoami`).set("Authorization", header).expect(401)).body.errcode, "M_MISSING_TOKEN", header);
     }
-    for (const token of ["x", "syt_YWxpY2U_aaaaaaaaaaaaaaaaaaaa_000000", "MDAx", `${alice.accessToken}x`, alice.accessToken.slice(0, -1), "a%00", "%F0%28%8C%28"]) {
+    for (const token of [
+      "x",
+      "syt_YWxpY2U_aaaaaaaaaaaaaaaaaaaa_000000",
+      "MDAx",
+      `${alice.accessToken}x`,
+      alice.accessToken.slice(0, -1),
+      "a%00",
+      "%F0%28%8C%28",
+    ]) {
       const { body } = await server.anonymous.get(`${V3}/account/whoami?access_token=${token}`).expect(401);
       assert.deepEqual([body.errcode, body.soft_logout], ["M_UNKNOWN_TOKEN", false], token);
     }
@@ -37,7 +47,8 @@ describe("tokens and who they stand for", () => {
     const users = await Promise.all(["u1", "u2", "u3"].map((name) => server.register(name)));
     const answers = await Promise.all(Array.from({ length: 60 }, (_, index) => whoami(users[index % 3]!.accessToken)));
     answers.forEach(({ body }, index) => assert.deepEqual([body.user_id, body.device_id], [users[index % 3]!.userId, users[index % 3]!.deviceId]));
-    for (const query of ["?user_id=@root:test", "?user_id=@u2:test&device_id=x"]) assert.equal((await server.as(users[0]!).get(`${V3}/account/whoami${query}`)).body.user_id, "@u1:test");
+    for (const query of ["?user_id=@root:test", "?user_id=@u2:test&device_id=x"])
+      assert.equal((await server.as(users[0]!).get(`${V3}/account/whoami${query}`)).body.user_id, "@u1:test");
   });
 
   it("stop at once when the account is locked, and go on when it is unlocked", async () => {
@@ -45,7 +56,11 @@ describe("tokens and who they stand for", () => {
     const lock = (locked: boolean): Promise<boolean> => ctx.transaction("test", (txn) => setUserFlags(txn, ctx.accounts, "@alice:test", { locked }));
     await whoami(alice.accessToken).expect(200);
     await lock(true);
-    assert.deepEqual((await whoami(alice.accessToken).expect(401)).body, { errcode: "M_USER_LOCKED", error: "User account has been locked", soft_logout: true });
+    assert.deepEqual((await whoami(alice.accessToken).expect(401)).body, {
+      errcode: "M_USER_LOCKED",
+      error: "User account has been locked",
+      soft_logout: true,
+    });
     await server.as(alice).get("/_matrix/client/versions").expect(200);
     await lock(false);
     await whoami(alice.accessToken).expect(200);
@@ -55,7 +70,16 @@ describe("tokens and who they stand for", () => {
     const token = await createPuppetToken(server.ctx, root.userId, alice.userId, null);
     assert.match(token, /^syt_YWxpY2U_/);
     assert.deepEqual((await whoami(token).expect(200)).body, { user_id: "@alice:test", is_guest: false });
-    const requester = await server.ctx.authenticate({ token, asUser: undefined, asDevice: undefined, ip: "", userAgent: "", allowGuest: false, allowLocked: false, allowExpired: false });
+    const requester = await server.ctx.authenticate({
+      token,
+      asUser: undefined,
+      asDevice: undefined,
+      ip: "",
+      userAgent: "",
+      allowGuest: false,
+      allowLocked: false,
+      allowExpired: false,
+    });
     assert.deepEqual([requester.userId, requester.authenticatedEntity, await server.ctx.isServerAdmin(requester)], ["@alice:test", "@root:test", false]);
     await server.as({ accessToken: token }).post(`${V3}/logout`).expect(200);
     await whoami(token).expect(401);
@@ -64,7 +88,8 @@ describe("tokens and who they stand for", () => {
 
   it("are marked as used, and where they were used is written", async () => {
     const carol = await server.register("carol");
-    const used = async (): Promise<unknown> => (await queryOne<{ used: boolean }>(server.ctx.read, "SELECT used FROM access_tokens WHERE token = $1", [carol.accessToken]))!.used;
+    const used = async (): Promise<unknown> =>
+      (await queryOne<{ used: boolean }>(server.ctx.read, "SELECT used FROM access_tokens WHERE token = $1", [carol.accessToken]))!.used;
     assert.equal(await used(), false);
     await whoami(carol.accessToken).set("User-Agent", "Agent/1").set("X-Forwarded-For", "10.1.2.3");
     assert.equal(await used(), true);
@@ -90,7 +115,9 @@ describe("tokens and who they stand for", () => {
   });
 
   it("end with logout, and all of them with logout/all", async () => {
-    const login = async (): Promise<string> => (await server.anonymous.post(`${V3}/login`, { type: "m.login.password", user: "alice", password: TEST_PASSWORD }).expect(200)).body.access_token as string;
+    const login = async (): Promise<string> =>
+      (await server.anonymous.post(`${V3}/login`, { type: "m.login.password", user: "alice", password: TEST_PASSWORD }).expect(200)).body
+        .access_token as string;
     const [one, two, three] = [await login(), await login(), await login()];
     await server.as({ accessToken: one }).post(`${V3}/logout`).expect(200);
     await whoami(one).expect(401);
@@ -139,8 +166,13 @@ describe("POST /account/password", () => {
   });
 
   it("keeps the session of a client that refreshes its tokens", async () => {
-    const pair = (await server.anonymous.post(`${V3}/login`, { type: "m.login.password", user: alice.userId, password: TEST_PASSWORD, refresh_token: true }).expect(200)).body;
-    await server.as({ accessToken: pair.access_token }).post(`${V3}/account/password`, { new_password: "n", ...proof(alice.userId) }).expect(200);
+    const pair = (
+      await server.anonymous.post(`${V3}/login`, { type: "m.login.password", user: alice.userId, password: TEST_PASSWORD, refresh_token: true }).expect(200)
+    ).body;
+    await server
+      .as({ accessToken: pair.access_token })
+      .post(`${V3}/account/password`, { new_password: "n", ...proof(alice.userId) })
+      .expect(200);
     await server.as({ accessToken: pair.access_token }).get(`${V3}/account/whoami`).expect(200);
     await server.anonymous.post(`${V3}/refresh`, { refresh_token: pair.refresh_token }).expect(200);
   });
@@ -149,7 +181,10 @@ describe("POST /account/password", () => {
     const { body } = await change(alice, { new_password: "find me if you can" }).expect(401);
     await change(alice, { new_password: "find me if you can", ...proof(alice.userId, body.session, "wrong find me") });
     await change(alice, { new_password: "find me if you can", ...proof(alice.userId, body.session) }).expect(200);
-    const rows = await query<{ text: string }>(server.ctx.read, "SELECT ui_auth_sessions::text AS text FROM ui_auth_sessions UNION ALL SELECT ui_auth_sessions_credentials::text FROM ui_auth_sessions_credentials");
+    const rows = await query<{ text: string }>(
+      server.ctx.read,
+      "SELECT ui_auth_sessions::text AS text FROM ui_auth_sessions UNION ALL SELECT ui_auth_sessions_credentials::text FROM ui_auth_sessions_credentials",
+    );
     for (const { text } of rows) assert.equal(text.includes("find me") || text.includes(TEST_PASSWORD), false);
   });
 
@@ -174,7 +209,13 @@ describe("POST /account/password", () => {
   });
 
   it("answers bad bodies with 400", async () => {
-    for (const body of [{ new_password: 5 }, { new_password: "x".repeat(513) }, { new_password: "n", logout_devices: "yes" }, { new_password: "n", auth: [] }, { new_password: "n", auth: { type: 5, session: 5 } }]) {
+    for (const body of [
+      { new_password: 5 },
+      { new_password: "x".repeat(513) },
+      { new_password: "n", logout_devices: "yes" },
+      { new_password: "n", auth: [] },
+      { new_password: "n", auth: { type: 5, session: 5 } },
+    ]) {
       assert.equal((await change(alice, body).expect(400)).body.errcode, "M_BAD_JSON", JSON.stringify(body));
     }
     assert.equal((await change(alice, { new_password: "n", auth: { type: ["x"] } }).expect(400)).body.errcode, "M_BAD_JSON");
@@ -206,27 +247,63 @@ describe("POST /account/deactivate", () => {
   it("leaves nothing by which the account could be used or found (advisory row 73)", async () => {
     const alice = await server.register("alice");
     const { ctx } = server;
-    await ctx.transaction("test", (txn) => execute(txn, "INSERT INTO user_threepids (user_id, medium, address, validated_at, added_at) VALUES ('@alice:test', 'email', 'a@b.c', 1, 1)"));
+    await ctx.transaction("test", (txn) =>
+      execute(txn, "INSERT INTO user_threepids (user_id, medium, address, validated_at, added_at) VALUES ('@alice:test', 'email', 'a@b.c', 1, 1)"),
+    );
     const { body } = await server.as(alice).post(`${V3}/account/deactivate`, { erase: true }).expect(401);
-    const done = await server.as(alice).post(`${V3}/account/deactivate`, { erase: true, ...proof("alice", body.session) }).expect(200);
+    const done = await server
+      .as(alice)
+      .post(`${V3}/account/deactivate`, { erase: true, ...proof("alice", body.session) })
+      .expect(200);
     assert.deepEqual(done.body, { id_server_unbind_result: "success" });
     assert.equal((await server.as(alice).get(`${V3}/account/whoami`).expect(401)).body.errcode, "M_UNKNOWN_TOKEN");
-    assert.equal((await server.anonymous.post(`${V3}/login`, { type: "m.login.password", user: "alice", password: TEST_PASSWORD }).expect(403)).body.errcode, "M_FORBIDDEN");
-    assert.deepEqual(await queryOne(ctx.read, "SELECT password_hash, deactivated FROM users WHERE name = '@alice:test'"), { password_hash: null, deactivated: 1 });
-    for (const table of ["user_threepids", "devices", "access_tokens", "refresh_tokens"]) assert.deepEqual(await query(ctx.read, `SELECT FROM ${table} WHERE user_id = '@alice:test'`), [], table);
+    assert.equal(
+      (await server.anonymous.post(`${V3}/login`, { type: "m.login.password", user: "alice", password: TEST_PASSWORD }).expect(403)).body.errcode,
+      "M_FORBIDDEN",
+    );
+    assert.deepEqual(await queryOne(ctx.read, "SELECT password_hash, deactivated FROM users WHERE name = '@alice:test'"), {
+      password_hash: null,
+      deactivated: 1,
+    });
+    for (const table of ["user_threepids", "devices", "access_tokens", "refresh_tokens"])
+      assert.deepEqual(await query(ctx.read, `SELECT FROM ${table} WHERE user_id = '@alice:test'`), [], table);
     assert.deepEqual(await query(ctx.read, "SELECT FROM profiles WHERE full_user_id = '@alice:test'"), []);
     assert.deepEqual(await query(ctx.read, "SELECT user_id FROM erased_users"), [{ user_id: "@alice:test" }]);
     const bob = await server.register("bob");
-    const { body: status } = await server.as(bob).post("/_matrix/client/unstable/org.matrix.msc3720/account_status", { user_ids: ["@alice:test", "@bob:test", "@nobody:test"] }).expect(200);
-    assert.deepEqual(status, { account_statuses: { "@alice:test": { exists: true, deactivated: true }, "@bob:test": { exists: true, deactivated: false }, "@nobody:test": { exists: false } }, failures: [] });
-    assert.equal((await server.anonymous.post("/_matrix/client/v3/register", { username: "alice", password: "p", auth: { type: "m.login.dummy" } }).expect(400)).body.errcode, "M_USER_IN_USE");
+    const { body: status } = await server
+      .as(bob)
+      .post("/_matrix/client/unstable/org.matrix.msc3720/account_status", { user_ids: ["@alice:test", "@bob:test", "@nobody:test"] })
+      .expect(200);
+    assert.deepEqual(status, {
+      account_statuses: {
+        "@alice:test": { exists: true, deactivated: true },
+        "@bob:test": { exists: true, deactivated: false },
+        "@nobody:test": { exists: false },
+      },
+      failures: [],
+    });
+    assert.equal(
+      (await server.anonymous.post("/_matrix/client/v3/register", { username: "alice", password: "p", auth: { type: "m.login.dummy" } }).expect(400)).body
+        .errcode,
+      "M_USER_IN_USE",
+    );
   });
 
   it("answers bad bodies with 400", async () => {
     const carol = await server.register("carol");
-    for (const body of [{ erase: "yes" }, { id_server: 5 }]) assert.equal((await server.as(carol).post(`${V3}/account/deactivate`, body).expect(400)).body.errcode, "M_BAD_JSON");
-    for (const body of [{}, { user_ids: "x" }, { user_ids: [5] }]) await server.as(carol).post("/_matrix/client/unstable/org.matrix.msc3720/account_status", body).expect(400);
-    assert.equal((await server.as(carol).post("/_matrix/client/unstable/org.matrix.msc3720/account_status", { user_ids: ["x"] }).expect(400)).body.errcode, "M_INVALID_PARAM");
+    for (const body of [{ erase: "yes" }, { id_server: 5 }])
+      assert.equal((await server.as(carol).post(`${V3}/account/deactivate`, body).expect(400)).body.errcode, "M_BAD_JSON");
+    for (const body of [{}, { user_ids: "x" }, { user_ids: [5] }])
+      await server.as(carol).post("/_matrix/client/unstable/org.matrix.msc3720/account_status", body).expect(400);
+    assert.equal(
+      (
+        await server
+          .as(carol)
+          .post("/_matrix/client/unstable/org.matrix.msc3720/account_status", { user_ids: ["x"] })
+          .expect(400)
+      ).body.errcode,
+      "M_INVALID_PARAM",
+    );
   });
 });
 
@@ -234,12 +311,20 @@ describe("limits of the server as a whole", () => {
   const clock = new FakeClock();
 
   it("close it to newcomers when the month is full, but not to its users", async () => {
-    const server = await startTestServer({ clock, config: { limit_usage_by_mau: true, max_mau_value: 1, mau_trial_days: 0, admin_contact: "mailto:root@test" } });
+    const server = await startTestServer({
+      clock,
+      config: { limit_usage_by_mau: true, max_mau_value: 1, mau_trial_days: 0, admin_contact: "mailto:root@test" },
+    });
     try {
       const alice = await server.register("alice");
       await server.as(alice).get(`${V3}/account/whoami`).expect(200);
       const { body } = await server.anonymous.post(`${V3}/register`, { username: "bob", password: "p", auth: { type: "m.login.dummy" } }).expect(403);
-      assert.deepEqual(body, { errcode: "M_RESOURCE_LIMIT_EXCEEDED", error: "Monthly Active User Limit Exceeded", admin_contact: "mailto:root@test", limit_type: "monthly_active_user" });
+      assert.deepEqual(body, {
+        errcode: "M_RESOURCE_LIMIT_EXCEEDED",
+        error: "Monthly Active User Limit Exceeded",
+        admin_contact: "mailto:root@test",
+        limit_type: "monthly_active_user",
+      });
       await server.anonymous.post(`${V3}/login`, { type: "m.login.password", user: "alice", password: TEST_PASSWORD }).expect(200);
       clock.advance(31 * 86_400_000);
       await server.server.jobs.runOnce("reap_monthly_active_users");

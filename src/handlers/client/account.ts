@@ -31,7 +31,16 @@ export const password = endpoint({
     const requester =
       token === undefined
         ? undefined
-        : await ctx.authenticate({ token, asUser: query.string("user_id"), asDevice: query.string("device_id"), ip, userAgent, allowGuest: false, allowLocked: false, allowExpired: false });
+        : await ctx.authenticate({
+            token,
+            asUser: query.string("user_id"),
+            asDevice: query.string("device_id"),
+            ip,
+            userAgent,
+            allowGuest: false,
+            allowLocked: false,
+            allowExpired: false,
+          });
     await changePassword(ctx, requester, request);
     return {};
   },

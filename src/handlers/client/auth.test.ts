@@ -13,7 +13,10 @@ describe("pages for stages of registration", () => {
   before(async () => {
     const terms = mkdtempSync(path.join(tmpdir(), "myelin-terms-"));
     const custom = mkdtempSync(path.join(tmpdir(), "myelin-templates-"));
-    writeFileSync(path.join(custom, "terms.html"), `{% extends "_base.html" %}{% block body %}{% include 'style.css' without context %}OURS <a href="{{ terms_url }}">{{ session }}</a>{{ error }}{% endblock %}`);
+    writeFileSync(
+      path.join(custom, "terms.html"),
+      `{% extends "_base.html" %}{% block body %}{% include 'style.css' without context %}OURS <a href="{{ terms_url }}">{{ session }}</a>{{ error }}{% endblock %}`,
+    );
     server = await startTestServer({
       config: {
         enable_registration_without_verification: false,
@@ -63,7 +66,8 @@ describe("pages for stages of registration", () => {
   it("escape what they are given, and cannot be framed (CVE-2020-26891, CVE-2021-21332, advisory row 67)", async () => {
     for (const stage of ["m.login.recaptcha", "m.login.terms", "m.login.registration_token"]) {
       const answers = [await server.anonymous.get(`${page(stage)}?session=${encodeURIComponent(EVIL)}`)];
-      if (stage !== "m.login.terms") answers.push(await server.anonymous.post(page(stage)).type("form").send({ session: EVIL, token: EVIL, "g-recaptcha-response": EVIL }));
+      if (stage !== "m.login.terms")
+        answers.push(await server.anonymous.post(page(stage)).type("form").send({ session: EVIL, token: EVIL, "g-recaptcha-response": EVIL }));
       for (const { text, headers } of answers) {
         if (headers["content-type"] !== "application/json") {
           assert.equal(text.includes("<script>alert"), false, stage);
@@ -76,7 +80,8 @@ describe("pages for stages of registration", () => {
 
   it("answer what is missing or unknown with an error", async () => {
     await server.anonymous.get(page("m.login.terms")).expect(400);
-    for (const stage of ["m.login.password", "m.login.sso", "constructor", "__proto__", "x"]) await server.anonymous.get(`${page(stage)}?session=S`).expect(404);
+    for (const stage of ["m.login.password", "m.login.sso", "constructor", "__proto__", "x"])
+      await server.anonymous.get(`${page(stage)}?session=S`).expect(404);
     await server.anonymous.post(page("m.login.sso")).type("form").send({ session: "S" }).expect(404);
     await server.anonymous.post(page("m.login.terms")).type("form").send({}).expect(400);
     await server.anonymous.post(page("m.login.terms")).type("form").send({ session: "unknown" }).expect(400);

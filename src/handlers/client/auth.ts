@@ -11,7 +11,12 @@ import { html, redirect, type RawReply, type Reply } from "../http/reply.ts";
 const PATH = "/_matrix/client/(r0|v3|unstable)/auth/:stagetype/fallback/web";
 
 /** Pages for stages that a client leaves to the browser. The form posts back to the same address. */
-const PAGES: Readonly<Record<string, { readonly template: string; readonly values: (ctx: Context) => Record<string, unknown>; readonly field?: { name: string; key: string; missing: string } }>> = {
+const PAGES: Readonly<
+  Record<
+    string,
+    { readonly template: string; readonly values: (ctx: Context) => Record<string, unknown>; readonly field?: { name: string; key: string; missing: string } }
+  >
+> = {
   "m.login.recaptcha": {
     template: "recaptcha.html",
     values: (ctx) => ({ sitekey: ctx.config.captcha.recaptchaPublicKey }),
@@ -80,7 +85,12 @@ export const authFallbackSubmit = endpoint({
 
 function page(ctx: Context, stageType: string, session: string, error?: string): string {
   const { template, values } = pageSpec(stageType);
-  return ctx.templates.render(template, { session, myurl: `/_matrix/client/v3/auth/${stageType}/fallback/web`, ...values(ctx), ...(error === undefined ? {} : { error }) });
+  return ctx.templates.render(template, {
+    session,
+    myurl: `/_matrix/client/v3/auth/${stageType}/fallback/web`,
+    ...values(ctx),
+    ...(error === undefined ? {} : { error }),
+  });
 }
 
 function pageSpec(stageType: string): (typeof PAGES)[string] {

@@ -20,7 +20,9 @@ function capabilitiesOf(config: Config): Record<string, unknown> {
   return {
     "m.room_versions": {
       default: server.defaultRoomVersion,
-      available: Object.fromEntries(KNOWN_ROOM_VERSIONS.filter(({ id }) => isOffered(id, config)).map(({ id, stable }) => [id, stable ? "stable" : "unstable"])),
+      available: Object.fromEntries(
+        KNOWN_ROOM_VERSIONS.filter(({ id }) => isOffered(id, config)).map(({ id, stable }) => [id, stable ? "stable" : "unstable"]),
+      ),
     },
     "m.change_password": { enabled: canChangePassword({ config }) },
     "m.set_displayname": { enabled: enableSetDisplayname },
@@ -39,6 +41,8 @@ function capabilitiesOf(config: Config): Record<string, unknown> {
 
 function isOffered(id: string, { experimental }: Config): boolean {
   return (
-    SUPPORTED_ROOM_VERSIONS.includes(id) || (id === "org.matrix.msc1767.10" && experimental.msc1767Enabled) || (id === "org.matrix.msc4242.12" && experimental.msc4242Enabled)
+    SUPPORTED_ROOM_VERSIONS.includes(id) ||
+    (id === "org.matrix.msc1767.10" && experimental.msc1767Enabled) ||
+    (id === "org.matrix.msc4242.12" && experimental.msc4242Enabled)
   );
 }

@@ -1,7 +1,14 @@
 import { z } from "zod";
 import { badJson, missingParam, unrecognized } from "../../protocol/errors.ts";
 import { requireInteractiveAuth } from "../../services/accounts/uia.ts";
-import { deleteDevices as removeDevices, getDevice as readDevice, listDevices, type DeviceView, updateDevice, upsertDevice } from "../../services/devices/devices.ts";
+import {
+  deleteDevices as removeDevices,
+  getDevice as readDevice,
+  listDevices,
+  type DeviceView,
+  updateDevice,
+  upsertDevice,
+} from "../../services/devices/devices.ts";
 import { endpoint } from "../http/endpoint.ts";
 import { Reply } from "../http/reply.ts";
 

@@ -14,7 +14,8 @@ export const requestLoginToken = endpoint({
   async handle(ctx, request) {
     const { userId } = request.requester;
     const { loginViaExistingRequireUiAuth, loginViaExistingTokenTimeoutMs: lifetimeMs } = ctx.config.auth;
-    if (loginViaExistingRequireUiAuth) await requireInteractiveAuth(ctx, request.requester, request, { description: "issue a new access token for your account" });
+    if (loginViaExistingRequireUiAuth)
+      await requireInteractiveAuth(ctx, request.requester, request, { description: "issue a new access token for your account" });
     await ctx.limits.check("loginTokenRequest", userId.toLowerCase());
     return { login_token: await createLoginToken(ctx, userId, { lifetimeMs }), expires_in: Math.floor(lifetimeMs / 1000), expires_in_ms: lifetimeMs };
   },

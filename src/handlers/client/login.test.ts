@@ -34,15 +34,30 @@ describe("POST /login", () => {
     const { body } = await server.anonymous.post(LOGIN, { ...passwordLogin("alice"), device_id: "PHONE", initial_device_display_name: "Phone" }).expect(200);
     const { access_token: token, ...rest } = body as Record<string, unknown>;
     assert.match(token as string, /^syt_YWxpY2U_[a-zA-Z]{20}_[0-9A-Za-z]{6}$/);
-    assert.deepEqual(rest, { user_id: "@alice:test", home_server: "test", device_id: "PHONE", expires_in_ms: 36_000_000, well_known: { "m.homeserver": { base_url: "https://test/" } } });
-    const devices = await server.as({ accessToken: token as string }).get("/_matrix/client/v3/devices/PHONE").expect(200);
+    assert.deepEqual(rest, {
+      user_id: "@alice:test",
+      home_server: "test",
+      device_id: "PHONE",
+      expires_in_ms: 36_000_000,
+      well_known: { "m.homeserver": { base_url: "https://test/" } },
+    });
+    const devices = await server
+      .as({ accessToken: token as string })
+      .get("/_matrix/client/v3/devices/PHONE")
+      .expect(200);
     assert.equal(devices.body.display_name, "Phone");
   });
 
   it("takes every form of identifier", async () => {
     await server.ctx.transaction("test", async (txn) => {
-      for (const [medium, address] of [["email", "alice@example.org"], ["msisdn", "447700900123"]]) {
-        await execute(txn, "INSERT INTO user_threepids (user_id, medium, address, validated_at, added_at) VALUES ('@alice:test', $1, $2, 1, 1)", [medium, address]);
+      for (const [medium, address] of [
+        ["email", "alice@example.org"],
+        ["msisdn", "447700900123"],
+      ]) {
+        await execute(txn, "INSERT INTO user_threepids (user_id, medium, address, validated_at, added_at) VALUES ('@alice:test', $1, $2, 1, 1)", [
+          medium,
+          address,
+        ]);
       }
     });
     const identifiers = [
@@ -79,7 +94,12 @@ describe("POST /login", () => {
   });
 
   it("refuses wrong credentials alike, whether or not there is an account", async () => {
-    const attempts = [passwordLogin("alice", "wrong"), passwordLogin("nobody"), passwordLogin("@alice:other"), { type: "m.login.password", password: "x", medium: "email", address: "x@y.z" }];
+    const attempts = [
+      passwordLogin("alice", "wrong"),
+      passwordLogin("nobody"),
+      passwordLogin("@alice:other"),
+      { type: "m.login.password", password: "x", medium: "email", address: "x@y.z" },
+    ];
     for (const attempt of attempts) {
       const { body } = await server.anonymous.post(LOGIN, attempt).expect(403);
       assert.deepEqual(body, { errcode: "M_FORBIDDEN", error: "Invalid username or password" });
@@ -149,7 +169,16 @@ describe("POST /login", () => {
   });
 
   it("names the limit when it is reached, and counts no success as a failure", async () => {
-    const strict = await startTestServer({ clock, config: { rc_login: { address: { per_second: 100, burst_count: 100 }, account: { per_second: 0.1, burst_count: 100 }, failed_attempts: { per_second: 0.1, burst_count: 2 } } } });
+    const strict = await startTestServer({
+      clock,
+      config: {
+        rc_login: {
+          address: { per_second: 100, burst_count: 100 },
+          account: { per_second: 0.1, burst_count: 100 },
+          failed_attempts: { per_second: 0.1, burst_count: 2 },
+        },
+      },
+    });
     try {
       await strict.register("carol");
       for (let i = 0; i < 4; i++) await strict.anonymous.post(LOGIN, passwordLogin("carol")).expect(200);
@@ -169,10 +198,15 @@ describe("POST /login", () => {
   });
 
   it("writes no password and no login token anywhere but as hash", async () => {
-    const tables = await query<{ name: string }>(server.ctx.read, "SELECT table_name AS name FROM information_schema.tables WHERE table_schema = 'public' AND table_type = 'BASE TABLE'");
+    const tables = await query<{ name: string }>(
+      server.ctx.read,
+      "SELECT table_name AS name FROM information_schema.tables WHERE table_schema = 'public' AND table_type = 'BASE TABLE'",
+    );
     const found = await query<{ name: string }>(
       server.ctx.read,
-      tables.map(({ name }) => `SELECT '${name}' AS name WHERE EXISTS (SELECT FROM "${name}" WHERE "${name}"::text LIKE '%${TEST_PASSWORD}%')`).join(" UNION ALL "),
+      tables
+        .map(({ name }) => `SELECT '${name}' AS name WHERE EXISTS (SELECT FROM "${name}" WHERE "${name}"::text LIKE '%${TEST_PASSWORD}%')`)
+        .join(" UNION ALL "),
     );
     assert.deepEqual(found, []);
   });
@@ -184,7 +218,10 @@ describe("POST /login with a JSON web token", () => {
 
   before(async () => {
     server = await startTestServer({
-      config: { jwt_config: { enabled: true, secret, algorithm: "HS256", issuer: "https://issuer", audiences: ["myelin"], display_name_claim: "name" }, password_config: { enabled: false } },
+      config: {
+        jwt_config: { enabled: true, secret, algorithm: "HS256", issuer: "https://issuer", audiences: ["myelin"], display_name_claim: "name" },
+        password_config: { enabled: false },
+      },
     });
   });
   after(() => server.close());
@@ -238,7 +275,10 @@ describe("tokens that end", () => {
   const clock = new FakeClock();
 
   before(async () => {
-    server = await startTestServer({ clock, config: { refreshable_access_token_lifetime: "5m", nonrefreshable_access_token_lifetime: "1h", refresh_token_lifetime: "2h", session_lifetime: "3h" } });
+    server = await startTestServer({
+      clock,
+      config: { refreshable_access_token_lifetime: "5m", nonrefreshable_access_token_lifetime: "1h", refresh_token_lifetime: "2h", session_lifetime: "3h" },
+    });
     await server.register("alice");
   });
   after(() => server.close());
@@ -277,7 +317,8 @@ describe("tokens that end", () => {
   });
 
   it("are refused with the codes that Synapse has", async () => {
-    for (const token of ["nonsense", "syr_YWxpY2U_aaaaaaaaaaaaaaaaaaaa_000000", ""]) assert.equal((await refresh(token).expect(401)).body.errcode, "M_UNKNOWN_TOKEN");
+    for (const token of ["nonsense", "syr_YWxpY2U_aaaaaaaaaaaaaaaaaaaa_000000", ""])
+      assert.equal((await refresh(token).expect(401)).body.errcode, "M_UNKNOWN_TOKEN");
     assert.equal((await refresh(undefined).expect(400)).body.errcode, "M_MISSING_PARAM");
     assert.equal((await refresh(5).expect(400)).body.errcode, "M_INVALID_PARAM");
     const pair = await login();
@@ -307,7 +348,10 @@ describe("tokens that end", () => {
 
   it("take ids above all that are in the tables (migration risk 24)", async () => {
     await login();
-    const row = await queryOne<{ access: number; refresh: number }>(server.ctx.read, "SELECT (SELECT max(id) FROM access_tokens) AS access, (SELECT max(id) FROM refresh_tokens) AS refresh");
+    const row = await queryOne<{ access: number; refresh: number }>(
+      server.ctx.read,
+      "SELECT (SELECT max(id) FROM access_tokens) AS access, (SELECT max(id) FROM refresh_tokens) AS refresh",
+    );
     assert.equal(server.ctx.localIds.accessTokens.next(), row!.access + 1);
     assert.equal(server.ctx.localIds.refreshTokens.next(), row!.refresh + 1);
     const first = await queryOne<{ id: number }>(server.ctx.read, "SELECT min(id) AS id FROM access_tokens");

@@ -28,7 +28,16 @@ export const postLogin = endpoint({
     const requester = (): ReturnType<typeof ctx.authenticate> => {
       const token = accessToken(headers, query);
       if (token === undefined) throw new MatrixError(401, "M_MISSING_TOKEN", "Missing access token");
-      return ctx.authenticate({ token, asUser: query.string("user_id"), asDevice: query.string("device_id"), ip, userAgent, allowGuest: false, allowLocked: false, allowExpired: false });
+      return ctx.authenticate({
+        token,
+        asUser: query.string("user_id"),
+        asDevice: query.string("device_id"),
+        ip,
+        userAgent,
+        allowGuest: false,
+        allowLocked: false,
+        allowExpired: false,
+      });
     };
     const answer = await logIn(ctx, { body, ip, userAgent, requester });
     const wellKnown = clientWellKnown(ctx);

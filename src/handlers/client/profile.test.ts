@@ -43,7 +43,10 @@ describe("profiles", () => {
     await put("m.tz", "Europe/London").expect(200);
     assert.deepEqual((await get("@alice:test/org.example.field").expect(200)).body, { "org.example.field": value });
     assert.deepEqual((await get("@alice:test").expect(200)).body, { displayname: "alice", "org.example.field": value, "m.tz": "Europe/London" });
-    assert.deepEqual((await queryOne<{ fields: object }>(server.ctx.read, "SELECT fields FROM profiles WHERE user_id = 'alice'"))!.fields, { "m.tz": "Europe/London", "org.example.field": value });
+    assert.deepEqual((await queryOne<{ fields: object }>(server.ctx.read, "SELECT fields FROM profiles WHERE user_id = 'alice'"))!.fields, {
+      "m.tz": "Europe/London",
+      "org.example.field": value,
+    });
     await put("org.example.field", null).expect(200);
     assert.deepEqual((await get("@alice:test/org.example.field").expect(200)).body, { "org.example.field": null });
     await server.as(alice).delete(`${PROFILE}/@alice:test/org.example.field`).expect(200);
@@ -112,9 +115,12 @@ describe("profiles", () => {
       await strict.as(carol).get(`${PROFILE}/@carol:test`).expect(200);
       assert.equal((await strict.as(dave).get(`${PROFILE}/@carol:test`).expect(403)).body.errcode, "M_FORBIDDEN");
       assert.equal((await strict.as(carol).put(`${PROFILE}/@carol:test/displayname`, { displayname: "x" }).expect(400)).body.errcode, "M_FORBIDDEN");
-      for (const url of ["mxc://test/unknown", "https://x/y", "mxc://"]) assert.equal((await strict.as(carol).put(`${PROFILE}/@carol:test/avatar_url`, { avatar_url: url }).expect(403)).body.errcode, "M_FORBIDDEN");
+      for (const url of ["mxc://test/unknown", "https://x/y", "mxc://"])
+        assert.equal((await strict.as(carol).put(`${PROFILE}/@carol:test/avatar_url`, { avatar_url: url }).expect(403)).body.errcode, "M_FORBIDDEN");
       await strict.as(carol).put(`${PROFILE}/@carol:test/m.tz`, { "m.tz": "x" }).expect(200);
-      assert.deepEqual(await query(strict.ctx.read, "SELECT user_id, action, affected_fields FROM profile_updates"), [{ user_id: "@carol:test", action: "update", affected_fields: ["m.tz"] }]);
+      assert.deepEqual(await query(strict.ctx.read, "SELECT user_id, action, affected_fields FROM profile_updates"), [
+        { user_id: "@carol:test", action: "update", affected_fields: ["m.tz"] },
+      ]);
       assert.deepEqual(await query(strict.ctx.read, "SELECT user_id FROM profile_updates_per_user"), [{ user_id: "@carol:test" }]);
       const { body } = await strict.as(carol).get("/_matrix/client/v3/capabilities").expect(200);
       assert.deepEqual(body.capabilities["m.profile_fields"], { enabled: true, disallowed: ["displayname"] });

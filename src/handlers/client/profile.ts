@@ -24,7 +24,12 @@ export const profileFields: readonly Endpoint[] = [
   ...fieldEndpoints("ProfileFieldRestServlet", "/_matrix/client/(api/v1|r0|v3|unstable)/profile/:userId/displayname", "displayname"),
   ...fieldEndpoints("ProfileFieldRestServlet", "/_matrix/client/(api/v1|r0|v3|unstable)/profile/:userId/avatar_url", "avatar_url"),
   ...fieldEndpoints("ProfileFieldRestServlet", "/_matrix/client/v3/profile/:userId/:fieldName"),
-  ...fieldEndpoints("UnstableProfileFieldRestServlet", "/_matrix/client/unstable/uk.tcpip.msc4133/profile/:userId/:fieldName", undefined, (config) => config.experimental.msc4133Enabled),
+  ...fieldEndpoints(
+    "UnstableProfileFieldRestServlet",
+    "/_matrix/client/unstable/uk.tcpip.msc4133/profile/:userId/:fieldName",
+    undefined,
+    (config) => config.experimental.msc4133Enabled,
+  ),
 ];
 
 function fieldEndpoints(servlet: string, path: string, fixed?: string, when?: (config: Config) => boolean): Endpoint[] {
@@ -33,7 +38,11 @@ function fieldEndpoints(servlet: string, path: string, fixed?: string, when?: (c
   return [
     endpoint({ ...common, method: "GET", handle: async (ctx, request) => await getField(ctx, request as FieldRequest, fieldOf(request as FieldRequest)) }),
     endpoint({ ...common, method: "PUT", handle: async (ctx, request) => await putField(ctx, request as FieldRequest, fieldOf(request as FieldRequest)) }),
-    endpoint({ ...common, method: "DELETE", handle: async (ctx, request) => await deleteField(ctx, request as FieldRequest, fieldOf(request as FieldRequest)) }),
+    endpoint({
+      ...common,
+      method: "DELETE",
+      handle: async (ctx, request) => await deleteField(ctx, request as FieldRequest, fieldOf(request as FieldRequest)),
+    }),
   ];
 }
 
@@ -73,8 +82,21 @@ async function viewer(ctx: Context, request: Pick<FieldRequest, "headers" | "que
   return ctx.config.server.requireAuthForProfileRequests ? await authenticated(ctx, request, false) : undefined;
 }
 
-async function authenticated(ctx: Context, { headers, query, ip, userAgent }: Pick<FieldRequest, "headers" | "query" | "ip" | "userAgent">, allowGuest: boolean): Promise<Requester> {
+async function authenticated(
+  ctx: Context,
+  { headers, query, ip, userAgent }: Pick<FieldRequest, "headers" | "query" | "ip" | "userAgent">,
+  allowGuest: boolean,
+): Promise<Requester> {
   const token = accessToken(headers, query);
   if (token === undefined) throw new MatrixError(401, "M_MISSING_TOKEN", "Missing access token");
-  return await ctx.authenticate({ token, asUser: query.string("user_id"), asDevice: query.string("device_id"), ip, userAgent, allowGuest, allowLocked: false, allowExpired: false });
+  return await ctx.authenticate({
+    token,
+    asUser: query.string("user_id"),
+    asDevice: query.string("device_id"),
+    ip,
+    userAgent,
+    allowGuest,
+    allowLocked: false,
+    allowExpired: false,
+  });
 }

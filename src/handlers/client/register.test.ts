@@ -19,7 +19,9 @@ describe("POST /register", () => {
   after(() => server.close());
 
   it("begins a session without credentials, and makes the account when the flow is complete", async () => {
-    const start = await server.anonymous.post(REGISTER, { username: "Alice", password: "secret password", device_id: "D", initial_device_display_name: "Desk" }).expect(401);
+    const start = await server.anonymous
+      .post(REGISTER, { username: "Alice", password: "secret password", device_id: "D", initial_device_display_name: "Desk" })
+      .expect(401);
     const { session, ...rest } = start.body as { session: string };
     assert.match(session, /^[a-zA-Z]{24}$/);
     assert.deepEqual(rest, { flows: [{ stages: ["m.login.dummy"] }], params: {} });
@@ -59,8 +61,15 @@ describe("POST /register", () => {
   it("never stores the password of a session (CVE-2023-41335)", async () => {
     const secret = "a password to look for";
     const { body } = await server.anonymous.post(REGISTER, { username: "cve41335", password: secret }).expect(401);
-    await server.anonymous.post(REGISTER, { username: "cve41335", password: secret, auth: { session: body.session, type: "m.login.password", password: secret, user: "x" } });
-    const rows = await query<{ text: string }>(server.ctx.read, "SELECT ui_auth_sessions::text AS text FROM ui_auth_sessions UNION ALL SELECT ui_auth_sessions_credentials::text FROM ui_auth_sessions_credentials");
+    await server.anonymous.post(REGISTER, {
+      username: "cve41335",
+      password: secret,
+      auth: { session: body.session, type: "m.login.password", password: secret, user: "x" },
+    });
+    const rows = await query<{ text: string }>(
+      server.ctx.read,
+      "SELECT ui_auth_sessions::text AS text FROM ui_auth_sessions UNION ALL SELECT ui_auth_sessions_credentials::text FROM ui_auth_sessions_credentials",
+    );
     assert.ok(rows.length > 0);
     for (const { text } of rows) assert.equal(text.includes(secret), false);
   });
@@ -156,13 +165,27 @@ describe("POST /register", () => {
     assert.match(body.user_id, /^@\d+:test$/);
     assert.equal(body.device_id, "guest_device");
     const guest = server.as({ accessToken: body.access_token });
-    assert.deepEqual((await guest.get("/_matrix/client/v3/account/whoami").expect(200)).body, { user_id: body.user_id, is_guest: true, device_id: "guest_device" });
+    assert.deepEqual((await guest.get("/_matrix/client/v3/account/whoami").expect(200)).body, {
+      user_id: body.user_id,
+      is_guest: true,
+      device_id: "guest_device",
+    });
     assert.equal((await guest.get("/_matrix/client/v3/account/3pid").expect(403)).body.errcode, "M_GUEST_ACCESS_FORBIDDEN");
-    const upgraded = await server.anonymous.post(REGISTER, { username: body.user_id.slice(1, -5), password: "p", guest_access_token: body.access_token, ...dummy() }).expect(200);
+    const upgraded = await server.anonymous
+      .post(REGISTER, { username: body.user_id.slice(1, -5), password: "p", guest_access_token: body.access_token, ...dummy() })
+      .expect(200);
     assert.equal(upgraded.body.user_id, body.user_id);
-    assert.equal((await guest.get("/_matrix/client/v3/account/whoami").expect(401)).body.errcode, "M_UNKNOWN_TOKEN", "the guest's token is no way into the full account");
+    assert.equal(
+      (await guest.get("/_matrix/client/v3/account/whoami").expect(401)).body.errcode,
+      "M_UNKNOWN_TOKEN",
+      "the guest's token is no way into the full account",
+    );
     const other = (await server.anonymous.post(`${REGISTER}?kind=guest`, {}).expect(200)).body;
-    assert.equal((await server.anonymous.post(REGISTER, { username: "taken", password: "p", guest_access_token: other.access_token, ...dummy() }).expect(403)).body.errcode, "M_FORBIDDEN");
+    assert.equal(
+      (await server.anonymous.post(REGISTER, { username: "taken", password: "p", guest_access_token: other.access_token, ...dummy() }).expect(403)).body
+        .errcode,
+      "M_FORBIDDEN",
+    );
   });
 
   it("tells whether a name is free", async () => {
@@ -180,19 +203,27 @@ describe("registration by token", () => {
   before(async () => {
     server = await startTestServer({ clock, config: { registration_requires_token: true, enable_registration_without_verification: false } });
     await server.ctx.transaction("test", (txn) =>
-      execute(txn, "INSERT INTO registration_tokens (token, uses_allowed, pending, completed, expiry_time) VALUES ('once', 1, 0, 0, NULL), ('ever', NULL, 0, 0, NULL), ('past', NULL, 0, 0, $1)", [clock.now() - 1]),
+      execute(
+        txn,
+        "INSERT INTO registration_tokens (token, uses_allowed, pending, completed, expiry_time) VALUES ('once', 1, 0, 0, NULL), ('ever', NULL, 0, 0, NULL), ('past', NULL, 0, 0, $1)",
+        [clock.now() - 1],
+      ),
     );
   });
   after(() => server.close());
 
   const counts = async (token: string): Promise<number[]> => {
-    const row = await queryOne<{ pending: number; completed: number }>(server.ctx.read, "SELECT pending, completed FROM registration_tokens WHERE token = $1", [token]);
+    const row = await queryOne<{ pending: number; completed: number }>(server.ctx.read, "SELECT pending, completed FROM registration_tokens WHERE token = $1", [
+      token,
+    ]);
     return [row!.pending, row!.completed];
   };
   const withToken = (username: string, token: unknown, session?: string) =>
     server.anonymous.post(REGISTER, { username, password: "p", auth: { type: "m.login.registration_token", token, session } });
-  const begin = async (username: string): Promise<string> => (await server.anonymous.post(REGISTER, { username, password: "p" }).expect(401)).body.session as string;
-  const valid = async (token: string): Promise<boolean> => (await server.anonymous.get(`/_matrix/client/v1/register/m.login.registration_token/validity?token=${token}`).expect(200)).body.valid as boolean;
+  const begin = async (username: string): Promise<string> =>
+    (await server.anonymous.post(REGISTER, { username, password: "p" }).expect(401)).body.session as string;
+  const valid = async (token: string): Promise<boolean> =>
+    (await server.anonymous.get(`/_matrix/client/v1/register/m.login.registration_token/validity?token=${token}`).expect(200)).body.valid as boolean;
 
   it("asks for the token, and counts its use", async () => {
     assert.deepEqual([await valid("once"), await valid("past"), await valid("unknown"), await valid("a%00")], [true, false, false, false]);
@@ -204,7 +235,13 @@ describe("registration by token", () => {
     assert.equal((await withToken("alice", "ever", session).expect(401)).body.error, "Registration token has changed");
     await server.anonymous.post(REGISTER, dummy(session)).expect(200);
     assert.deepEqual(await counts("once"), [0, 1]);
-    for (const [token, errcode] of [["once", "M_UNAUTHORIZED"], ["past", "M_UNAUTHORIZED"], ["unknown", "M_UNAUTHORIZED"], [5, "M_INVALID_PARAM"], [undefined, "M_MISSING_PARAM"]] as const) {
+    for (const [token, errcode] of [
+      ["once", "M_UNAUTHORIZED"],
+      ["past", "M_UNAUTHORIZED"],
+      ["unknown", "M_UNAUTHORIZED"],
+      [5, "M_INVALID_PARAM"],
+      [undefined, "M_MISSING_PARAM"],
+    ] as const) {
       assert.equal((await withToken("bob", token, await begin("bob")).expect(401)).body.errcode, errcode);
     }
   });
@@ -219,7 +256,9 @@ describe("registration by token", () => {
   });
 
   it("lets only as many in as are allowed, however many come at once", async () => {
-    await server.ctx.transaction("test", (txn) => execute(txn, "INSERT INTO registration_tokens (token, uses_allowed, pending, completed) VALUES ('two', 2, 0, 0)"));
+    await server.ctx.transaction("test", (txn) =>
+      execute(txn, "INSERT INTO registration_tokens (token, uses_allowed, pending, completed) VALUES ('two', 2, 0, 0)"),
+    );
     const sessions = await Promise.all(Array.from({ length: 5 }, (_, index) => begin(`many${index}`)));
     const answers = await Promise.all(sessions.map((session, index) => withToken(`many${index}`, "two", session)));
     assert.equal(answers.filter(({ body }) => body.completed?.length === 1).length, 2);
@@ -242,11 +281,15 @@ describe("registration by shared secret", () => {
   it("makes admins, bots and users, also where registration is closed", async () => {
     assert.equal((await server.anonymous.post(REGISTER, { username: "x", password: "p", ...dummy() }).expect(403)).body.errcode, "M_FORBIDDEN");
     let n = await nonce();
-    const root = await server.anonymous.post(PATH, { nonce: n, username: "Root", password: "p", admin: true, displayname: "The root", mac: mac(n, "Root", "p", "admin") }).expect(200);
+    const root = await server.anonymous
+      .post(PATH, { nonce: n, username: "Root", password: "p", admin: true, displayname: "The root", mac: mac(n, "Root", "p", "admin") })
+      .expect(200);
     assert.equal(root.body.user_id, "@root:test");
     assert.deepEqual((await server.anonymous.get("/_matrix/client/v3/profile/@root:test")).body, { displayname: "The root" });
     n = await nonce();
-    await server.anonymous.post(PATH, { nonce: n, username: "bot", password: "p", user_type: "robot", inhibit_login: true, mac: mac(n, "bot", "p", "notadmin", "robot") }).expect(200);
+    await server.anonymous
+      .post(PATH, { nonce: n, username: "bot", password: "p", user_type: "robot", inhibit_login: true, mac: mac(n, "bot", "p", "notadmin", "robot") })
+      .expect(200);
     const rows = await query(server.ctx.read, "SELECT name, admin, user_type FROM users ORDER BY name");
     assert.deepEqual(rows, [
       { name: "@bot:test", admin: 0, user_type: "robot" },
@@ -255,7 +298,8 @@ describe("registration by shared secret", () => {
   });
 
   it("refuses wrong macs and nonces that are old, used or made up", async () => {
-    const attempt = (n: string, text = mac(n, "eve", "p", "notadmin"), more = {}) => server.anonymous.post(PATH, { nonce: n, username: "eve", password: "p", mac: text, ...more });
+    const attempt = (n: string, text = mac(n, "eve", "p", "notadmin"), more = {}) =>
+      server.anonymous.post(PATH, { nonce: n, username: "eve", password: "p", mac: text, ...more });
     for (const wrong of ["", "x", "ä".repeat(40), mac("other"), mac(await nonce(), "eve", "p", "notadmin")]) await attempt(await nonce(), wrong).expect(403);
     const n = await nonce();
     await attempt(n, undefined, { admin: true }).expect(403);
@@ -296,7 +340,14 @@ describe("users of application services", () => {
         hs_token: "hs",
         sender_localpart: "bridgebot",
         rate_limited: false,
-        namespaces: { users: [{ regex: "@_irc_.*:test", exclusive: true }, { regex: "@shared_.*", exclusive: false }], aliases: [], rooms: [] },
+        namespaces: {
+          users: [
+            { regex: "@_irc_.*:test", exclusive: true },
+            { regex: "@shared_.*", exclusive: false },
+          ],
+          aliases: [],
+          rooms: [],
+        },
       }),
     );
     server = await startTestServer({ config: { app_service_config_files: [file], rc_login: { address: { per_second: 0.001, burst_count: 1 } } } });
@@ -326,7 +377,9 @@ describe("users of application services", () => {
 
   it("are logged in by the service, and without a password", async () => {
     const login = (user: unknown, bearer: string | undefined = token) =>
-      server.as({ accessToken: bearer }).post("/_matrix/client/v3/login", { type: "m.login.application_service", identifier: { type: "m.id.user", user }, device_id: "GHOST" });
+      server
+        .as({ accessToken: bearer })
+        .post("/_matrix/client/v3/login", { type: "m.login.application_service", identifier: { type: "m.id.user", user }, device_id: "GHOST" });
     const { body } = await login("_irc_alice").expect(200);
     assert.deepEqual([body.user_id, body.device_id], ["@_irc_alice:test", "GHOST"]);
     await login("_irc_alice").expect(200); // not rate limited
@@ -334,7 +387,9 @@ describe("users of application services", () => {
     assert.equal((await login("_irc_nobody").expect(404)).body.errcode, "M_UNKNOWN", "who does not exist gets no token");
     assert.equal((await login(5).expect(400)).body.errcode, "M_INVALID_PARAM");
     assert.equal((await login("_irc_alice", body.access_token).expect(401)).body.errcode, "M_UNKNOWN_TOKEN");
-    await server.anonymous.post("/_matrix/client/v3/login", { type: "m.login.application_service", identifier: { type: "m.id.user", user: "_irc_alice" } }).expect(401);
+    await server.anonymous
+      .post("/_matrix/client/v3/login", { type: "m.login.application_service", identifier: { type: "m.id.user", user: "_irc_alice" } })
+      .expect(401);
     await server.anonymous.post("/_matrix/client/v3/login", { type: "m.login.password", user: "_irc_alice", password: "" }).expect(403);
   });
 
@@ -342,7 +397,11 @@ describe("users of application services", () => {
     const as = server.as({ accessToken: token });
     const whoami = (query: string) => as.get(`/_matrix/client/v3/account/whoami${query}`);
     assert.deepEqual((await whoami("").expect(200)).body, { user_id: "@bridgebot:test", is_guest: false });
-    assert.deepEqual((await whoami("?user_id=@_irc_alice:test&device_id=GHOST").expect(200)).body, { user_id: "@_irc_alice:test", is_guest: false, device_id: "GHOST" });
+    assert.deepEqual((await whoami("?user_id=@_irc_alice:test&device_id=GHOST").expect(200)).body, {
+      user_id: "@_irc_alice:test",
+      is_guest: false,
+      device_id: "GHOST",
+    });
     assert.equal((await whoami("?user_id=@_irc_alice:test&device_id=NONE").expect(400)).body.errcode, "ORG.MATRIX.MSC4326.M_UNKNOWN_DEVICE");
     assert.equal((await whoami("?user_id=@_irc_nobody:test").expect(403)).body.errcode, "M_FORBIDDEN");
     assert.equal((await whoami("?user_id=@root:test").expect(403)).body.errcode, "M_FORBIDDEN");

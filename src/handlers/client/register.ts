@@ -42,7 +42,11 @@ export const register = endpoint({
       return await registerForAppservice(ctx, token, username, body, refresh);
     }
     if (token !== undefined) {
-      throw new MatrixError(400, "M_UNKNOWN", "An access token should not be provided on requests to /register (except if type is m.login.application_service)");
+      throw new MatrixError(
+        400,
+        "M_UNKNOWN",
+        "An access token should not be provided on requests to /register (except if type is m.login.application_service)",
+      );
     }
     if (!ctx.config.registration.enableRegistration) throw forbidden("Registration has been disabled");
     const made = await registerInteractively(ctx, request);
@@ -99,21 +103,31 @@ export async function sessionAnswer(
   const answer: Record<string, unknown> = { user_id: userId, home_server: ctx.config.server.serverName };
   if (params["inhibit_login"] || (requiresApproval(ctx) && !(await ctx.accounts.user(userId))?.approved)) return answer;
   const displayName = params["initial_device_display_name"];
-  const session = await start({ userId, deviceId: readDeviceId(params), initialDisplayName: typeof displayName === "string" ? displayName.replaceAll("\0", "") : undefined });
+  const session = await start({
+    userId,
+    deviceId: readDeviceId(params),
+    initialDisplayName: typeof displayName === "string" ? displayName.replaceAll("\0", "") : undefined,
+  });
   return { ...answer, access_token: session.accessToken, device_id: session.deviceId, expires_in_ms: session.expiresInMs, refresh_token: session.refreshToken };
 }
 
 async function registerGuest(ctx: Context, { body, ip }: RegisterRequest): Promise<Record<string, unknown>> {
   if (!ctx.config.registration.allowGuestAccess) throw new MatrixError(403, "M_UNKNOWN", "Guest access is disabled");
   const userId = await registerUser(ctx, { localpart: undefined, passwordHash: null, isGuest: true, ip });
-  return await sessionAnswer(ctx, userId, { initial_device_display_name: body["initial_device_display_name"] }, (session) => startSession(ctx, { ...session, isGuest: true }));
+  return await sessionAnswer(ctx, userId, { initial_device_display_name: body["initial_device_display_name"] }, (session) =>
+    startSession(ctx, { ...session, isGuest: true }),
+  );
 }
 
 async function registerForAppservice(ctx: Context, token: string, username: string, body: JsonObject, refresh: boolean): Promise<Record<string, unknown>> {
   const appservice = ctx.appservices.byToken(token);
   if (appservice === undefined) throw unknownToken();
   if (appservice.deviceManagement && !body["inhibit_login"]) {
-    throw new MatrixError(400, "IO.ELEMENT.MSC4190.M_APPSERVICE_LOGIN_UNSUPPORTED", "This appservice has MSC4190 enabled, so the inhibit_login parameter must be set to true.");
+    throw new MatrixError(
+      400,
+      "IO.ELEMENT.MSC4190.M_APPSERVICE_LOGIN_UNSUPPORTED",
+      "This appservice has MSC4190 enabled, so the inhibit_login parameter must be set to true.",
+    );
   }
   const userId = await registerAppserviceUser(ctx, appservice, username);
   return await sessionAnswer(ctx, userId, body, (session) => startSession(ctx, { ...session, refresh, isAppserviceUser: true }));

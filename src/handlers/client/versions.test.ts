@@ -17,7 +17,9 @@ describe("what the server says of itself", () => {
     assert.equal(answer.headers["cache-control"], "public, max-age=600, s-maxage=3600, stale-while-revalidate=600");
     assert.equal(answer.headers["vary"], "Authorization");
     assert.deepEqual([answer.body.versions[0], answer.body.versions.at(-1), answer.body.versions.length], ["r0.0.1", "v1.12", 20]);
-    const on = Object.entries(answer.body.unstable_features).filter(([, value]) => value).map(([key]) => key);
+    const on = Object.entries(answer.body.unstable_features)
+      .filter(([, value]) => value)
+      .map(([key]) => key);
     assert.deepEqual(on.sort(), [
       "fi.mau.msc2659.stable",
       "org.matrix.e2e_cross_signing",
@@ -49,7 +51,10 @@ describe("what the server says of itself", () => {
     const { body } = await server.as(alice).get("/_matrix/client/v3/capabilities").expect(200);
     const { "m.room_versions": rooms, ...rest } = body.capabilities;
     assert.equal(rooms.default, "11");
-    assert.deepEqual([rooms.available["1"], rooms.available["12"], rooms.available["org.matrix.hydra.11"], rooms.available["org.matrix.msc1767.10"]], ["stable", "stable", "unstable", undefined]);
+    assert.deepEqual(
+      [rooms.available["1"], rooms.available["12"], rooms.available["org.matrix.hydra.11"], rooms.available["org.matrix.msc1767.10"]],
+      ["stable", "stable", "unstable", undefined],
+    );
     assert.deepEqual(rest, {
       "m.change_password": { enabled: true },
       "m.set_displayname": { enabled: true },
@@ -69,7 +74,10 @@ describe("what the server says of itself", () => {
     const { access_token: token, ...rest } = body as { access_token: string };
     assert.match(token, /^[a-zA-Z]{24}$/);
     assert.deepEqual(rest, { token_type: "Bearer", matrix_server_name: "test", expires_in: 3600 });
-    assert.equal((await queryOne<{ user_id: string }>(server.ctx.read, "SELECT user_id FROM open_id_tokens WHERE token = $1", [token]))!.user_id, "@alice:test");
+    assert.equal(
+      (await queryOne<{ user_id: string }>(server.ctx.read, "SELECT user_id FROM open_id_tokens WHERE token = $1", [token]))!.user_id,
+      "@alice:test",
+    );
     assert.equal((await ask("@bob:test").expect(403)).body.errcode, "M_FORBIDDEN");
   });
 });

@@ -4,7 +4,17 @@ import { endpoint } from "../http/endpoint.ts";
 import { Reply } from "../http/reply.ts";
 
 /** Versions of the specification, as Synapse 1.160 names them. */
-const VERSIONS = ["r0.0.1", "r0.1.0", "r0.2.0", "r0.3.0", "r0.4.0", "r0.5.0", "r0.6.0", "r0.6.1", ...Array.from({ length: 12 }, (_, index) => `v1.${index + 1}`)];
+const VERSIONS = [
+  "r0.0.1",
+  "r0.1.0",
+  "r0.2.0",
+  "r0.3.0",
+  "r0.4.0",
+  "r0.5.0",
+  "r0.6.0",
+  "r0.6.1",
+  ...Array.from({ length: 12 }, (_, index) => `v1.${index + 1}`),
+];
 
 /** What this server speaks; a user's own experimental features count when there is a token. */
 export const versions = endpoint({
@@ -16,7 +26,10 @@ export const versions = endpoint({
   allowExpired: true,
   async handle(ctx, { requester }) {
     const own = requester === undefined ? new Set<string>() : await getEnabledFeatures(ctx.read, requester.userId);
-    const headers = { Vary: "Authorization", ...(requester === undefined ? { "Cache-Control": "public, max-age=600, s-maxage=3600, stale-while-revalidate=600" } : {}) };
+    const headers = {
+      Vary: "Authorization",
+      ...(requester === undefined ? { "Cache-Control": "public, max-age=600, s-maxage=3600, stale-while-revalidate=600" } : {}),
+    };
     return new Reply(200, { versions: VERSIONS, unstable_features: unstableFeatures(ctx.config, own) }, headers);
   },
 });

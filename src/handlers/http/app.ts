@@ -1,3 +1,4 @@
+import { setMaxListeners } from "node:events";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
@@ -38,6 +39,7 @@ const NO_CACHE = { "Cache-Control": "no-cache, no-store, must-revalidate" } as c
 /** The Express application of one listener. */
 export function createApp(ctx: Context, options: AppOptions): express.Express {
   const router = new Router(options.endpoints.filter((endpoint) => endpoint.when === undefined || endpoint.when(ctx.config)));
+  setMaxListeners(0, options.stopping); // one listener for each request in flight
   const app = express();
   app.disable("x-powered-by");
   app.disable("etag");

@@ -51,7 +51,8 @@ async function byOpaqueToken(ctx: AuthContext, request: AuthenticationRequest): 
   if (request.token.includes("\0")) return undefined;
   const token = await ctx.accounts.token(request.token);
   if (token === undefined) return undefined;
-  if (!request.allowExpired && token.validUntilMs !== null && token.validUntilMs < ctx.clock.now()) throw unknownToken("Access token has expired", { soft_logout: true });
+  if (!request.allowExpired && token.validUntilMs !== null && token.validUntilMs < ctx.clock.now())
+    throw unknownToken("Access token has expired", { soft_logout: true });
   if (!token.used) await ctx.transaction("mark_access_token_as_used", (txn) => markAccessTokenUsed(txn, ctx.accounts, token.id, request.token));
   const user = await ctx.accounts.user(token.userId);
   if (user === undefined) throw unknownToken();
@@ -93,7 +94,11 @@ async function appserviceRequester(ctx: AuthContext, appservice: AppserviceIdent
     if ((await ctx.accounts.user(userId)) === undefined) throw forbidden(`Application service has not registered this user (${userId})`);
   }
   if (request.asDevice !== undefined && (await getDevice(ctx.read, userId, request.asDevice)) === undefined) {
-    throw new MatrixError(400, "ORG.MATRIX.MSC4326.M_UNKNOWN_DEVICE", `Application service trying to use a device that doesn't exist ('${request.asDevice}' for ${userId})`);
+    throw new MatrixError(
+      400,
+      "ORG.MATRIX.MSC4326.M_UNKNOWN_DEVICE",
+      `Application service trying to use a device that doesn't exist ('${request.asDevice}' for ${userId})`,
+    );
   }
   return {
     userId,

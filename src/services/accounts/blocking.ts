@@ -1,6 +1,12 @@
 import { LoadingCache } from "../../lib/loading-cache.ts";
 import { MatrixError } from "../../protocol/errors.ts";
-import { countMonthlyActive, getMonthlyActive, getOwnersOfThreepids, reapMonthlyActive, upsertMonthlyActive } from "../../storage/accounts/monthly-active-users.ts";
+import {
+  countMonthlyActive,
+  getMonthlyActive,
+  getOwnersOfThreepids,
+  reapMonthlyActive,
+  upsertMonthlyActive,
+} from "../../storage/accounts/monthly-active-users.ts";
 import type { Txn } from "../../storage/database.ts";
 import type { Context } from "../context.ts";
 import type { Requester } from "../requester.ts";
@@ -96,7 +102,9 @@ export async function seedReservedUsers(ctx: BlockingContext): Promise<void> {
 
 /** Whether a place is reserved for the owner of this 3PID. */
 export function isReserved(ctx: Pick<Context, "config">, threepid: { medium: string; address: string }): boolean {
-  return ctx.config.server.mauLimitReservedThreepids.some(({ medium, address }) => medium === threepid.medium && address.toLowerCase() === threepid.address.toLowerCase());
+  return ctx.config.server.mauLimitReservedThreepids.some(
+    ({ medium, address }) => medium === threepid.medium && address.toLowerCase() === threepid.address.toLowerCase(),
+  );
 }
 
 async function writeActive(ctx: BlockingContext, txn: Txn, userIds: readonly string[]): Promise<void> {

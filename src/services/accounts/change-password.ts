@@ -8,7 +8,16 @@ import type { Requester } from "../requester.ts";
 import { validEmail } from "./identifiers.ts";
 import { checkPasswordPolicy, hashPassword } from "./passwords.ts";
 import { endAllSessions } from "./sessions.ts";
-import { AuthenticationIncomplete, getSessionData, type InteractiveRequest, type InteractiveResult, requireInteractiveAuth, SESSION_DATA, sessionOf, setSessionData } from "./uia.ts";
+import {
+  AuthenticationIncomplete,
+  getSessionData,
+  type InteractiveRequest,
+  type InteractiveResult,
+  requireInteractiveAuth,
+  SESSION_DATA,
+  sessionOf,
+  setSessionData,
+} from "./uia.ts";
 
 const DESCRIPTION = "modify your account password";
 const MAX_PASSWORD = 512;
@@ -39,7 +48,7 @@ export async function changePassword(ctx: Context, requester: Requester | undefi
     throw error;
   }
   const userId = requester?.userId ?? (await ownerOfEmail(ctx, passed));
-  const hash = password === undefined ? sessionId === undefined ? undefined : await storedHash(ctx, sessionId) : await hashPassword(ctx, password);
+  const hash = password === undefined ? (sessionId === undefined ? undefined : await storedHash(ctx, sessionId)) : await hashPassword(ctx, password);
   if (hash === undefined) throw missingParam("Missing params: password");
   await setPassword(ctx, userId, hash, { logoutDevices: passed.params["logout_devices"] !== false, except: requester });
 }
@@ -48,7 +57,12 @@ export async function changePassword(ctx: Context, requester: Requester | undefi
  * Stores a new hash; with `logoutDevices` all sessions end but the one of `except`.
  * @throws MatrixError 403 M_FORBIDDEN where passwords cannot be changed, 404 M_NOT_FOUND for an unknown user
  */
-export async function setPassword(ctx: Context, userId: string, hash: string, options: { logoutDevices: boolean; except?: Requester | undefined }): Promise<void> {
+export async function setPassword(
+  ctx: Context,
+  userId: string,
+  hash: string,
+  options: { logoutDevices: boolean; except?: Requester | undefined },
+): Promise<void> {
   if (!canChangePassword(ctx)) throw forbidden("Password change disabled");
   await ctx.transaction("set_password", async (txn) => {
     if (!(await setPasswordHash(txn, ctx.accounts, userId, hash))) throw notFound("Unknown user");
@@ -71,7 +85,8 @@ async function storedHash(ctx: Context, sessionId: string): Promise<string | und
 
 async function ownerOfEmail(ctx: Context, { results }: InteractiveResult): Promise<string> {
   const threepid = results.get("m.login.email.identity");
-  if (!isJsonObject(threepid) || typeof threepid["medium"] !== "string" || typeof threepid["address"] !== "string") throw new MatrixError(500, "M_UNKNOWN", "Malformed threepid");
+  if (!isJsonObject(threepid) || typeof threepid["medium"] !== "string" || typeof threepid["address"] !== "string")
+    throw new MatrixError(500, "M_UNKNOWN", "Malformed threepid");
   const { medium, address } = threepid;
   const owner = await getUserOfThreepid(ctx.read, medium as string, medium === "email" ? validEmail(address as string) : (address as string));
   if (owner === undefined) throw notFound("Email address not found");

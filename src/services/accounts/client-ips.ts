@@ -24,7 +24,9 @@ export class ClientIps {
 
   start(): void {
     this.timer = this.ctx.clock.every(FLUSH_MS, () => {
-      this.flush().catch((error: unknown) => this.ctx.log.named("synapse.storage.databases.main.client_ips").warn("Could not write where clients were seen", { error }));
+      this.flush().catch((error: unknown) =>
+        this.ctx.log.named("synapse.storage.databases.main.client_ips").warn("Could not write where clients were seen", { error }),
+      );
     });
   }
 

@@ -37,7 +37,11 @@ export function credentialTypes(ctx: Pick<Context, "accountHooks" | "config">): 
  * The user whose credentials these are. With `limited`, attempts that failed count against `rc_login.failed_attempts`.
  * @throws LoginError 403 M_FORBIDDEN; MatrixError 400 for what is no login at all, 429
  */
-export async function checkCredentials(ctx: CredentialContext, submission: JsonObject, options: { limited?: boolean; reauth?: boolean } = {}): Promise<CheckedLogin> {
+export async function checkCredentials(
+  ctx: CredentialContext,
+  submission: JsonObject,
+  options: { limited?: boolean; reauth?: boolean } = {},
+): Promise<CheckedLogin> {
   const { type, password } = submission;
   if (typeof type !== "string") throw invalidParam("Bad parameter: type");
   if (type === "m.login.password") {

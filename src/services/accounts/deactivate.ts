@@ -1,4 +1,12 @@
-import { addPendingDeactivation, deleteAccountExpiry, deletePendingDeactivation, getErasedUsers, getPendingDeactivations, markUserErased, markUserNotErased } from "../../storage/accounts/deactivations.ts";
+import {
+  addPendingDeactivation,
+  deleteAccountExpiry,
+  deletePendingDeactivation,
+  getErasedUsers,
+  getPendingDeactivations,
+  markUserErased,
+  markUserNotErased,
+} from "../../storage/accounts/deactivations.ts";
 import { deleteProfile, insertEmptyProfile } from "../../storage/accounts/profiles.ts";
 import { setPasswordHash, setUserFlags } from "../../storage/accounts/users.ts";
 import { deleteThreepidsOfUser } from "../../storage/threepids/user-threepids.ts";

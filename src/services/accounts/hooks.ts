@@ -32,7 +32,14 @@ export interface AccountHooks {
   /** Judges a login whose credentials are right. @throws MatrixError to refuse it */
   readonly judgeLogin: readonly ((
     ctx: Context,
-    login: { userId: string; deviceId: string | undefined; initialDisplayName: string | undefined; ip: string; userAgent: string; authProviderId: string | undefined },
+    login: {
+      userId: string;
+      deviceId: string | undefined;
+      initialDisplayName: string | undefined;
+      ip: string;
+      userAgent: string;
+      authProviderId: string | undefined;
+    },
   ) => Promise<void>)[];
   /** A login token was exchanged: adds to the answer what the identity provider told. */
   readonly tokenLogin: readonly ((ctx: Context, answer: Record<string, unknown>) => Promise<void>)[];
@@ -60,12 +67,12 @@ export interface AccountHooks {
   readonly remoteProfile: ((ctx: Context, userId: string, field: string | undefined) => Promise<JsonObject>) | undefined;
   /** Account statuses of users of another server (MSC3720). */
   readonly remoteAccountStatuses:
-    | ((ctx: Context, server: string, userIds: readonly string[]) => Promise<{ statuses: JsonObject; failures: string[] }>)
-    | undefined;
+    ((ctx: Context, server: string, userIds: readonly string[]) => Promise<{ statuses: JsonObject; failures: string[] }>) | undefined;
   /** Ids of the identity providers through which the user can prove who they are (`m.login.sso` stages). */
   readonly identityProvidersOf: ((ctx: Context, userId: string) => Promise<readonly string[]>) | undefined;
   /** The page that sends a user to their identity provider to prove who they are. */
-  readonly startSsoAuth: ((ctx: Context, request: { session: string; idpId: string | undefined; headers: IncomingHttpHeaders; ip: string }) => Promise<AuthPage>) | undefined;
+  readonly startSsoAuth:
+    ((ctx: Context, request: { session: string; idpId: string | undefined; headers: IncomingHttpHeaders; ip: string }) => Promise<AuthPage>) | undefined;
   /** Identity providers shown in the login flows, in the order of the config; empty: no SSO. */
   readonly identityProviders: ((ctx: Context) => readonly JsonObject[]) | undefined;
   /** Confirms the 3PID of a validation session: its medium, address and time, once (the session ends). */
@@ -135,4 +142,9 @@ export interface AppserviceIdentities {
   provideAlias(alias: string): Promise<boolean>;
 }
 
-export const noAppservices: AppserviceIdentities = { byToken: () => undefined, byId: () => undefined, all: () => [], provideAlias: () => Promise.resolve(false) };
+export const noAppservices: AppserviceIdentities = {
+  byToken: () => undefined,
+  byId: () => undefined,
+  all: () => [],
+  provideAlias: () => Promise.resolve(false),
+};

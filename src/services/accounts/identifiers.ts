@@ -3,7 +3,8 @@ import { isJsonObject, type JsonObject } from "../../lib/json.ts";
 import { invalidParam, MatrixError, missingParam } from "../../protocol/errors.ts";
 
 /** How a client says who logs in, after normalisation. */
-export type LoginIdentifier = { readonly type: "user"; readonly user: string } | { readonly type: "threepid"; readonly medium: string; readonly address: string };
+export type LoginIdentifier =
+  { readonly type: "user"; readonly user: string } | { readonly type: "threepid"; readonly medium: string; readonly address: string };
 
 /**
  * The identifier of a login or reauthentication: `identifier` with m.id.user, m.id.thirdparty or m.id.phone, or the older `user`,
@@ -38,8 +39,10 @@ function readUser(identifier: JsonObject): string {
 
 function readThreepid(identifier: JsonObject): LoginIdentifier {
   const { medium, address } = identifier;
-  if (medium === undefined || medium === null || address === undefined || address === null) throw new MatrixError(400, "M_UNKNOWN", "Invalid thirdparty identifier");
-  if (typeof medium !== "string" || typeof address !== "string" || medium.includes("\0") || address.includes("\0")) throw invalidParam("Invalid thirdparty identifier");
+  if (medium === undefined || medium === null || address === undefined || address === null)
+    throw new MatrixError(400, "M_UNKNOWN", "Invalid thirdparty identifier");
+  if (typeof medium !== "string" || typeof address !== "string" || medium.includes("\0") || address.includes("\0"))
+    throw invalidParam("Invalid thirdparty identifier");
   return { type: "threepid", medium, address: medium === "email" ? canonicalEmail(address) : address };
 }
 

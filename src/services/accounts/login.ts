@@ -65,7 +65,8 @@ export async function login(ctx: Context, request: LoginRequest): Promise<Record
   return answer;
 }
 
-export const notApproved = (message: string): MatrixError => new MatrixError(403, "ORG.MATRIX.MSC3866_USER_AWAITING_APPROVAL", message, { approval_notice_medium: "org.matrix.msc3866.none" });
+export const notApproved = (message: string): MatrixError =>
+  new MatrixError(403, "ORG.MATRIX.MSC3866_USER_AWAITING_APPROVAL", message, { approval_notice_medium: "org.matrix.msc3866.none" });
 
 /** A token with which the bearer logs in once as this user (`m.login.token`). */
 export async function createLoginToken(
@@ -120,7 +121,9 @@ async function identifyAppserviceUser(ctx: Context, request: LoginRequest): Prom
 async function takeLoginToken(ctx: Context, token: unknown): Promise<Login> {
   if (token === undefined) throw new MatrixError(400, "M_UNKNOWN", "Missing JSON keys.");
   const taken =
-    typeof token !== "string" || token.includes("\0") ? "not found" : await ctx.transaction("consume_login_token", (txn) => consumeLoginToken(txn, token, ctx.clock.now()));
+    typeof token !== "string" || token.includes("\0")
+      ? "not found"
+      : await ctx.transaction("consume_login_token", (txn) => consumeLoginToken(txn, token, ctx.clock.now()));
   if (typeof taken === "string") throw new MatrixError(403, "M_FORBIDDEN", "Invalid login token");
   const { userId, authProviderId, authProviderSessionId } = taken;
   return {

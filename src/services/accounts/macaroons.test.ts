@@ -11,7 +11,8 @@ describe("Macaroons", () => {
   const macaroons = new Macaroons(key, "test", clock, systemRandom);
 
   it("read a guest's token that Synapse made", () => {
-    const token = "MDAxMmxvY2F0aW9uIHRlc3QKMDAxM2lkZW50aWZpZXIga2V5CjAwMTBjaWQgZ2VuID0gMQowMDE2Y2lkIHR5cGUgPSBhY2Nlc3MKMDAxYWNpZCB1c2VyX2lkID0gQDM6dGVzdAowMDIxY2lkIG5vbmNlID0gJkkucU1QaDRhSnIxQDM6UAowMDE1Y2lkIGd1ZXN0ID0gdHJ1ZQowMDJmc2lnbmF0dXJlILfBGL5JjQqF0VTAK2rkQzHnmphZh-fsSmYB4agmetqBCg";
+    const token =
+      "MDAxMmxvY2F0aW9uIHRlc3QKMDAxM2lkZW50aWZpZXIga2V5CjAwMTBjaWQgZ2VuID0gMQowMDE2Y2lkIHR5cGUgPSBhY2Nlc3MKMDAxYWNpZCB1c2VyX2lkID0gQDM6dGVzdAowMDIxY2lkIG5vbmNlID0gJkkucU1QaDRhSnIxQDM6UAowMDE1Y2lkIGd1ZXN0ID0gdHJ1ZQowMDJmc2lnbmF0dXJlILfBGL5JjQqF0VTAK2rkQzHnmphZh-fsSmYB4agmetqBCg";
     assert.equal(macaroons.guestOf(token), "@3:test");
     assert.equal(new Macaroons(Buffer.from("other"), "test", clock, systemRandom).guestOf(token), undefined);
   });
@@ -47,11 +48,14 @@ describe("Macaroons", () => {
   });
 
   it("are signed with the first secret there is, as in Synapse (CVE-2019-5885, migration risk 34)", () => {
-    const secretOf = (options: object): string => Buffer.from(testConfig(options).key.macaroonSecretKey).toString("latin1");
+    const secretOf = (options: Record<string, unknown>): string => Buffer.from(testConfig(options).key.macaroonSecretKey).toString("latin1");
     assert.equal(secretOf({}), "macaroon secret of the tests");
     assert.equal(secretOf({ macaroon_secret_key: undefined }), "registration secret of the tests");
     const derived = testConfig({ macaroon_secret_key: undefined, registration_shared_secret: undefined });
     assert.equal(derived.key.macaroonSecretKey.length, 32);
-    assert.ok(derived.notices.some((notice) => notice.includes("macaroon_secret_key")), "and the admin is told");
+    assert.ok(
+      derived.notices.some((notice) => notice.includes("macaroon_secret_key")),
+      "and the admin is told",
+    );
   });
 });

@@ -33,7 +33,8 @@ export class Macaroons {
   guestOf(token: string): string | undefined {
     const macaroon = parseMacaroon(token);
     if (macaroon === undefined || !macaroon.caveats.includes("guest = true")) return undefined;
-    const holds = (caveat: string): boolean => caveat === "guest = true" || caveat.startsWith("user_id = ") || caveat.startsWith("nonce = ") || this.notYet(caveat);
+    const holds = (caveat: string): boolean =>
+      caveat === "guest = true" || caveat.startsWith("user_id = ") || caveat.startsWith("nonce = ") || this.notYet(caveat);
     return this.verify(macaroon, "access", holds) ? valueOf(macaroon, "user_id") : undefined;
   }
 
@@ -66,10 +67,15 @@ export class Macaroons {
     const prefixes = ["nonce = ", "idp_id = ", "client_redirect_url = ", "ui_auth_session_id = ", "code_verifier = "];
     const holds = (caveat: string): boolean => caveat === `state = ${state}` || prefixes.some((prefix) => caveat.startsWith(prefix)) || this.notYet(caveat);
     if (macaroon === undefined || !macaroon.caveats.includes(`state = ${state}`) || !this.verify(macaroon, "session", holds)) return undefined;
-    const [idpId, nonce, clientRedirectUrl, uiAuthSessionId, codeVerifier] = ["idp_id", "nonce", "client_redirect_url", "ui_auth_session_id", "code_verifier"].map((key) =>
-      valueOf(macaroon, key),
-    );
-    if (idpId === undefined || nonce === undefined || clientRedirectUrl === undefined || uiAuthSessionId === undefined || codeVerifier === undefined) return undefined;
+    const [idpId, nonce, clientRedirectUrl, uiAuthSessionId, codeVerifier] = [
+      "idp_id",
+      "nonce",
+      "client_redirect_url",
+      "ui_auth_session_id",
+      "code_verifier",
+    ].map((key) => valueOf(macaroon, key));
+    if (idpId === undefined || nonce === undefined || clientRedirectUrl === undefined || uiAuthSessionId === undefined || codeVerifier === undefined)
+      return undefined;
     return { idpId, nonce, clientRedirectUrl, uiAuthSessionId, codeVerifier };
   }
 

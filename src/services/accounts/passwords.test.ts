@@ -43,7 +43,13 @@ describe("passwords", () => {
     for (const [password, errcode] of broken) assert.throws(() => checkPasswordPolicy(strict, password), { status: 400, errcode });
     checkPasswordPolicy(strict, "abcdefG1!");
     checkPasswordPolicy(plain, "x");
-    assert.deepEqual(passwordPolicy(strict), { "m.minimum_length": 8, "m.require_digit": true, "m.require_symbol": true, "m.require_uppercase": true, "m.require_lowercase": true });
+    assert.deepEqual(passwordPolicy(strict), {
+      "m.minimum_length": 8,
+      "m.require_digit": true,
+      "m.require_symbol": true,
+      "m.require_uppercase": true,
+      "m.require_lowercase": true,
+    });
     assert.deepEqual(passwordPolicy(plain), {});
   });
 });

@@ -33,9 +33,27 @@ export function bcryptInput(password: string, pepper: string): Buffer {
 /** All in terms of ASCII: a letter of another script counts as a symbol (as in Synapse). */
 const POLICY_CHECKS = [
   { option: "requireDigit", key: "m.require_digit", pattern: /[0-9]/, errcode: "M_PASSWORD_NO_DIGIT", error: "The password must include at least one digit" },
-  { option: "requireSymbol", key: "m.require_symbol", pattern: /[^a-zA-Z0-9]/, errcode: "M_PASSWORD_NO_SYMBOL", error: "The password must include at least one symbol" },
-  { option: "requireUppercase", key: "m.require_uppercase", pattern: /[A-Z]/, errcode: "M_PASSWORD_NO_UPPERCASE", error: "The password must include at least one uppercase letter" },
-  { option: "requireLowercase", key: "m.require_lowercase", pattern: /[a-z]/, errcode: "M_PASSWORD_NO_LOWERCASE", error: "The password must include at least one lowercase letter" },
+  {
+    option: "requireSymbol",
+    key: "m.require_symbol",
+    pattern: /[^a-zA-Z0-9]/,
+    errcode: "M_PASSWORD_NO_SYMBOL",
+    error: "The password must include at least one symbol",
+  },
+  {
+    option: "requireUppercase",
+    key: "m.require_uppercase",
+    pattern: /[A-Z]/,
+    errcode: "M_PASSWORD_NO_UPPERCASE",
+    error: "The password must include at least one uppercase letter",
+  },
+  {
+    option: "requireLowercase",
+    key: "m.require_lowercase",
+    pattern: /[a-z]/,
+    errcode: "M_PASSWORD_NO_LOWERCASE",
+    error: "The password must include at least one lowercase letter",
+  },
 ] as const;
 
 /** @throws MatrixError 400 with the errcode of the rule that the password breaks */

@@ -87,7 +87,9 @@ export async function changeProfile(ctx: Context, requester: Requester, change: 
   if (!isLocal(ctx, userId)) throw new MatrixError(400, "M_UNKNOWN", "User is not hosted on this homeserver");
   const standard = field === "displayname" || field === "avatar_url";
   if (!byAdmin && userId !== requester.userId) {
-    throw standard || change.value === undefined ? new MatrixError(400, "M_FORBIDDEN", `Cannot set another user's ${standard ? field : "profile"}`) : forbidden("Cannot set another user's profile");
+    throw standard || change.value === undefined
+      ? new MatrixError(400, "M_FORBIDDEN", `Cannot set another user's ${standard ? field : "profile"}`)
+      : forbidden("Cannot set another user's profile");
   }
   const value = standard ? await checkStandard(ctx, change) : change.value;
   const actor: Requester = requester.userId === userId ? requester : { ...requester, userId, deviceId: undefined };
@@ -113,7 +115,8 @@ async function checkStandard(ctx: Context, { userId, field, value = "", byAdmin 
   const name = field === "displayname";
   if (!byAdmin && !(name ? enableSetDisplayname : enableSetAvatarUrl)) {
     const current = await readProfile(ctx.read, userId);
-    if (name ? current?.displayname : current?.avatarUrl) throw new MatrixError(400, "M_FORBIDDEN", name ? "Changing display name is disabled on this server" : "Changing avatar is disabled on this server");
+    if (name ? current?.displayname : current?.avatarUrl)
+      throw new MatrixError(400, "M_FORBIDDEN", name ? "Changing display name is disabled on this server" : "Changing avatar is disabled on this server");
   }
   if (typeof value !== "string") throw invalidParam(`'${field}' must be a string`);
   const limit = name ? MAX_DISPLAYNAME : MAX_AVATAR_URL;

@@ -42,11 +42,20 @@ export async function registerInteractively(ctx: Context, request: InteractiveRe
   const known = await sessionState(ctx, sessionOf(body));
   const wanted = readUsername(body);
   if (wanted !== undefined) {
-    await checkUsername(ctx, wanted, { guestToken: guestToken(body), assignedUserId: known.registeredUserId, inhibitInUse: registration.inhibitUserInUseError });
+    await checkUsername(ctx, wanted, {
+      guestToken: guestToken(body),
+      assignedUserId: known.registeredUserId,
+      inhibitInUse: registration.inhibitUserInUseError,
+    });
   }
   let passed;
   try {
-    passed = await requireInteractiveAuth(ctx, undefined, { ...request, body }, { description: "register a new account", flows: registrationFlows(ctx.config) });
+    passed = await requireInteractiveAuth(
+      ctx,
+      undefined,
+      { ...request, body },
+      { description: "register a new account", flows: registrationFlows(ctx.config) },
+    );
   } catch (error) {
     if (error instanceof AuthenticationIncomplete && password !== undefined && known.passwordHash === undefined) {
       await setSessionData(ctx, error.sessionId, SESSION_DATA.passwordHash, await hashPassword(ctx, password));
@@ -131,7 +140,8 @@ function guestToken(body: JsonObject): string | undefined {
 async function checkThreepid(ctx: Context, threepid: JsonObject): Promise<void> {
   const medium = String(threepid["medium"]);
   const address = String(threepid["address"]);
-  if (!threepidAllowed(ctx, medium, address)) throw new MatrixError(403, "M_THREEPID_DENIED", "Third party identifiers (email/phone numbers) are not authorized on this server");
+  if (!threepidAllowed(ctx, medium, address))
+    throw new MatrixError(403, "M_THREEPID_DENIED", "Third party identifiers (email/phone numbers) are not authorized on this server");
   const owner = await getUserOfThreepid(ctx.read, medium, medium === "email" ? canonicalEmail(address) : address);
   if (owner !== undefined) throw new MatrixError(400, "M_THREEPID_IN_USE", `${medium} is already in use`);
 }

@@ -60,7 +60,13 @@ export async function registerAppserviceUser(ctx: Context, appservice: Appservic
   if (!appservice.interestedInUser(userId)) throw new MatrixError(400, "M_EXCLUSIVE", "Invalid user localpart for this application service.");
   checkNotReserved(ctx, userId, appservice);
   const made = await ctx.transaction("register_user", (txn) =>
-    insert(ctx, txn, userId, { localpart, passwordHash: "", displayName: localpart }, { appserviceId: appservice.ownsUser(userId) ? appservice.id : null, shadowBanned: false, userType: null }),
+    insert(
+      ctx,
+      txn,
+      userId,
+      { localpart, passwordHash: "", displayName: localpart },
+      { appserviceId: appservice.ownsUser(userId) ? appservice.id : null, shadowBanned: false, userType: null },
+    ),
   );
   if (!made) throw userInUse();
   return userId;

@@ -15,6 +15,7 @@ export function registrationFlows(config: Config): string[][] {
   if (registration.enableRegistrationToken3pidBypass) flows.push(["m.login.registration_token"]);
   if (consent.requireAtRegistration) for (const flow of flows) flow.unshift("m.login.terms");
   if (captcha.enableRegistrationCaptcha) for (const flow of flows) flow.unshift("m.login.recaptcha");
-  if (registration.registrationRequiresToken) for (const flow of flows) if (!flow.includes("m.login.registration_token")) flow.unshift("m.login.registration_token");
+  if (registration.registrationRequiresToken)
+    for (const flow of flows) if (!flow.includes("m.login.registration_token")) flow.unshift("m.login.registration_token");
   return flows;
 }

@@ -50,9 +50,17 @@ export async function startSession(ctx: Context, request: SessionRequest): Promi
     });
     if (isGuest) return { deviceId, accessToken: ctx.macaroons.guestToken(userId), expiresInMs: undefined, refreshToken: undefined };
     const refreshable = request.refresh === true && lifetimes.refreshableAccessTokenLifetimeMs !== undefined;
-    const validUntilMs = earliest(sessionEnd, until(now, refreshable ? lifetimes.refreshableAccessTokenLifetimeMs : lifetimes.nonrefreshableAccessTokenLifetimeMs));
+    const validUntilMs = earliest(
+      sessionEnd,
+      until(now, refreshable ? lifetimes.refreshableAccessTokenLifetimeMs : lifetimes.nonrefreshableAccessTokenLifetimeMs),
+    );
     const refresh = refreshable
-      ? await addRefreshToken(ctx, txn, { userId, deviceId, expiryTs: earliest(sessionEnd, until(now, lifetimes.refreshTokenLifetimeMs)), ultimateSessionExpiryTs: sessionEnd })
+      ? await addRefreshToken(ctx, txn, {
+          userId,
+          deviceId,
+          expiryTs: earliest(sessionEnd, until(now, lifetimes.refreshTokenLifetimeMs)),
+          ultimateSessionExpiryTs: sessionEnd,
+        })
       : undefined;
     const accessToken = await addAccessToken(ctx, txn, { userId, deviceId, validUntilMs, refreshTokenId: refresh?.id ?? null });
     return { deviceId, accessToken, expiresInMs: validUntilMs === null ? undefined : validUntilMs - now, refreshToken: refresh?.token };
@@ -95,7 +103,12 @@ export async function refreshSession(ctx: Context, refreshToken: string): Promis
     if (sessionEnd !== null && sessionEnd < now) throw new MatrixError(403, "M_FORBIDDEN", "The session has expired and can no longer be refreshed");
     await checkRefreshable(ctx, userId);
     const validUntilMs = earliest(sessionEnd, until(now, refreshableAccessTokenLifetimeMs));
-    const next = await addRefreshToken(ctx, txn, { userId, deviceId, expiryTs: earliest(sessionEnd, until(now, refreshTokenLifetimeMs)), ultimateSessionExpiryTs: sessionEnd });
+    const next = await addRefreshToken(ctx, txn, {
+      userId,
+      deviceId,
+      expiryTs: earliest(sessionEnd, until(now, refreshTokenLifetimeMs)),
+      ultimateSessionExpiryTs: sessionEnd,
+    });
     const accessToken = await addAccessToken(ctx, txn, { userId, deviceId, validUntilMs, refreshTokenId: next.id });
     await replaceRefreshToken(txn, ctx.accounts, current, next.id);
     return { accessToken, refreshToken: next.token, expiresInMs: validUntilMs === null ? undefined : validUntilMs - now };
@@ -116,10 +129,22 @@ export async function logoutAll(ctx: Context, userId: string): Promise<void> {
 }
 
 /** Deletes all devices and tokens of a user, but for the given ones. */
-export async function endAllSessions(ctx: Context, txn: Txn, userId: string, except?: { deviceId: string | undefined; accessTokenId: number | undefined }): Promise<void> {
+export async function endAllSessions(
+  ctx: Context,
+  txn: Txn,
+  userId: string,
+  except?: { deviceId: string | undefined; accessTokenId: number | undefined },
+): Promise<void> {
   await deleteAllDevices(ctx, txn, userId, except?.deviceId);
   const tokens = await deleteTokensOfUser(txn, ctx.accounts, userId, except?.accessTokenId);
-  if (tokens.length > 0) for (const hook of ctx.accountHooks.tokensDeleted) await hook(ctx, txn, userId, tokens.map(({ id }) => id));
+  if (tokens.length > 0)
+    for (const hook of ctx.accountHooks.tokensDeleted)
+      await hook(
+        ctx,
+        txn,
+        userId,
+        tokens.map(({ id }) => id),
+      );
 }
 
 async function deleteBareToken(ctx: Context, txn: Txn, requester: Requester, token: string): Promise<void> {

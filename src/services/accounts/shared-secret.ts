@@ -22,16 +22,22 @@ export async function registerBySharedSecret(ctx: Context, body: JsonObject): Pr
   if (password === undefined) throw missing("password");
   if (!isText(password)) throw new MatrixError(400, "M_UNKNOWN", "Invalid password");
   const userType = body["user_type"] ?? null;
-  if (userType !== null && (typeof userType !== "string" || !ctx.config.userTypes.allUserTypes.includes(userType))) throw new MatrixError(400, "M_UNKNOWN", "Invalid user type");
+  if (userType !== null && (typeof userType !== "string" || !ctx.config.userTypes.allUserTypes.includes(userType)))
+    throw new MatrixError(400, "M_UNKNOWN", "Invalid user type");
   if (mac === undefined) throw missing("mac");
   const admin = Boolean(body["admin"]);
   const wanted = createHmac("sha1", secret)
     .update([nonce, username, password, admin ? "admin" : "notadmin", ...(userType ? [userType] : [])].join("\0"), "utf8")
     .digest("hex");
-  if (typeof mac !== "string" || mac.length !== wanted.length || !timingSafeEqual(Buffer.from(mac.padEnd(40), "latin1").subarray(0, 40), Buffer.from(wanted, "latin1"))) {
+  if (
+    typeof mac !== "string" ||
+    mac.length !== wanted.length ||
+    !timingSafeEqual(Buffer.from(mac.padEnd(40), "latin1").subarray(0, 40), Buffer.from(wanted, "latin1"))
+  ) {
     throw new MatrixError(403, "M_UNKNOWN", "HMAC incorrect");
   }
-  if (displayname !== undefined && displayname !== null && typeof displayname !== "string") throw new MatrixError(400, "M_INVALID_PARAM", "Invalid displayname");
+  if (displayname !== undefined && displayname !== null && typeof displayname !== "string")
+    throw new MatrixError(400, "M_INVALID_PARAM", "Invalid displayname");
   return await registerUser(ctx, {
     localpart: username.toLowerCase(),
     passwordHash: await hashPassword(ctx, password),

@@ -9,7 +9,11 @@ import type { Context } from "../context.ts";
  * Whether accounts exist and are open (MSC3720), of this server and others.
  * @throws MatrixError 400 M_INVALID_PARAM
  */
-export async function accountStatuses(ctx: Context, userIds: readonly string[], options: { allowRemote: boolean }): Promise<{ statuses: JsonObject; failures: string[] }> {
+export async function accountStatuses(
+  ctx: Context,
+  userIds: readonly string[],
+  options: { allowRemote: boolean },
+): Promise<{ statuses: JsonObject; failures: string[] }> {
   const local: string[] = [];
   const remote = new Map<string, string[]>();
   for (const userId of new Set(userIds)) {
@@ -26,7 +30,12 @@ export async function accountStatuses(ctx: Context, userIds: readonly string[], 
   for (const userId of local) {
     const user = users.get(userId);
     if (user === undefined) statuses[userId] = { exists: false };
-    else statuses[userId] = { exists: true, deactivated: user.deactivated, ...(withExpiry ? { "org.matrix.expired": ctx.clock.now() >= (expiries.get(userId) ?? Infinity) } : {}) };
+    else
+      statuses[userId] = {
+        exists: true,
+        deactivated: user.deactivated,
+        ...(withExpiry ? { "org.matrix.expired": ctx.clock.now() >= (expiries.get(userId) ?? Infinity) } : {}),
+      };
   }
   const ask = ctx.accountHooks.remoteAccountStatuses;
   const answers = await Promise.all([...remote].map(async ([server, ids]) => (await ask?.(ctx, server, ids)) ?? { statuses: {}, failures: ids }));

@@ -14,7 +14,16 @@ describe("token formats", () => {
   it("tell a refresh token from one with a wrong letter, prefix or part", () => {
     const token = newRefreshToken(systemRandom, "@alice:test");
     assert.equal(isRefreshToken(token), true);
-    for (const wrong of [token.slice(0, -1), `${token}x`, token.replace("syr_", "syt_"), `${token}_`, token.replace("_", "__"), "", newAccessToken(systemRandom, "@alice:test"), token.replace("YWxpY2U", "YWxpY2é")]) {
+    for (const wrong of [
+      token.slice(0, -1),
+      `${token}x`,
+      token.replace("syr_", "syt_"),
+      `${token}_`,
+      token.replace("_", "__"),
+      "",
+      newAccessToken(systemRandom, "@alice:test"),
+      token.replace("YWxpY2U", "YWxpY2é"),
+    ]) {
       assert.equal(isRefreshToken(wrong), false, wrong);
     }
   });

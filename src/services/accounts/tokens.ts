@@ -27,7 +27,9 @@ export function isRefreshToken(token: string): boolean {
 }
 
 function encodedLocalpart(userId: string): string {
-  return Buffer.from(userId.slice(1, userId.indexOf(":")), "utf8").toString("base64").replace(/=+$/, "");
+  return Buffer.from(userId.slice(1, userId.indexOf(":")), "utf8")
+    .toString("base64")
+    .replace(/=+$/, "");
 }
 
 function withChecksum(base: string): string {

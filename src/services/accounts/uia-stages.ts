@@ -25,7 +25,8 @@ export function uiaStages(ctx: Pick<Context, "config">): ReadonlyMap<string, Sta
   if (captcha.recaptchaPrivateKey) stages.set("m.login.recaptcha", checkCaptcha);
   if (email.canVerifyEmail) stages.set("m.login.email.identity", (stageCtx, attempt) => checkThreepid(stageCtx, "email", attempt));
   if (registration.threepidDelegateMsisdn) stages.set("m.login.msisdn", (stageCtx, attempt) => checkThreepid(stageCtx, "msisdn", attempt));
-  if (registration.registrationRequiresToken || registration.enableRegistrationToken3pidBypass) stages.set("m.login.registration_token", checkRegistrationToken);
+  if (registration.registrationRequiresToken || registration.enableRegistrationToken3pidBypass)
+    stages.set("m.login.registration_token", checkRegistrationToken);
   return stages;
 }
 

@@ -83,7 +83,12 @@ export class AuthenticationIncomplete extends MatrixError {
  * Passes when the user has proved who they are, with this request's `auth`, as part of its session.
  * @throws AuthenticationIncomplete 401 with session, flows and params; MatrixError 400, 403, 429
  */
-export async function requireInteractiveAuth(ctx: Context, requester: Requester | undefined, request: InteractiveRequest, options: InteractiveOptions): Promise<InteractiveResult> {
+export async function requireInteractiveAuth(
+  ctx: Context,
+  requester: Requester | undefined,
+  request: InteractiveRequest,
+  options: InteractiveOptions,
+): Promise<InteractiveResult> {
   if (options.flows !== undefined || requester === undefined) return await passFlows(ctx, request, options.flows ?? [], options.description, {});
   const type = ((request.body["auth"] ?? {}) as JsonObject)["type"] ?? undefined;
   if (type !== undefined && typeof type !== "string") throw badJson("auth.type must be a string");
@@ -99,9 +104,16 @@ export async function requireInteractiveAuth(ctx: Context, requester: Requester 
   const types = await proofTypes(ctx, userId);
   let passed: InteractiveResult;
   try {
-    passed = await passFlows(ctx, request, types.map((type) => [type]), options.description, { [SESSION_DATA.requestUserId]: userId });
+    passed = await passFlows(
+      ctx,
+      request,
+      types.map((type) => [type]),
+      options.description,
+      { [SESSION_DATA.requestUserId]: userId },
+    );
   } catch (error) {
-    if (error instanceof AuthenticationIncomplete && error.result["errcode"] !== undefined) await ctx.limits.allows("loginFailedAttempts", `uia:${userId}`, limited);
+    if (error instanceof AuthenticationIncomplete && error.result["errcode"] !== undefined)
+      await ctx.limits.allows("loginFailedAttempts", `uia:${userId}`, limited);
     throw error;
   }
   const proven = types.map((type) => passed.results.get(type)).find((result) => result !== undefined);
@@ -161,7 +173,13 @@ export async function expireSessions(ctx: Pick<Context, "clock" | "transaction">
   });
 }
 
-async function passFlows(ctx: Context, request: InteractiveRequest, flows: readonly (readonly string[])[], description: string, data: JsonObject): Promise<InteractiveResult> {
+async function passFlows(
+  ctx: Context,
+  request: InteractiveRequest,
+  flows: readonly (readonly string[])[],
+  description: string,
+  data: JsonObject,
+): Promise<InteractiveResult> {
   const sessionId = sessionOf(request.body);
   const auth = (request.body["auth"] ?? {}) as JsonObject;
   let params = withoutSecrets(request.body);
@@ -171,7 +189,8 @@ async function passFlows(ctx: Context, request: InteractiveRequest, flows: reado
   } else {
     session = await openSession(ctx, sessionId);
     if (Object.keys(params).length === 0) params = session.clientdict;
-    if (session.uri !== request.url || session.method !== request.method) throw forbidden("Requested operation has changed during the UI authentication session.");
+    if (session.uri !== request.url || session.method !== request.method)
+      throw forbidden("Requested operation has changed during the UI authentication session.");
     const owner = session.serverdict[SESSION_DATA.requestUserId];
     // A session that one user began never serves another.
     if (owner !== data[SESSION_DATA.requestUserId]) throw forbidden("Requested operation has changed during the UI authentication session.");
@@ -225,4 +244,3 @@ function withoutSecrets(body: JsonObject): JsonObject {
 }
 
 const unknownSession = (sessionId: string): MatrixError => new MatrixError(400, "M_UNKNOWN", `Unknown session ID: ${sessionId}`);
-

@@ -43,7 +43,8 @@ export async function checkUsername(ctx: NameContext, localpart: string, options
 export function checkNotReserved(ctx: Pick<Context, "appservices" | "config">, userId: string, except?: AppserviceIdentity): void {
   if (userId === ctx.config.serverNotices.userId) throw new MatrixError(400, "M_EXCLUSIVE", "This user ID is reserved.");
   for (const appservice of ctx.appservices.all()) {
-    if (appservice.id !== except?.id && appservice.ownsUser(userId)) throw new MatrixError(400, "M_EXCLUSIVE", "This user ID is reserved by an application service.");
+    if (appservice.id !== except?.id && appservice.ownsUser(userId))
+      throw new MatrixError(400, "M_EXCLUSIVE", "This user ID is reserved by an application service.");
   }
 }
 

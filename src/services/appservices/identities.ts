@@ -13,7 +13,8 @@ export function appserviceIdentities(registrations: readonly AppserviceRegistrat
 
 function identity(registration: AppserviceRegistration): AppserviceIdentity {
   const { id, sender, rateLimited, ipRangeWhitelist } = registration;
-  const compile = (namespaces: readonly AppserviceNamespace[]) => namespaces.map((namespace) => ({ exclusive: namespace.exclusive, matches: matcher(namespace) }));
+  const compile = (namespaces: readonly AppserviceNamespace[]) =>
+    namespaces.map((namespace) => ({ exclusive: namespace.exclusive, matches: matcher(namespace) }));
   const users = compile(registration.namespaces.users);
   const aliases = compile(registration.namespaces.aliases);
   const ranges = ipRangeWhitelist?.map((range) => ipaddr.parseCIDR(range));

@@ -54,7 +54,14 @@ export async function deleteDevicesIn(ctx: Context, txn: Txn, userId: string, de
   await deleteDeviceRows(txn, userId, deviceIds);
   const tokens = await deleteTokensOfDevices(txn, ctx.accounts, userId, deviceIds);
   for (const hook of ctx.accountHooks.devicesDeleted) await hook(ctx, txn, userId, deviceIds);
-  if (tokens.length > 0) for (const hook of ctx.accountHooks.tokensDeleted) await hook(ctx, txn, userId, tokens.map(({ id }) => id));
+  if (tokens.length > 0)
+    for (const hook of ctx.accountHooks.tokensDeleted)
+      await hook(
+        ctx,
+        txn,
+        userId,
+        tokens.map(({ id }) => id),
+      );
   await devicesChanged(ctx, txn, userId, deviceIds);
 }
 
@@ -133,11 +140,19 @@ async function devicesChanged(ctx: Context, txn: Txn, userId: string, deviceIds:
 }
 
 function checkDeviceName(name: string | undefined): void {
-  if (name !== undefined && [...name].length > MAX_DEVICE_NAME) throw new MatrixError(400, "M_TOO_LARGE", `Device display name is too long (max ${MAX_DEVICE_NAME})`);
+  if (name !== undefined && [...name].length > MAX_DEVICE_NAME)
+    throw new MatrixError(400, "M_TOO_LARGE", `Device display name is too long (max ${MAX_DEVICE_NAME})`);
 }
 
 function view(ctx: ReadContext, userId: string, device: Device): DeviceView {
   let { lastSeen, ip, userAgent } = device;
   for (const sighting of ctx.clientIps.pendingOf(userId)) if (sighting.deviceId === device.deviceId) ({ lastSeen, ip, userAgent } = sighting);
-  return { device_id: device.deviceId, display_name: device.displayName, last_seen_ip: ip, last_seen_ts: lastSeen, user_id: userId, last_seen_user_agent: userAgent };
+  return {
+    device_id: device.deviceId,
+    display_name: device.displayName,
+    last_seen_ip: ip,
+    last_seen_ts: lastSeen,
+    user_id: userId,
+    last_seen_user_agent: userAgent,
+  };
 }

@@ -27,7 +27,8 @@ describe("accounts in rooms", () => {
     await server.as(alice).put(`${V3}/profile/@alice:test/displayname`, { displayname: "Al" }).expect(200);
     await server.as(alice).put(`${V3}/profile/@alice:test/avatar_url`, { avatar_url: "mxc://test/a" }).expect(200);
     await server.ctx.tasks.idle();
-    for (const roomId of rooms) assert.deepEqual(await memberContent(roomId, "@alice:test"), { membership: "join", displayname: "Al", avatar_url: "mxc://test/a" });
+    for (const roomId of rooms)
+      assert.deepEqual(await memberContent(roomId, "@alice:test"), { membership: "join", displayname: "Al", avatar_url: "mxc://test/a" });
     const tasks = await query<{ action: string; status: string; resource_id: string; params: string; result: string | null }>(
       server.ctx.read,
       `SELECT action, status, resource_id, params, result FROM scheduled_tasks WHERE action = 'update_join_states' ORDER BY "timestamp"`,
@@ -77,13 +78,23 @@ describe("accounts in rooms", () => {
     const [joined, invited] = [await room(), await room()];
     await updateMembership(ctx, as(carol), { roomId: joined, target: carol.userId, action: "join" });
     await updateMembership(ctx, as(alice), { roomId: invited, target: carol.userId, action: "invite" });
-    await server.as(carol).post(`${V3}/account/deactivate`, { erase: true, auth: { type: "m.login.password", user: "carol", password: TEST_PASSWORD } }).expect(200);
+    await server
+      .as(carol)
+      .post(`${V3}/account/deactivate`, { erase: true, auth: { type: "m.login.password", user: "carol", password: TEST_PASSWORD } })
+      .expect(200);
     await server.server.jobs.runOnce("user_parter_loop");
     assert.equal((await memberContent(joined, carol.userId))?.["membership"], "leave");
     assert.equal((await memberContent(invited, carol.userId))?.["membership"], "leave");
     assert.deepEqual(await query(ctx.read, "SELECT FROM users_pending_deactivation"), []);
-    assert.deepEqual(await query(ctx.read, "SELECT room_id FROM room_memberships WHERE user_id = '@carol:test' AND forgotten = 0 AND room_id = $1", [joined]), []);
-    const stored = await query<{ json: string }>(ctx.read, "SELECT json FROM event_json JOIN room_memberships USING (event_id) WHERE user_id = '@carol:test' AND event_json.room_id = $1", [joined]);
+    assert.deepEqual(
+      await query(ctx.read, "SELECT room_id FROM room_memberships WHERE user_id = '@carol:test' AND forgotten = 0 AND room_id = $1", [joined]),
+      [],
+    );
+    const stored = await query<{ json: string }>(
+      ctx.read,
+      "SELECT json FROM event_json JOIN room_memberships USING (event_id) WHERE user_id = '@carol:test' AND event_json.room_id = $1",
+      [joined],
+    );
     assert.equal(stored.length, 2);
     for (const { json } of stored) assert.deepEqual(Object.keys(JSON.parse(json).content), ["membership"]);
     assert.equal(await queryOne(ctx.read, "SELECT FROM user_directory WHERE user_id = '@carol:test'"), undefined);
@@ -107,7 +118,9 @@ describe("auto_join_rooms", () => {
   });
 
   it("invite newcomers to rooms that are not public", async () => {
-    const server = await startTestServer({ config: { auto_join_rooms: ["#lobby:test"], autocreate_auto_join_room_preset: "private_chat", auto_join_mxid_localpart: "host" } });
+    const server = await startTestServer({
+      config: { auto_join_rooms: ["#lobby:test"], autocreate_auto_join_room_preset: "private_chat", auto_join_mxid_localpart: "host" },
+    });
     try {
       const { ctx } = server;
       const host = await server.register("host");

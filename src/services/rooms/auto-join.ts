@@ -42,7 +42,8 @@ async function createAndJoin(ctx: Context, userId: string, alias: string): Promi
     ...(autocreateAutoJoinRoomsFederated ? {} : { creation_content: { "m.federate": false } }),
   };
   const { roomId } = await createRoom(ctx, serverRequester(owner, serverName), body, QUIET);
-  if (autoJoinUserId !== undefined && autoJoinUserId !== userId) await updateMembership(ctx, serverRequester(userId, serverName), { roomId, target: userId, action: "join" }, QUIET);
+  if (autoJoinUserId !== undefined && autoJoinUserId !== userId)
+    await updateMembership(ctx, serverRequester(userId, serverName), { roomId, target: userId, action: "join" }, QUIET);
 }
 
 async function join(ctx: Context, userId: string, alias: string): Promise<void> {

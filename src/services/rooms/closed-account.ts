@@ -48,7 +48,10 @@ async function leaveRooms(ctx: Context, userId: string, memberships: readonly st
       }),
     );
     results.forEach((result, index) => {
-      if (result.status === "rejected") ctx.log.named("synapse.handlers.deactivate_account").warn(`Failed to part user ${userId} from room ${batch[index]!}: ignoring and continuing`, { error: result.reason });
+      if (result.status === "rejected")
+        ctx.log
+          .named("synapse.handlers.deactivate_account")
+          .warn(`Failed to part user ${userId} from room ${batch[index]!}: ignoring and continuing`, { error: result.reason });
     });
   }
 }

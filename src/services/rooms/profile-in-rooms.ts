@@ -12,7 +12,12 @@ const ROOMS_AT_ONCE = 50;
 /** A name or avatar changed: the rooms that the user is in will show it. A change on top of one that is still spreading replaces it. */
 export async function spreadProfile(ctx: Pick<Context, "tasks">, txn: Txn, requester: Requester): Promise<void> {
   const { userId, authenticatedEntity } = requester;
-  await ctx.tasks.schedule(txn, { action: UPDATE_JOIN_STATES, resourceId: userId, params: { requester_authenticated_entity: authenticatedEntity }, replace: true });
+  await ctx.tasks.schedule(txn, {
+    action: UPDATE_JOIN_STATES,
+    resourceId: userId,
+    params: { requester_authenticated_entity: authenticatedEntity },
+    replace: true,
+  });
 }
 
 /** Writes the user's present profile into the membership events of all joined rooms, in the order of room ids. */
@@ -28,9 +33,12 @@ export const updateJoinStates: TaskAction = async (ctx, { task, signal, save }) 
   for (let at = 0; at < rooms.length; at += ROOMS_AT_ONCE) {
     if (signal.aborted) return "later";
     const batch = rooms.slice(at, at + ROOMS_AT_ONCE);
-    const results = await Promise.allSettled(batch.map((roomId) => updateMembership(ctx, requester, { roomId, target: userId, action: "join" }, { rateLimit: false })));
+    const results = await Promise.allSettled(
+      batch.map((roomId) => updateMembership(ctx, requester, { roomId, target: userId, action: "join" }, { rateLimit: false })),
+    );
     results.forEach((result, index) => {
-      if (result.status === "rejected") ctx.log.named("synapse.handlers.profile").warn(`Failed to update join event for room ${batch[index]!}`, { error: result.reason });
+      if (result.status === "rejected")
+        ctx.log.named("synapse.handlers.profile").warn(`Failed to update join event for room ${batch[index]!}`, { error: result.reason });
     });
     if (!(await save({ last_room_id: batch.at(-1)! }))) return undefined;
   }
@@ -39,5 +47,14 @@ export const updateJoinStates: TaskAction = async (ctx, { task, signal, save }) 
 
 /** The server, or an admin, acting for a user. */
 export function serverRequester(userId: string, authenticatedEntity: string): Requester {
-  return { userId, deviceId: undefined, accessTokenId: undefined, isGuest: false, appserviceId: undefined, authenticatedEntity, shadowBanned: false, scope: [] };
+  return {
+    userId,
+    deviceId: undefined,
+    accessTokenId: undefined,
+    isGuest: false,
+    appserviceId: undefined,
+    authenticatedEntity,
+    shadowBanned: false,
+    scope: [],
+  };
 }

@@ -1,6 +1,17 @@
 import type { JsonObject } from "../../lib/json.ts";
 import type { Txn } from "../../storage/database.ts";
-import { activateTask, cancelTasks, deleteEndedTasks, finishTask, getTask, getTasks, insertTask, saveTaskResult, type ScheduledTask, type TaskFilter } from "../../storage/jobs/scheduled-tasks.ts";
+import {
+  activateTask,
+  cancelTasks,
+  deleteEndedTasks,
+  finishTask,
+  getTask,
+  getTasks,
+  insertTask,
+  saveTaskResult,
+  type ScheduledTask,
+  type TaskFilter,
+} from "../../storage/jobs/scheduled-tasks.ts";
 import type { Context } from "../context.ts";
 
 type SchedulerContext = Pick<Context, "clock" | "log" | "random" | "read" | "transaction">;

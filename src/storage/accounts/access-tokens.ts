@@ -94,7 +94,11 @@ export async function deleteTokensOfUser(txn: Txn, cache: AccountCache, userId: 
 export async function deleteTokensOfDevices(txn: Txn, cache: AccountCache, userId: string, deviceIds: readonly string[]): Promise<DeletedToken[]> {
   const params = [userId, deviceIds];
   const [tokens] = await Promise.all([
-    query<DeletedToken>(txn, `DELETE FROM access_tokens WHERE user_id = $1 AND device_id = ANY($2::text[]) RETURNING id, token, device_id AS "deviceId"`, params),
+    query<DeletedToken>(
+      txn,
+      `DELETE FROM access_tokens WHERE user_id = $1 AND device_id = ANY($2::text[]) RETURNING id, token, device_id AS "deviceId"`,
+      params,
+    ),
     execute(txn, "DELETE FROM refresh_tokens WHERE user_id = $1 AND device_id = ANY($2::text[])", params),
   ]);
   txn.afterCommit(() => cache.forgetTokens(tokens.map(({ token }) => token)));

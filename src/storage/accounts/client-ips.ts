@@ -22,7 +22,8 @@ export async function writeSightings(txn: Txn, sightings: readonly Sighting[]): 
     sorted.map(({ deviceId }) => deviceId),
     sorted.map(({ lastSeen }) => lastSeen),
   ];
-  const unnested = "unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[]) AS seen (user_id, access_token, ip, user_agent, device_id, last_seen)";
+  const unnested =
+    "unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[]) AS seen (user_id, access_token, ip, user_agent, device_id, last_seen)";
   await Promise.all([
     execute(
       txn,
@@ -56,11 +57,9 @@ export async function getSightingsOfUser(h: ReadHandle, userId: string, since = 
 
 /** Deletes the oldest 5000 or so sightings up to `until`; returns their number. */
 export async function pruneSightings(txn: Txn, until: number): Promise<number> {
-  return await execute(
-    txn,
-    "DELETE FROM user_ips WHERE last_seen IN (SELECT last_seen FROM user_ips WHERE last_seen <= $1 ORDER BY last_seen LIMIT 5000)",
-    [until],
-  );
+  return await execute(txn, "DELETE FROM user_ips WHERE last_seen IN (SELECT last_seen FROM user_ips WHERE last_seen <= $1 ORDER BY last_seen LIMIT 5000)", [
+    until,
+  ]);
 }
 
 /**

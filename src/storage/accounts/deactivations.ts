@@ -2,7 +2,11 @@ import { execute, query, queryOne, type ReadHandle, type Txn } from "../database
 
 /** Notes that the user, now deactivated, is still to be parted from rooms. */
 export async function addPendingDeactivation(txn: Txn, userId: string): Promise<void> {
-  await execute(txn, "INSERT INTO users_pending_deactivation (user_id) SELECT $1::text WHERE NOT EXISTS (SELECT FROM users_pending_deactivation WHERE user_id = $1)", [userId]);
+  await execute(
+    txn,
+    "INSERT INTO users_pending_deactivation (user_id) SELECT $1::text WHERE NOT EXISTS (SELECT FROM users_pending_deactivation WHERE user_id = $1)",
+    [userId],
+  );
 }
 
 export async function getPendingDeactivations(h: ReadHandle): Promise<string[]> {
@@ -37,7 +41,11 @@ export async function getAccountExpiry(h: ReadHandle, userId: string): Promise<n
 
 /** Expiry by user (milliseconds); accounts without one are absent. */
 export async function getAccountExpiries(h: ReadHandle, userIds: readonly string[]): Promise<Map<string, number>> {
-  const rows = await query<{ userId: string; at: number }>(h, `SELECT user_id AS "userId", expiration_ts_ms AS at FROM account_validity WHERE user_id = ANY($1::text[])`, [userIds]);
+  const rows = await query<{ userId: string; at: number }>(
+    h,
+    `SELECT user_id AS "userId", expiration_ts_ms AS at FROM account_validity WHERE user_id = ANY($1::text[])`,
+    [userIds],
+  );
   return new Map(rows.map(({ userId, at }) => [userId, at]));
 }
 

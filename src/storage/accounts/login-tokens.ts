@@ -8,11 +8,13 @@ export interface LoginToken {
 }
 
 export async function insertLoginToken(txn: Txn, token: string, expiryTs: number, login: LoginToken): Promise<void> {
-  await execute(
-    txn,
-    `INSERT INTO login_tokens (token, user_id, expiry_ts, auth_provider_id, auth_provider_session_id) VALUES ($1, $2, $3, $4, $5)`,
-    [token, login.userId, expiryTs, login.authProviderId, login.authProviderSessionId],
-  );
+  await execute(txn, `INSERT INTO login_tokens (token, user_id, expiry_ts, auth_provider_id, auth_provider_session_id) VALUES ($1, $2, $3, $4, $5)`, [
+    token,
+    login.userId,
+    expiryTs,
+    login.authProviderId,
+    login.authProviderSessionId,
+  ]);
 }
 
 /** Marks the token as used, and tells whether it was good: each token counts once. */

@@ -6,6 +6,9 @@ export async function insertOpenIdToken(txn: Txn, token: string, validUntilMs: n
 
 /** The user whose OpenID token this is, while it is valid. */
 export async function getUserOfOpenIdToken(h: ReadHandle, token: string, now: number): Promise<string | undefined> {
-  const row = await queryOne<{ userId: string }>(h, `SELECT user_id AS "userId" FROM open_id_tokens WHERE token = $1 AND $2 <= ts_valid_until_ms`, [token, now]);
+  const row = await queryOne<{ userId: string }>(h, `SELECT user_id AS "userId" FROM open_id_tokens WHERE token = $1 AND $2 <= ts_valid_until_ms`, [
+    token,
+    now,
+  ]);
   return row?.userId;
 }

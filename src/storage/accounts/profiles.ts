@@ -18,7 +18,9 @@ export async function getProfile(h: ReadHandle, userId: string): Promise<Profile
 
 /** Profiles by user id; users without one are absent. */
 export async function getProfiles(h: ReadHandle, userIds: readonly string[]): Promise<Map<string, Profile>> {
-  const rows = await query<Profile & { userId: string }>(h, `SELECT full_user_id AS "userId", ${COLUMNS} FROM profiles WHERE full_user_id = ANY($1::text[])`, [userIds]);
+  const rows = await query<Profile & { userId: string }>(h, `SELECT full_user_id AS "userId", ${COLUMNS} FROM profiles WHERE full_user_id = ANY($1::text[])`, [
+    userIds,
+  ]);
   return new Map(rows.map(({ userId, ...profile }) => [userId, profile]));
 }
 
@@ -29,7 +31,10 @@ export async function lockProfile(txn: Txn, userId: string): Promise<Profile | u
 
 /** Bytes of the custom fields as Postgres writes them, without the field `except`; 0 when there are none. */
 export async function getFieldsSize(txn: Txn, userId: string, except: string): Promise<number> {
-  const row = await queryOne<{ bytes: number | null }>(txn, "SELECT octet_length((fields - $2::text)::text) AS bytes FROM profiles WHERE full_user_id = $1", [userId, except]);
+  const row = await queryOne<{ bytes: number | null }>(txn, "SELECT octet_length((fields - $2::text)::text) AS bytes FROM profiles WHERE full_user_id = $1", [
+    userId,
+    except,
+  ]);
   return row?.bytes ?? 0;
 }
 
@@ -76,13 +81,28 @@ export async function deleteProfile(txn: Txn, userId: string): Promise<void> {
 /** One entry of the profile stream, shown to each of the users (MSC4262, MSC4429). */
 export async function insertProfileUpdate(
   txn: Txn,
-  update: { streamId: number; instanceName: string; userId: string; action: string; fields: readonly string[] | undefined; targets: readonly string[]; now: number },
+  update: {
+    streamId: number;
+    instanceName: string;
+    userId: string;
+    action: string;
+    fields: readonly string[] | undefined;
+    targets: readonly string[];
+    now: number;
+  },
 ): Promise<void> {
   await Promise.all([
     execute(
       txn,
       "INSERT INTO profile_updates (stream_id, instance_name, user_id, action, affected_fields, inserted_ts) VALUES ($1, $2, $3, $4, $5::jsonb, $6)",
-      [update.streamId, update.instanceName, update.userId, update.action, update.fields === undefined ? null : JSON.stringify([...update.fields].sort()), update.now],
+      [
+        update.streamId,
+        update.instanceName,
+        update.userId,
+        update.action,
+        update.fields === undefined ? null : JSON.stringify([...update.fields].sort()),
+        update.now,
+      ],
     ),
     execute(txn, "INSERT INTO profile_updates_per_user (stream_id, user_id, inserted_ts) SELECT $1, user_id, $3 FROM unnest($2::text[]) AS target (user_id)", [
       update.streamId,
@@ -95,4 +115,3 @@ export async function insertProfileUpdate(
 function localpart(userId: string): string {
   return userId.slice(1, userId.indexOf(":"));
 }
-

@@ -7,7 +7,9 @@ export interface RatelimitOverride {
 }
 
 export async function getRatelimitOverride(h: ReadHandle, userId: string): Promise<RatelimitOverride | undefined> {
-  return await queryOne<RatelimitOverride>(h, `SELECT messages_per_second AS "perSecond", burst_count AS burst FROM ratelimit_override WHERE user_id = $1`, [userId]);
+  return await queryOne<RatelimitOverride>(h, `SELECT messages_per_second AS "perSecond", burst_count AS burst FROM ratelimit_override WHERE user_id = $1`, [
+    userId,
+  ]);
 }
 
 export async function setRatelimitOverride(txn: Txn, userId: string, override: RatelimitOverride): Promise<void> {

@@ -64,7 +64,17 @@ export interface NewUser {
 /** Makes the account (or upgrades the guest) and its profile; false when the id is taken. */
 export async function insertUser(txn: Txn, cache: AccountCache, user: NewUser): Promise<boolean> {
   txn.afterCommit(() => cache.forgetUser(user.userId));
-  const values = [user.userId, user.passwordHash, user.nowSeconds, user.isGuest ? 1 : 0, user.appserviceId, user.admin ? 1 : 0, user.userType, user.shadowBanned, user.approved];
+  const values = [
+    user.userId,
+    user.passwordHash,
+    user.nowSeconds,
+    user.isGuest ? 1 : 0,
+    user.appserviceId,
+    user.admin ? 1 : 0,
+    user.userType,
+    user.shadowBanned,
+    user.approved,
+  ];
   const touched = user.wasGuest
     ? await execute(
         txn,
@@ -80,11 +90,11 @@ export async function insertUser(txn: Txn, cache: AccountCache, user: NewUser): 
       );
   if (touched === 0) return false;
   if (user.displayname !== undefined && user.displayname !== "") {
-    await execute(
-      txn,
-      `INSERT INTO profiles (full_user_id, user_id, displayname) VALUES ($1, $2, $3) ON CONFLICT (user_id) DO NOTHING`,
-      [user.userId, localpart(user.userId), user.displayname.replaceAll("\u0000", "")],
-    );
+    await execute(txn, `INSERT INTO profiles (full_user_id, user_id, displayname) VALUES ($1, $2, $3) ON CONFLICT (user_id) DO NOTHING`, [
+      user.userId,
+      localpart(user.userId),
+      user.displayname.replaceAll("\u0000", ""),
+    ]);
   }
   return true;
 }

@@ -53,11 +53,12 @@ export async function insertDevice(txn: Txn, userId: string, deviceId: string, d
 
 /** Remembers the identity provider's session that made the device, for back-channel logout. */
 export async function insertDeviceAuthProvider(txn: Txn, userId: string, deviceId: string, providerId: string, sessionId: string): Promise<void> {
-  await execute(
-    txn,
-    "INSERT INTO device_auth_providers (user_id, device_id, auth_provider_id, auth_provider_session_id) VALUES ($1, $2, $3, $4)",
-    [userId, deviceId, providerId, sessionId],
-  );
+  await execute(txn, "INSERT INTO device_auth_providers (user_id, device_id, auth_provider_id, auth_provider_session_id) VALUES ($1, $2, $3, $4)", [
+    userId,
+    deviceId,
+    providerId,
+    sessionId,
+  ]);
 }
 
 /** Devices made through a session of an identity provider. */
@@ -71,11 +72,11 @@ export async function getDevicesOfAuthSession(h: ReadHandle, providerId: string,
 
 /** False when the user has no such device. */
 export async function setDeviceName(txn: Txn, userId: string, deviceId: string, displayName: string): Promise<boolean> {
-  const touched = await execute(
-    txn,
-    "UPDATE devices SET display_name = $3 WHERE user_id = $1 AND device_id = $2 AND NOT coalesce(hidden, false)",
-    [userId, deviceId, displayName],
-  );
+  const touched = await execute(txn, "UPDATE devices SET display_name = $3 WHERE user_id = $1 AND device_id = $2 AND NOT coalesce(hidden, false)", [
+    userId,
+    deviceId,
+    displayName,
+  ]);
   return touched > 0;
 }
 

@@ -64,28 +64,38 @@ export async function getTasks(h: ReadHandle, filter: TaskFilter): Promise<Sched
 
 /** Takes a task that is due, or that was running when the server stopped; false when it was cancelled meanwhile. */
 export async function activateTask(txn: Txn, id: string, now: number): Promise<boolean> {
-  return (await execute(txn, `UPDATE scheduled_tasks SET status = 'active', "timestamp" = $2 WHERE id = $1 AND status IN ('scheduled', 'active')`, [id, now])) > 0;
+  return (
+    (await execute(txn, `UPDATE scheduled_tasks SET status = 'active', "timestamp" = $2 WHERE id = $1 AND status IN ('scheduled', 'active')`, [id, now])) > 0
+  );
 }
 
 /** Notes how far a running task is; false when it was cancelled. */
 export async function saveTaskResult(txn: Txn, id: string, result: JsonObject, now: number): Promise<boolean> {
-  return (await execute(txn, `UPDATE scheduled_tasks SET result = $2, "timestamp" = $3 WHERE id = $1 AND status = 'active'`, [id, stringifyAscii(result), now])) > 0;
+  return (
+    (await execute(txn, `UPDATE scheduled_tasks SET result = $2, "timestamp" = $3 WHERE id = $1 AND status = 'active'`, [id, stringifyAscii(result), now])) > 0
+  );
 }
 
 /** The end of a running task; a cancelled one stays cancelled. `result` undefined: stays as it is. */
-export async function finishTask(txn: Txn, id: string, end: { status: "complete" | "failed"; result: JsonObject | undefined; error: string | undefined; now: number }): Promise<void> {
-  await execute(txn, `UPDATE scheduled_tasks SET status = $2, result = coalesce($3, result), error = $4, "timestamp" = $5 WHERE id = $1 AND status = 'active'`, [
-    id,
-    end.status,
-    end.result === undefined ? null : stringifyAscii(end.result),
-    end.error?.replaceAll("\0", "") ?? null,
-    end.now,
-  ]);
+export async function finishTask(
+  txn: Txn,
+  id: string,
+  end: { status: "complete" | "failed"; result: JsonObject | undefined; error: string | undefined; now: number },
+): Promise<void> {
+  await execute(
+    txn,
+    `UPDATE scheduled_tasks SET status = $2, result = coalesce($3, result), error = $4, "timestamp" = $5 WHERE id = $1 AND status = 'active'`,
+    [id, end.status, end.result === undefined ? null : stringifyAscii(end.result), end.error?.replaceAll("\0", "") ?? null, end.now],
+  );
 }
 
 /** Cancels what waits or runs of an action for a resource. */
 export async function cancelTasks(txn: Txn, action: string, resourceId: string, now: number): Promise<void> {
-  await execute(txn, `UPDATE scheduled_tasks SET status = 'cancelled', "timestamp" = $3 WHERE action = $1 AND resource_id = $2 AND status IN ('scheduled', 'active')`, [action, resourceId, now]);
+  await execute(
+    txn,
+    `UPDATE scheduled_tasks SET status = 'cancelled', "timestamp" = $3 WHERE action = $1 AND resource_id = $2 AND status IN ('scheduled', 'active')`,
+    [action, resourceId, now],
+  );
 }
 
 /** Deletes tasks that ended before that time. */
