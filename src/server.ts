@@ -3,6 +3,7 @@ import { openListeners, type OpenListeners } from "./handlers/http/listen.ts";
 import { routes } from "./handlers/routes.ts";
 import { type Clock, systemClock } from "./lib/clock.ts";
 import type { Logger } from "./lib/log.ts";
+import { databaseMetrics, Metrics, requestMetrics } from "./lib/metrics.ts";
 import { type Random, systemRandom } from "./lib/random.ts";
 import { accountHooks } from "./services/account-hooks.ts";
 import { IgnoredUsers } from "./services/account-data/ignored-users.ts";
@@ -34,6 +35,7 @@ import { Presence } from "./services/presence/presence.ts";
 import { UserPushRules } from "./services/push/user-push-rules.ts";
 import { RateLimits } from "./services/rate-limits.ts";
 import { noRemoteServers } from "./services/remote-servers.ts";
+import { StateFollowers } from "./services/directory/followers.ts";
 import { ErasedUsers } from "./services/erased-users.ts";
 import { noRemoteRooms } from "./services/rooms/remote-rooms.ts";
 import { noRoomPurges } from "./services/rooms/room-purges.ts";
@@ -82,6 +84,8 @@ export interface Overrides {
 export interface Server {
   readonly ctx: Context;
   readonly jobs: PeriodicJobs;
+  /** Statistics and the user directory; they follow by themselves once the server listens. */
+  readonly followers: StateFollowers;
   /** Binds the configured listeners and starts the periodic work; returns the addresses. */
   listen(): Promise<readonly string[]>;
   /** Reads logs and certificates anew (SIGHUP). */
@@ -149,6 +153,14 @@ export async function createServer(config: Config, log: Logger, overrides: Overr
     const appservices = appserviceIdentities(config.appservice.registrations);
     const basis = { config, clock, random, log, db, read, transaction, streams, localIds, changes, notifier, events, state, members, roomVersions, authGraph, accounts, ignoredUsers, erasedUsers, pushRules, remote, remoteRooms: noRemoteRooms, roomPurges: noRoomPurges, identityInvites: noIdentityServers };
 
+    const metrics = new Metrics(serverName);
+    const serverMetrics = { ...requestMetrics(metrics), scrape: () => metrics.scrape() };
+    if (config.metrics.enableMetrics) {
+      metrics.watchProcess();
+      const database = databaseMetrics(metrics);
+      onClose(db.observe(({ sql, milliseconds }) => database.statement(sql, milliseconds / 1000)));
+    }
+
     const { persister, publisher } = openPersister(basis);
     onClose(() => persister.whenIdle());
 
@@ -209,24 +221,28 @@ export async function createServer(config: Config, log: Logger, overrides: Overr
       tasks,
       userParter,
       templates: new Templates(config.server.customTemplateDirectory),
-      metrics: { requestStarted: () => {}, requestFinished: () => {} },
+      metrics: serverMetrics,
       unreadCounts: (userId, roomIds) => (config.push.enabled ? unreadCounts(read, userId, roomIds) : Promise.resolve(new Map())),
       authenticate: (request) => authenticate(ctx, request),
       isServerAdmin: (requester) => isServerAdmin(ctx, requester),
       authenticateServer: (request) => authenticateServer(ctx, request),
     };
 
+    const followers = new StateFollowers(ctx);
+    onClose(() => followers.close());
     const periodic = new PeriodicJobs(ctx, jobs);
     onClose(() => periodic.stop());
     let listeners: OpenListeners | undefined;
     return {
       ctx,
       jobs: periodic,
+      followers,
       async listen() {
         await seedReservedUsers(ctx);
         listeners = await openListeners(ctx, config.server.listeners, routes, config.tls.files);
         onClose(() => listeners!.close());
         periodic.start();
+        followers.start();
         if (config.workers.runBackgroundTasks) backgroundUpdates.start();
         clientIps.start();
         return listeners.addresses;

@@ -14,6 +14,9 @@ import { getProfile, profileFields } from "./client/profile.ts";
 import { register, registrationTokenValidity, usernameAvailable } from "./client/register.ts";
 import { slidingSyncRoutes } from "./client/sliding-sync.ts";
 import { syncRoutes } from "./client/sync.ts";
+import { matrixRtcRoutes } from "./client/matrixrtc.ts";
+import { retentionRoutes } from "./client/retention.ts";
+import { tokenRefreshRoutes } from "./client/tokenrefresh.ts";
 import { versions } from "./client/versions.ts";
 import { accountDataRoutes } from "./client/account-data.ts";
 import { dehydratedDeviceRoutes } from "./client/dehydrated-device.ts";
@@ -45,8 +48,12 @@ import { membershipRoutes } from "./client/room/membership.ts";
 import { messageRoutes } from "./client/room/messages.ts";
 import { publicRoomRoutes } from "./client/room/public-rooms.ts";
 import { searchRoutes } from "./client/room/search.ts";
+import { upgradeRoutes } from "./client/room-upgrade-rest-servlet.ts";
 import { userDirectoryRoutes } from "./client/user-directory.ts";
+import { voipRoutes } from "./client/voip.ts";
 import { health } from "./health.ts";
+import { metricsRoutes } from "./metrics.ts";
+import { wellKnownRoutes } from "./well-known.ts";
 import { localKeyRoutes } from "./key/local-key.ts";
 import { remoteKeyRoutes } from "./key/remote-key.ts";
 import { mediaConfigRoutes } from "./media/config.ts";
@@ -93,6 +100,7 @@ export const routes: readonly Endpoint[] = [
   ...createRoutes,
   ...membershipRoutes,
   ...knockRoutes,
+  ...upgradeRoutes,
   ...memberRoutes,
   ...messageRoutes,
   ...relationRoutes,
@@ -137,4 +145,11 @@ export const routes: readonly Endpoint[] = [
   // keys
   ...localKeyRoutes,
   ...remoteKeyRoutes,
+  // small ones
+  ...voipRoutes,
+  ...matrixRtcRoutes,
+  ...retentionRoutes,
+  ...tokenRefreshRoutes,
+  ...wellKnownRoutes,
+  ...metricsRoutes,
 ];

@@ -187,10 +187,11 @@ export interface BackgroundUpdateControl {
   pending(names: readonly string[]): Promise<string[]>;
 }
 
-/** Counters of the HTTP edge. */
+/** Counters of the HTTP edge, and the answer to a scrape. */
 export interface ServerMetrics {
   requestStarted(method: string, servlet: string): void;
   requestFinished(method: string, servlet: string, status: number, seconds: number): void;
+  scrape(): Promise<{ readonly contentType: string; readonly body: string }>;
 }
 
 /** What a user has not read in a thread, or in the main timeline. */

@@ -79,7 +79,6 @@ async function serve(ctx: Context, options: AppOptions, router: Router, req: Inc
     gone.abort();
     logRequest(ctx, record, res);
   });
-  ctx.metrics.requestStarted(method, record.servlet);
   await runInRequest(record, async () => {
     let reply: unknown;
     try {
@@ -99,14 +98,17 @@ async function answer(ctx: Context, router: Router, req: IncomingMessage, res: S
   const mark = url.indexOf("?");
   const path = mark < 0 ? url : url.slice(0, mark);
   const query = new Query(mark < 0 ? "" : url.slice(mark + 1));
-  if (method === "OPTIONS") return new Reply(204, undefined);
   let match = router.find(method, path);
   if (match === "wrong method" && method === "HEAD") match = router.find("GET", path);
+  if (typeof match === "object") {
+    record.servlet = match.endpoint.servlet;
+    record.quiet = match.endpoint.quiet;
+  }
+  ctx.metrics.requestStarted(method, record.servlet);
+  if (method === "OPTIONS") return new Reply(204, undefined);
   if (match === "not found") throw unrecognized(404);
   if (match === "wrong method") throw unrecognized(405);
   const { endpoint, params } = match;
-  record.servlet = endpoint.servlet;
-  record.quiet = endpoint.quiet;
 
   // Users are known before the body is read, so that nobody makes the server buffer for a stranger; servers sign the body.
   const requester = endpoint.auth === "federation" ? undefined : await authenticateRequest(ctx, endpoint, req.headers, query, record);

@@ -15,6 +15,13 @@ interface Leaf {
   readonly endpoint: Endpoint;
   readonly path: string;
   readonly names: readonly string[];
+  readonly fixed: readonly Fixed[];
+}
+
+/** A literal that stands for a parameter's value (`:action=join|leave`). */
+interface Fixed {
+  readonly name: string;
+  readonly value: string;
 }
 
 export interface Match {
@@ -70,18 +77,23 @@ export class Router {
       if (!(leaf.endpoint.methods as readonly string[]).includes(method)) continue;
       const params: Record<string, string> = {};
       for (let i = 0; i < leaf.names.length; i++) params[leaf.names[i]!] = values[i]!;
+      for (const { name, value } of leaf.fixed) params[name] = value;
       return { endpoint: leaf.endpoint, params };
     }
     return undefined;
   }
 
   private add(endpoint: Endpoint, path: string): void {
+    for (const { path: concrete, fixed } of enumerate(path)) this.addConcrete(endpoint, concrete, fixed);
+  }
+
+  private addConcrete(endpoint: Endpoint, path: string, fixed: readonly Fixed[]): void {
     const names: string[] = [];
     let node = this.root;
     for (const segment of path.split("/")) {
       if (segment.startsWith("*")) {
         names.push(segment.slice(1));
-        (node.rest ??= []).push({ endpoint, path, names });
+        (node.rest ??= []).push({ endpoint, path, names, fixed });
         return;
       }
       if (segment.startsWith(":")) {
@@ -95,8 +107,18 @@ export class Router {
     }
     const clash = node.leaves.find((leaf) => leaf.endpoint.methods.some((method) => endpoint.methods.includes(method)));
     if (clash !== undefined) throw new Error(`Two endpoints for ${endpoint.methods.join("|")} ${path}: ${clash.endpoint.servlet} and ${endpoint.servlet}`);
-    node.leaves.push({ endpoint, path, names });
+    node.leaves.push({ endpoint, path, names, fixed });
   }
+}
+
+/** `/x/:action=join|leave` -> `/x/join` and `/x/leave`, each with the parameter's value. */
+function enumerate(path: string): { path: string; fixed: Fixed[] }[] {
+  const match = /:(\w+)=([^/]+)/.exec(path);
+  if (match === null) return [{ path, fixed: [] }];
+  return match[2]!.split("|").flatMap((value) => {
+    const rest = path.slice(0, match.index) + value + path.slice(match.index + match[0].length);
+    return enumerate(rest).map((inner) => ({ path: inner.path, fixed: [{ name: match[1]!, value }, ...inner.fixed] }));
+  });
 }
 
 /** Percent-decoding that leaves malformed sequences as they are. */

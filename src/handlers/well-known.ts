@@ -1,0 +1,35 @@
+import { notFound } from "../protocol/errors.ts";
+import { parseServerName } from "../protocol/ids.ts";
+import { clientWellKnown } from "../services/well-known.ts";
+import { endpoint } from "./http/endpoint.ts";
+import { RawReply } from "./http/reply.ts";
+
+/** Where clients find this server (client-server API, "Well-known URI"). */
+export const wellKnownClient = endpoint({
+  servlet: "ClientWellKnownResource",
+  method: "GET",
+  path: "/.well-known/matrix/client",
+  auth: "none",
+  handle(ctx) {
+    const document = clientWellKnown(ctx);
+    if (document === undefined) throw notFound(".well-known not available");
+    return document;
+  },
+});
+
+/** Where servers find this server: on port 443, unless the server name has a port (server-server API, "Server discovery"). */
+export const wellKnownServer = endpoint({
+  servlet: "ServerWellKnownResource",
+  method: "GET",
+  path: "/.well-known/matrix/server",
+  auth: "none",
+  handle(ctx) {
+    const { serverName, serveServerWellknown } = ctx.config.server;
+    if (!serveServerWellknown) return new RawReply(404, "text/plain", "There is no such document on this server\n");
+    const address = parseServerName(serverName)!;
+    const host = address.ipv6 ? `[${address.host}]` : address.host;
+    return { "m.server": `${host}:${address.port ?? 443}` };
+  },
+});
+
+export const wellKnownRoutes = [wellKnownClient, wellKnownServer];
