@@ -6,7 +6,11 @@ import type { Difference } from "./snapshot.ts";
  */
 export const ALLOWED_ANSWERS: readonly { read: RegExp; at?: RegExp; reason: string }[] = [
   { read: /\/_matrix\/client\/versions$/, at: /^\.unstable_features/, reason: "Unstable features that only one of them has." },
-  { read: /\/sync\?.*full_state=true/, at: /^\.device_lists\.changed/, reason: "Synapse takes newly joined members from whichever of two member events its full state happens to name." },
+  {
+    read: /\/sync\?.*full_state=true/,
+    at: /^\.device_lists\.changed/,
+    reason: "Synapse takes newly joined members from whichever of two member events its full state happens to name.",
+  },
   { read: /\/media\/thumbnail\//, at: /sha256|bytes/, reason: "Pictures are scaled by different libraries; size and kind agree." },
   { read: /GET \/_matrix\/client\/v3\/nowhere/, at: /error$/, reason: "The words of an unknown path; the code agrees." },
 ];

@@ -1,5 +1,15 @@
 import assert from "node:assert/strict";
-import { ClientEvent, createClient, EventType, MatrixEventEvent, MsgType, Preset, Visibility, type MatrixClient as SdkClient, type MatrixEvent } from "matrix-js-sdk";
+import {
+  ClientEvent,
+  createClient,
+  EventType,
+  MatrixEventEvent,
+  MsgType,
+  Preset,
+  Visibility,
+  type MatrixClient as SdkClient,
+  type MatrixEvent,
+} from "matrix-js-sdk";
 import { C, MatrixClient } from "./harness/client.ts";
 import { makeHome, type Home } from "./harness/home.ts";
 import { acquirePostgres, type PostgresServer } from "./harness/postgres.ts";
@@ -53,7 +63,12 @@ describe("matrix-js-sdk with Rust crypto across the swap", function () {
     bob = await person("bob", "BOB1", true);
     await alice.bootstrap();
     await bob.bootstrap();
-    const { room_id } = await alice.sdk.createRoom({ preset: Preset.TrustedPrivateChat, visibility: Visibility.Private, invite: [bob.userId], initial_state: [{ type: "m.room.encryption", state_key: "", content: { algorithm: "m.megolm.v1.aes-sha2" } }] });
+    const { room_id } = await alice.sdk.createRoom({
+      preset: Preset.TrustedPrivateChat,
+      visibility: Visibility.Private,
+      invite: [bob.userId],
+      initial_state: [{ type: "m.room.encryption", state_key: "", content: { algorithm: "m.megolm.v1.aes-sha2" } }],
+    });
     roomId = room_id;
     await waitFor("the invite", 30_000, () => bob.sdk.getRoom(roomId) ?? undefined);
     await bob.sdk.joinRoom(roomId);
@@ -91,7 +106,12 @@ describe("matrix-js-sdk with Rust crypto across the swap", function () {
     assert.ok(alice.backupKey, "alice has a backup key");
     const info = await crypto.getKeyBackupInfo();
     assert.ok(info?.version, "the backup is there");
-    await waitFor("alice's keys are backed up", 60_000, async () => ((await new MatrixClient(home.baseUrl, alice.sdk.getAccessToken()!).get(`${C}/room_keys/version`)).count > 0 ? true : undefined), 1000);
+    await waitFor(
+      "alice's keys are backed up",
+      60_000,
+      async () => ((await new MatrixClient(home.baseUrl, alice.sdk.getAccessToken()!).get(`${C}/room_keys/version`)).count > 0 ? true : undefined),
+      1000,
+    );
     await crypto.storeSessionBackupPrivateKey(alice.backupKey, info.version);
     const restored = await crypto.restoreKeyBackup();
     assert.ok(restored.imported > 0, `imported ${restored.imported} of ${restored.total}`);
@@ -145,7 +165,10 @@ class Person {
     let keys: { keyId: string; key: Uint8Array } | undefined;
     const network = { up: true, cut: new AbortController() };
     const sdk = createClient({
-      fetchFn: (input, init) => (network.up ? fetch(input, { ...init, signal: AbortSignal.any([network.cut.signal, ...(init?.signal ? [init.signal] : [])]) }) : Promise.reject(new TypeError("fetch failed"))),
+      fetchFn: (input, init) =>
+        network.up
+          ? fetch(input, { ...init, signal: AbortSignal.any([network.cut.signal, ...(init?.signal ? [init.signal] : [])]) })
+          : Promise.reject(new TypeError("fetch failed")),
       baseUrl,
       userId: login.userId,
       deviceId,
@@ -182,7 +205,11 @@ class Person {
         await request({ type: "m.login.password", identifier: { type: "m.id.user", user: this.userId }, password: PASSWORD });
       },
     });
-    await crypto.bootstrapSecretStorage({ createSecretStorageKey: () => crypto.createRecoveryKeyFromPassphrase(), setupNewSecretStorage: true, setupNewKeyBackup: true });
+    await crypto.bootstrapSecretStorage({
+      createSecretStorageKey: () => crypto.createRecoveryKeyFromPassphrase(),
+      setupNewSecretStorage: true,
+      setupNewKeyBackup: true,
+    });
     this.backupKey = (await crypto.getSessionBackupPrivateKey()) ?? undefined;
     await crypto.checkKeyBackupAndEnable();
   }

@@ -50,7 +50,9 @@ class Load {
       const room = this.rooms[(who + turn) % this.rooms.length]!;
       const n = ++this.count;
       const body = `message ${n} of ${who}`;
-      const eventId = await this.insist(() => client.request("PUT", `${C}/rooms/${enc(room)}/send/m.room.message/kill${n}`, { body: { msgtype: "m.text", body } }));
+      const eventId = await this.insist(() =>
+        client.request("PUT", `${C}/rooms/${enc(room)}/send/m.room.message/kill${n}`, { body: { msgtype: "m.text", body } }),
+      );
       if (eventId === undefined) return;
       this.acknowledged.push({ room, eventId: eventId.event_id, body });
       if (turn % 3 === 0) {
@@ -59,11 +61,13 @@ class Load {
         this.acknowledged.push({ room, eventId: state.event_id, body: "" });
       }
       if (turn % 4 === 1) {
-        if ((await this.insist(() => client.request("PUT", `${C}/user/${enc(client.userId)}/account_data/org.example.kill`, { body: { n } }))) === undefined) return;
+        if ((await this.insist(() => client.request("PUT", `${C}/user/${enc(client.userId)}/account_data/org.example.kill`, { body: { n } }))) === undefined)
+          return;
         this.accountData.set(client.userId, n);
       }
       if (turn % 4 === 2) {
-        if ((await this.insist(() => client.request("POST", `${C}/rooms/${enc(room)}/receipt/m.read/${enc(eventId.event_id)}`, { body: {} }))) === undefined) return;
+        if ((await this.insist(() => client.request("POST", `${C}/rooms/${enc(room)}/receipt/m.read/${enc(eventId.event_id)}`, { body: {} }))) === undefined)
+          return;
         this.receipts.set(`${client.userId} ${room}`, eventId.event_id);
       }
       if (turn % 4 === 3) {
@@ -122,7 +126,7 @@ describe("killed at any moment, nothing acknowledged is lost", function () {
     const [reader] = load.clients as [MatrixClient];
     for (const room of load.rooms) {
       const seen: Json[] = [];
-      for (let from: string | undefined; ; ) {
+      for (let from: string | undefined; ;) {
         const page: Json = await reader.get(`${C}/rooms/${enc(room)}/messages`, { dir: "b", limit: 500, from });
         seen.push(...page.chunk);
         if (page.end === undefined || page.chunk.length === 0) break;
@@ -132,7 +136,11 @@ describe("killed at any moment, nothing acknowledged is lost", function () {
       const lost = load.acknowledged.filter((each) => each.room === room && !ids.has(each.eventId));
       assert.deepEqual(lost, [], "acknowledged, and gone");
       const bodies = seen.filter((event) => event.type === "m.room.message").map((event) => event.content.body as string);
-      assert.deepEqual(bodies.filter((body, at) => bodies.indexOf(body) !== at), [], "sent again with the same transaction id, and there twice");
+      assert.deepEqual(
+        bodies.filter((body, at) => bodies.indexOf(body) !== at),
+        [],
+        "sent again with the same transaction id, and there twice",
+      );
     }
     for (const [userId, n] of load.accountData) {
       const client = load.clients.find((each) => each.userId === userId)!;
@@ -141,9 +149,18 @@ describe("killed at any moment, nothing acknowledged is lost", function () {
     }
     const waiting: string[] = [];
     let { next_batch: since, to_device } = await reader.sync();
-    for (; to_device?.events?.length > 0; { next_batch: since, to_device } = await reader.sync({ since, timeout: 0 })) waiting.push(...to_device.events.map((event: Json) => String(event.content.n)));
-    assert.deepEqual(load.toDevice.filter((n) => !waiting.includes(n)), [], "to-device messages acknowledged, and gone");
-    assert.deepEqual(waiting.filter((n, at) => waiting.indexOf(n) !== at && !load.retried.has(n)), [], "to-device messages twice");
+    for (; to_device?.events?.length > 0; { next_batch: since, to_device } = await reader.sync({ since, timeout: 0 }))
+      waiting.push(...to_device.events.map((event: Json) => String(event.content.n)));
+    assert.deepEqual(
+      load.toDevice.filter((n) => !waiting.includes(n)),
+      [],
+      "to-device messages acknowledged, and gone",
+    );
+    assert.deepEqual(
+      waiting.filter((n, at) => waiting.indexOf(n) !== at && !load.retried.has(n)),
+      [],
+      "to-device messages twice",
+    );
     const receipts = (await reader.sync({ filter: '{"room":{"timeline":{"limit":1}}}' })).rooms.join;
     const order = new Map(load.acknowledged.map(({ eventId }, at) => [eventId, at]));
     for (const [key, eventId] of load.receipts) {
@@ -209,12 +226,20 @@ describe("killed at any moment, nothing acknowledged is lost", function () {
     for (let round = 0; round < 3; round++) {
       await sleep(1500);
       await postgres.crash();
-      const answer = await load.clients[0]!.request("PUT", `${C}/rooms/${enc(load.rooms[0]!)}/send/m.room.message/outage${round}`, { body: { msgtype: "m.text", body: `outage ${round}` }, timeoutMs: 40_000 });
+      const answer = await load.clients[0]!.request("PUT", `${C}/rooms/${enc(load.rooms[0]!)}/send/m.room.message/outage${round}`, {
+        body: { msgtype: "m.text", body: `outage ${round}` },
+        timeoutMs: 40_000,
+      });
       assert.equal(answer.status, 503, `without a database: ${answer.status} ${answer.raw.toString("utf8")}`);
       assert.equal(typeof answer.body?.errcode, "string");
       assert.equal(server.exited(), false, "the server stays up");
       await postgres.start();
-      await waitFor("sends work again", 20_000, async () => ((await load.clients[0]!.request("GET", `${C}/account/whoami`)).status === 200 ? true : undefined), 200);
+      await waitFor(
+        "sends work again",
+        20_000,
+        async () => ((await load.clients[0]!.request("GET", `${C}/account/whoami`)).status === 200 ? true : undefined),
+        200,
+      );
       const before = load.acknowledged.length;
       await waitFor(`the load goes on (${JSON.stringify([...load.statuses])})`, 20_000, () => (load.acknowledged.length > before + PEOPLE ? true : undefined));
     }

@@ -46,21 +46,36 @@ describe("parity: the same traffic leaves the same rows", function () {
       await goOn(run.maker);
       const failures = run.maker.failures.splice(0);
       await sleep(5000); // statistics, directory, device lists and pushes follow behind
-      await waitFor("background updates are done", 120_000, async () => ((await postgres.query(run.home.database, "SELECT 1 FROM background_updates LIMIT 1")).length === 0 ? true : undefined), 1000);
+      await waitFor(
+        "background updates are done",
+        120_000,
+        async () => ((await postgres.query(run.home.database, "SELECT 1 FROM background_updates LIMIT 1")).length === 0 ? true : undefined),
+        1000,
+      );
       await server.stop();
       server = undefined;
-      assert.deepEqual(failures.map(({ part, error }) => `${part}: ${error.message}`), []);
+      assert.deepEqual(
+        failures.map(({ part, error }) => `${part}: ${error.message}`),
+        [],
+      );
     });
   }
 
   it("both made the same schema", async () => {
     const [one, two] = [await catalogue(postgres, runs[0]!.home.database), await catalogue(postgres, runs[1]!.home.database)];
     const [first, second] = [new Set(one), new Set(two)];
-    assert.deepEqual({ onlyFirst: one.filter((line) => !second.has(line)), onlySecond: two.filter((line) => !first.has(line)) }, { onlyFirst: [], onlySecond: [] });
+    assert.deepEqual(
+      { onlyFirst: one.filter((line) => !second.has(line)), onlySecond: two.filter((line) => !first.has(line)) },
+      { onlyFirst: [], onlySecond: [] },
+    );
   });
 
   it("both answered each request alike", () => {
-    const [one, two] = runs.map(({ maker }) => maker?.trace.map(({ method, path, status }) => `${method} ${path.replaceAll(/[!$][\w%.\-:]+|%21[\w%.-]+|%24[\w%.-]+|\d{3,}|[A-Za-z]{18,}/g, "*")} ${status}`)) as [string[], string[]];
+    const [one, two] = runs.map(({ maker }) =>
+      maker?.trace.map(
+        ({ method, path, status }) => `${method} ${path.replaceAll(/[!$][\w%.\-:]+|%21[\w%.-]+|%24[\w%.-]+|\d{3,}|[A-Za-z]{18,}/g, "*")} ${status}`,
+      ),
+    ) as [string[], string[]];
     assert.ok(one !== undefined && two !== undefined, "both sides ran");
     assert.deepEqual(two.filter((line, at) => line !== one[at]).slice(0, 20), one.filter((line, at) => line !== two[at]).slice(0, 20));
   });

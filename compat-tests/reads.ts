@@ -24,7 +24,15 @@ const SMALL = '{"room":{"timeline":{"limit":10}}}';
 
 /** Every read of the world: what each person can see through each endpoint, and what they must not see. */
 export function allReads(world: World): Read[] {
-  return [...general(world), ...syncs(world), ...Object.keys(world.rooms).flatMap((name) => roomReads(world, name)), ...personal(world), ...keys(world), ...mediaReads(world), ...admin(world)];
+  return [
+    ...general(world),
+    ...syncs(world),
+    ...Object.keys(world.rooms).flatMap((name) => roomReads(world, name)),
+    ...personal(world),
+    ...keys(world),
+    ...mediaReads(world),
+    ...admin(world),
+  ];
 }
 
 function get(who: string | undefined, path: string, query?: Read["query"], device?: number): Read {
@@ -78,11 +86,28 @@ function syncs(world: World): Read[] {
   }
   reads.push(get("alice", `${C}/sync`, { set_presence: "offline" }, 1));
   reads.push(get("alice", `${C}/sync`, { set_presence: "offline", use_state_after: "true", filter: SMALL }));
-  reads.push(get("alice", `${C}/sync`, { set_presence: "offline", filter: '{"room":{"timeline":{"limit":20,"unread_thread_notifications":true},"state":{"lazy_load_members":true,"include_redundant_members":true}}}' }));
+  reads.push(
+    get("alice", `${C}/sync`, {
+      set_presence: "offline",
+      filter: '{"room":{"timeline":{"limit":20,"unread_thread_notifications":true},"state":{"lazy_load_members":true,"include_redundant_members":true}}}',
+    }),
+  );
   for (const { person, id } of world.filters) reads.push(get(person, `${C}/sync`, { filter: id, set_presence: "offline" }));
   for (const { person, device, token } of world.since) {
     reads.push(get(person, `${C}/sync`, { since: token, filter: SMALL, set_presence: "offline", timeout: 0 }, device));
-    reads.push(get(person, `${C}/sync`, { since: token, filter: '{"room":{"include_leave":true,"timeline":{"limit":3},"state":{"lazy_load_members":true,"include_redundant_members":true}}}', set_presence: "offline", timeout: 0 }, device));
+    reads.push(
+      get(
+        person,
+        `${C}/sync`,
+        {
+          since: token,
+          filter: '{"room":{"include_leave":true,"timeline":{"limit":3},"state":{"lazy_load_members":true,"include_redundant_members":true}}}',
+          set_presence: "offline",
+          timeout: 0,
+        },
+        device,
+      ),
+    );
   }
   const first = world.since[0]!;
   reads.push(get(first.person, `${C}/sync`, { since: first.token, full_state: "true", filter: SMALL, set_presence: "offline", timeout: 0 }, first.device));
@@ -91,8 +116,20 @@ function syncs(world: World): Read[] {
   reads.push(get(first.person, `${C}/sync`, { since: short, filter: SMALL, set_presence: "offline", timeout: 0 }, first.device));
   for (const person of ["alice", "bob", "erin"]) {
     reads.push(post(person, `${U}/org.matrix.simplified_msc3575/sync`, slidingRequest("")));
-    reads.push(post(person, `${U}/org.matrix.simplified_msc3575/sync`, { lists: { dms: { ranges: [[0, 9]], filters: { is_dm: true }, timeline_limit: 1, required_state: [["*", "*"]] }, invites: { ranges: [[0, 9]], filters: { is_invite: true }, timeline_limit: 1, required_state: [] }, spaces: { ranges: [[0, 9]], filters: { room_types: ["m.space"] }, timeline_limit: 0, required_state: [["m.space.child", "*"]] } } }));
-    reads.push(post(person, `${U}/org.matrix.simplified_msc3575/sync`, { room_subscriptions: { [world.rooms["lobby"]!.id]: { timeline_limit: 20, required_state: [["m.room.member", "*"]] } } }));
+    reads.push(
+      post(person, `${U}/org.matrix.simplified_msc3575/sync`, {
+        lists: {
+          dms: { ranges: [[0, 9]], filters: { is_dm: true }, timeline_limit: 1, required_state: [["*", "*"]] },
+          invites: { ranges: [[0, 9]], filters: { is_invite: true }, timeline_limit: 1, required_state: [] },
+          spaces: { ranges: [[0, 9]], filters: { room_types: ["m.space"] }, timeline_limit: 0, required_state: [["m.space.child", "*"]] },
+        },
+      }),
+    );
+    reads.push(
+      post(person, `${U}/org.matrix.simplified_msc3575/sync`, {
+        room_subscriptions: { [world.rooms["lobby"]!.id]: { timeline_limit: 20, required_state: [["m.room.member", "*"]] } },
+      }),
+    );
   }
   return reads;
 }
@@ -139,11 +176,16 @@ function roomReads(world: World, name: string): Read[] {
   }
   for (const [what, event] of Object.entries(room.events)) {
     if (!what.startsWith("root")) continue;
-    for (const kind of ["m.thread", "m.annotation", "m.annotation/m.reaction", "m.reference"]) reads.push(get("bob", `${V1}/rooms/${enc(room.id)}/relations/${enc(event)}/${kind}`, { limit: 2 }));
+    for (const kind of ["m.thread", "m.annotation", "m.annotation/m.reaction", "m.reference"])
+      reads.push(get("bob", `${V1}/rooms/${enc(room.id)}/relations/${enc(event)}/${kind}`, { limit: 2 }));
     reads.push(get("bob", `${V1}/rooms/${enc(room.id)}/relations/${enc(event)}`, { recurse: "true", dir: "f" }));
     reads.push(get("carol", `${U}/io.element.msc4306/rooms/${enc(room.id)}/thread/${enc(event)}/subscription`));
   }
-  for (const page of world.pages.filter((each) => each.room === name)) reads.push(get(page.person, `${at}/messages`, { from: page.token, dir: page.dir, limit: 8 }), get(page.person, `${at}/members`, { at: world.since[0]!.token }));
+  for (const page of world.pages.filter((each) => each.room === name))
+    reads.push(
+      get(page.person, `${at}/messages`, { from: page.token, dir: page.dir, limit: 8 }),
+      get(page.person, `${at}/members`, { at: world.since[0]!.token }),
+    );
   return reads;
 }
 
@@ -175,13 +217,31 @@ function personal(world: World): Read[] {
       get(name, `${U}/uk.half-shot.msc2666/user/mutual_rooms`, { user_id: world.people["dave"]!.userId }),
       post(name, `${C}/user_directory/search`, { search_term: "dave" }),
       post(name, `${C}/user_directory/search`, { search_term: "late" }),
-      post(name, `${C}/search`, { search_categories: { room_events: { search_term: "fox", order_by: "recent", event_context: { before_limit: 1, after_limit: 1, include_profile: true } } } }),
-      post(name, `${C}/search`, { search_categories: { room_events: { search_term: "thread", order_by: "recent", filter: { limit: 3 }, include_state: true, groupings: { group_by: [{ key: "room_id" }, { key: "sender" }] } } } }),
+      post(name, `${C}/search`, {
+        search_categories: {
+          room_events: { search_term: "fox", order_by: "recent", event_context: { before_limit: 1, after_limit: 1, include_profile: true } },
+        },
+      }),
+      post(name, `${C}/search`, {
+        search_categories: {
+          room_events: {
+            search_term: "thread",
+            order_by: "recent",
+            filter: { limit: 3 },
+            include_state: true,
+            groupings: { group_by: [{ key: "room_id" }, { key: "sender" }] },
+          },
+        },
+      }),
       get("dave", `${C}/user/${id}/account_data/org.example.settings`),
     );
   }
   for (const { person, id } of world.filters) reads.push(get(person, `${C}/user/${enc(world.people[person]!.userId)}/filter/${id}`));
-  reads.push(get("alice", `${C}/profile/${enc(world.people["alice"]!.userId)}/m.tz`), get("alice", `${C}/profile/${enc(world.people["alice"]!.userId)}/none`), get("alice", `${C}/profile/${enc("@ghost:compat.test")}`));
+  reads.push(
+    get("alice", `${C}/profile/${enc(world.people["alice"]!.userId)}/m.tz`),
+    get("alice", `${C}/profile/${enc(world.people["alice"]!.userId)}/none`),
+    get("alice", `${C}/profile/${enc("@ghost:compat.test")}`),
+  );
   reads.push(get("alice", `${C}/user/${enc(world.people["alice"]!.userId)}/filter/999`));
   return reads;
 }
@@ -189,13 +249,23 @@ function personal(world: World): Read[] {
 function keys(world: World): Read[] {
   const id = (name: string): string => world.people[name]!.userId;
   const everybody = Object.fromEntries(Object.values(world.people).map((person) => [person.userId, []]));
-  const reads = [post("alice", `${C}/keys/query`, { device_keys: everybody }), post("bob", `${C}/keys/query`, { device_keys: { [id("alice")]: ["ALICE1"], [id("bob")]: [], "@ghost:compat.test": [] } }), post("dave", `${C}/keys/query`, { device_keys: { [id("alice")]: [] } })];
+  const reads = [
+    post("alice", `${C}/keys/query`, { device_keys: everybody }),
+    post("bob", `${C}/keys/query`, { device_keys: { [id("alice")]: ["ALICE1"], [id("bob")]: [], "@ghost:compat.test": [] } }),
+    post("dave", `${C}/keys/query`, { device_keys: { [id("alice")]: [] } }),
+  ];
   for (const { person, token } of world.since) {
     // Without `to` this asks for the changes until now.
     reads.push(get(person, `${C}/keys/changes`, { from: token, to: world.since.findLast((each) => each.person === person)!.token }));
   }
   for (const { person, version } of world.backups) {
-    reads.push(get(person, `${C}/room_keys/version/${version}`), get(person, `${C}/room_keys/keys`, { version }), get(person, `${C}/room_keys/keys/${enc(world.rooms["direct"]!.id)}`, { version }), get(person, `${C}/room_keys/keys/${enc(world.rooms["direct"]!.id)}/two`, { version }), get(person, `${C}/room_keys/keys`, { version: "1" }));
+    reads.push(
+      get(person, `${C}/room_keys/version/${version}`),
+      get(person, `${C}/room_keys/keys`, { version }),
+      get(person, `${C}/room_keys/keys/${enc(world.rooms["direct"]!.id)}`, { version }),
+      get(person, `${C}/room_keys/keys/${enc(world.rooms["direct"]!.id)}/two`, { version }),
+      get(person, `${C}/room_keys/keys`, { version: "1" }),
+    );
   }
   return reads;
 }
@@ -204,12 +274,28 @@ function mediaReads(world: World): Read[] {
   const reads: Read[] = [];
   for (const { uri } of world.media) {
     const path = uri.slice("mxc://".length);
-    reads.push(get("bob", `${V1}/media/download/${path}`), get("bob", `${V1}/media/download/${path}/other%20name.txt`), get(undefined, `/_matrix/media/v3/download/${path}`), get(undefined, `${V1}/media/download/${path}`));
+    reads.push(
+      get("bob", `${V1}/media/download/${path}`),
+      get("bob", `${V1}/media/download/${path}/other%20name.txt`),
+      get(undefined, `/_matrix/media/v3/download/${path}`),
+      get(undefined, `${V1}/media/download/${path}`),
+    );
     if (/png|note/.test(world.media.find((each) => each.uri === uri)!.name)) {
-      for (const [width, height, method] of [[32, 32, "crop"], [96, 96, "crop"], [320, 240, "scale"], [640, 480, "scale"], [800, 600, "scale"], [100, 50, "crop"]] as const) reads.push(get("bob", `${V1}/media/thumbnail/${path}`, { width, height, method }));
+      for (const [width, height, method] of [
+        [32, 32, "crop"],
+        [96, 96, "crop"],
+        [320, 240, "scale"],
+        [640, 480, "scale"],
+        [800, 600, "scale"],
+        [100, 50, "crop"],
+      ] as const)
+        reads.push(get("bob", `${V1}/media/thumbnail/${path}`, { width, height, method }));
     }
   }
-  reads.push(get("bob", `${V1}/media/download/compat.test/none`), { ...get("bob", `${V1}/media/download/${world.media[1]!.uri.slice("mxc://".length)}`), headers: { range: "bytes=2-5" } });
+  reads.push(get("bob", `${V1}/media/download/compat.test/none`), {
+    ...get("bob", `${V1}/media/download/${world.media[1]!.uri.slice("mxc://".length)}`),
+    headers: { range: "bytes=2-5" },
+  });
   return reads;
 }
 
@@ -239,11 +325,34 @@ function admin(world: World): Read[] {
   reads.push(get("alice", `${A}/v2/users`), get(undefined, `${A}/v1/rooms`));
   for (const name of ["alice", "bob", "frank", "kim", "guest", "judy", "ivan"]) {
     const id = enc(world.people[name]!.userId);
-    for (const path of [`v2/users/${id}`, `v2/users/${id}/devices`, `v1/users/${id}/joined_rooms`, `v1/users/${id}/memberships`, `v1/users/${id}/pushers`, `v1/users/${id}/media`, `v1/users/${id}/accountdata`, `v1/users/${id}/override_ratelimit`, `v1/experimental_features/${id}`, `v1/whois/${id}`, `v1/users/${id}/admin`]) reads.push(get("admin", `${A}/${path}`));
+    for (const path of [
+      `v2/users/${id}`,
+      `v2/users/${id}/devices`,
+      `v1/users/${id}/joined_rooms`,
+      `v1/users/${id}/memberships`,
+      `v1/users/${id}/pushers`,
+      `v1/users/${id}/media`,
+      `v1/users/${id}/accountdata`,
+      `v1/users/${id}/override_ratelimit`,
+      `v1/experimental_features/${id}`,
+      `v1/whois/${id}`,
+      `v1/users/${id}/admin`,
+    ])
+      reads.push(get("admin", `${A}/${path}`));
   }
-  for (const name of ["lobby", "v1", "v12", "abandoned", "space", "direct"]) {
+  for (const name of ["lobby", "v1", "v12", "abandoned", "space", "direct"].filter((each) => each in world.rooms)) {
     const id = enc(world.rooms[name]!.id);
-    for (const path of [`v1/rooms/${id}`, `v1/rooms/${id}/members`, `v1/rooms/${id}/state`, `v1/rooms/${id}/forward_extremities`, `v1/rooms/${id}/block`, `v1/rooms/${id}/messages?dir=b&limit=5`, `v1/room/${id}/media`, `v1/rooms/${id}/hierarchy`]) reads.push(get("admin", `${A}/${path}`));
+    for (const path of [
+      `v1/rooms/${id}`,
+      `v1/rooms/${id}/members`,
+      `v1/rooms/${id}/state`,
+      `v1/rooms/${id}/forward_extremities`,
+      `v1/rooms/${id}/block`,
+      `v1/rooms/${id}/messages?dir=b&limit=5`,
+      `v1/room/${id}/media`,
+      `v1/rooms/${id}/hierarchy`,
+    ])
+      reads.push(get("admin", `${A}/${path}`));
   }
   reads.push(get("admin", `${A}/v1/fetch_event/${enc(world.rooms["v11"]!.events["hello"]!)}`));
   return reads;

@@ -36,7 +36,8 @@ const summaries: Summary[] = [];
 for (const suite of wanted.length > 0 ? wanted : SUITES) summaries.push(await run(suite));
 
 process.stdout.write("\n");
-for (const { suite, passing, failing, pending, seconds } of summaries) process.stdout.write(`  ${failing > 0 ? "✗" : "✔"} ${suite}: ${passing} passing, ${failing} failing, ${pending} pending (${Math.round(seconds)}s)\n`);
+for (const { suite, passing, failing, pending, seconds } of summaries)
+  process.stdout.write(`  ${failing > 0 ? "✗" : "✔"} ${suite}: ${passing} passing, ${failing} failing, ${pending} pending (${Math.round(seconds)}s)\n`);
 const total = (pick: (summary: Summary) => number): number => summaries.reduce((sum, summary) => sum + pick(summary), 0);
 process.stdout.write(`\n  ${total((each) => each.passing)} passing\n`);
 if (total((each) => each.pending) > 0) process.stdout.write(`  ${total((each) => each.pending)} pending\n`);
@@ -48,7 +49,10 @@ function run(suite: string): Promise<Summary> {
   return new Promise((resolve) => {
     const mocha = join(folder, "..", "node_modules", "mocha", "bin", "mocha.js");
     // --exit: the SDK's clients leave timers behind.
-    const child = spawn(process.execPath, [mocha, "--exit", "--config", join(folder, ".mocharc.json"), join(folder, `${suite}.test.ts`)], { stdio: ["ignore", "pipe", "inherit"], cwd: join(folder, "..") });
+    const child = spawn(process.execPath, [mocha, "--exit", "--config", join(folder, ".mocharc.json"), join(folder, `${suite}.test.ts`)], {
+      stdio: ["ignore", "pipe", "inherit"],
+      cwd: join(folder, ".."),
+    });
     let output = "";
     child.stdout.on("data", (chunk: Buffer) => {
       output += chunk.toString("utf8");
@@ -57,7 +61,13 @@ function run(suite: string): Promise<Summary> {
     child.once("exit", (code) => {
       const count = (word: string): number => Number(new RegExp(`^  (\\d+) ${word}`, "m").exec(output)?.[1] ?? 0);
       const failing = count("failing");
-      resolve({ suite, passing: count("passing"), failing: failing === 0 && code !== 0 ? 1 : failing, pending: count("pending"), seconds: (performance.now() - begun) / 1000 });
+      resolve({
+        suite,
+        passing: count("passing"),
+        failing: failing === 0 && code !== 0 ? 1 : failing,
+        pending: count("pending"),
+        seconds: (performance.now() - begun) / 1000,
+      });
     });
   });
 }

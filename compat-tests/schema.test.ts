@@ -74,14 +74,13 @@ describe("the schema beside real Synapse", function () {
         appservices: { all: () => [] },
       } as unknown as UpdateContext;
       let done = 0;
-      let updates: BackgroundUpdates;
       const counted = new Map<string, Update>(
         [...UPDATES].map(([name, update]) => {
           if (update.kind !== "service") return [name, update];
           return [name, { kind: "service", batch: (...args) => (++done >= limit && updates.setEnabled(false), update.batch(...args)) }];
         }),
       );
-      updates = new BackgroundUpdates(ctx, counted);
+      const updates = new BackgroundUpdates(ctx, counted);
       updates.start();
       await updates.whenIdle();
       if (limit === Infinity) {
@@ -149,7 +148,8 @@ describe("the schema beside real Synapse", function () {
     }
     const client = old.client();
     await client.register("alice", "password");
-    for (let n = 0; n < 5; n++) await client.request("POST", "/_matrix/client/v3/createRoom", { body: { name: `room ${n}`, preset: n % 2 ? "public_chat" : "private_chat" } });
+    for (let n = 0; n < 5; n++)
+      await client.request("POST", "/_matrix/client/v3/createRoom", { body: { name: `room ${n}`, preset: n % 2 ? "public_chat" : "private_chat" } });
     await old.stop();
 
     const half = await makeHome({ name: "schema_old_half", postgres, serverName: of.serverName, extra: NO_WAIT, keepDatabase: true });

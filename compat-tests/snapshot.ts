@@ -26,17 +26,51 @@ export async function takeSnapshot(m: Maker, reads: readonly Read[]): Promise<Sn
 
 function present(read: Read, answer: Answer): { status: number; body: Json } {
   if (answer.body !== undefined) return { status: answer.status, body: normalise(read, answer.body) };
-  const headers = Object.fromEntries(["content-type", "content-disposition", "content-security-policy", "cross-origin-resource-policy", "content-range", "accept-ranges", "location"].flatMap((name) => (answer.headers[name] === undefined ? [] : [[name, answer.headers[name]]])));
+  const headers = Object.fromEntries(
+    ["content-type", "content-disposition", "content-security-policy", "cross-origin-resource-policy", "content-range", "accept-ranges", "location"].flatMap(
+      (name) => (answer.headers[name] === undefined ? [] : [[name, answer.headers[name]]]),
+    ),
+  );
   // Thumbnails are pictures scaled by different programs: the pixels need not agree, kind and size must.
   const thumbnail = read.path.includes("/media/thumbnail/") && answer.status === 200;
-  const picture = thumbnail ? { png: answer.raw.subarray(1, 4).toString("latin1"), width: answer.raw.readUInt32BE(16), height: answer.raw.readUInt32BE(20) } : { sha256: createHash("sha256").update(answer.raw).digest("hex"), bytes: answer.raw.length };
+  const picture = thumbnail
+    ? { png: answer.raw.subarray(1, 4).toString("latin1"), width: answer.raw.readUInt32BE(16), height: answer.raw.readUInt32BE(20) }
+    : { sha256: createHash("sha256").update(answer.raw).digest("hex"), bytes: answer.raw.length };
   return { status: answer.status, body: { ...headers, ...picture } };
 }
 
 /** Fields that depend on the moment, not on the data. */
-const MOMENT = new Set(["age", "last_active_ago", "currently_active", "last_seen_ts", "last_seen", "valid_until_ts", "last_access_ts", "server_version", "average_items_per_ms", "total_duration_ms", "expires_in_ms"]);
+const MOMENT = new Set([
+  "age",
+  "last_active_ago",
+  "currently_active",
+  "last_seen_ts",
+  "last_seen",
+  "valid_until_ts",
+  "last_access_ts",
+  "server_version",
+  "average_items_per_ms",
+  "total_duration_ms",
+  "expires_in_ms",
+]);
 /** Fields of which only the order of the items carries nothing. */
-const UNORDERED = new Set(["changed", "left", "joined_rooms", "joined", "m.heroes", "state", "device_unused_fallback_key_types", "members", "aliases", "results", "users", "devices", "registration_tokens", "accounts"]);
+const UNORDERED = new Set([
+  "changed",
+  "left",
+  "joined_rooms",
+  "joined",
+  "m.heroes",
+  "state",
+  "device_unused_fallback_key_types",
+  "members",
+  "aliases",
+  "results",
+  "users",
+  "devices",
+  "registration_tokens",
+  "pushers",
+  "accounts",
+]);
 
 const STATE_LISTS = new Set(["state", "required_state", "state_after", "invite_state", "knock_state"]);
 /** Endpoints that list state, or one event from it. */
@@ -46,7 +80,11 @@ function normalise(read: Read, body: Json): Json {
   const path = read.path;
   const walk = (value: Json, key: string, parents: readonly string[]): Json => {
     // Synapse adds what was before to a state event that it has shown in a timeline since it started: in lists of state that is chance.
-    if (value?.unsigned !== undefined && value.type !== undefined && (STATE_LISTS.has(key) || parents.some((each) => STATE_LISTS.has(each)) || STATE_PATH.test(path))) {
+    if (
+      value?.unsigned !== undefined &&
+      value.type !== undefined &&
+      (STATE_LISTS.has(key) || parents.some((each) => STATE_LISTS.has(each)) || STATE_PATH.test(path))
+    ) {
       const { prev_content: _c, prev_sender: _s, replaces_state: _r, ...unsigned } = value.unsigned;
       const { prev_content: _topContent, replaces_state: _topState, ...rest } = value; // the first version of the API has them beside the content
       value = { ...rest, unsigned };
@@ -54,7 +92,14 @@ function normalise(read: Read, body: Json): Json {
     if (Array.isArray(value)) {
       const items = value.map((each) => walk(each, key, parents));
       // Lists whose order is that of a hash map in Synapse. Timelines, chunks and rankings keep theirs.
-      const unordered = UNORDERED.has(key) || (key === "events" && parents.some((each) => ["account_data", "presence", "ephemeral", "state", "invite_state", "knock_state", "state_after"].includes(each))) || (key === "chunk" && /\/members$/.test(path)) || (key === "" && /\/state$/.test(path)) || (key === "required_state");
+      const unordered =
+        UNORDERED.has(key) ||
+        parents.includes("state") ||
+        (key === "events" &&
+          parents.some((each) => ["account_data", "presence", "ephemeral", "state", "invite_state", "knock_state", "state_after"].includes(each))) ||
+        (key === "chunk" && /\/members$/.test(path)) ||
+        (key === "" && /\/state$/.test(path)) ||
+        key === "required_state";
       return unordered ? items.sort((a, b) => compareText(order(a), order(b))) : items;
     }
     if (value === null || typeof value !== "object") return leaf(value, key, path);
@@ -78,12 +123,18 @@ function normalise(read: Read, body: Json): Json {
     for (const [id, room] of Object.entries<Json>(result.rooms?.join ?? {})) {
       room.ephemeral.events = room.ephemeral.events.filter((event: Json) => event.type !== "m.typing");
       // A room that is there only because somebody typed a while ago.
-      if ([room.timeline, room.state ?? room["org.matrix.msc4222.state_after"], room.ephemeral, room.account_data].every((part) => (part?.events ?? []).length === 0)) delete result.rooms.join[id];
+      if (
+        [room.timeline, room.state ?? room["org.matrix.msc4222.state_after"], room.ephemeral, room.account_data].every(
+          (part) => (part?.events ?? []).length === 0,
+        )
+      )
+        delete result.rooms.join[id];
     }
     if (Object.keys(result.rooms?.join ?? { some: 1 }).length === 0) delete result.rooms.join;
     if (Object.keys(result.rooms ?? { some: 1 }).length === 0) delete result.rooms;
     // Of a key that changed in a gap Synapse names the event before or the one after it, by chance, where the timeline was filtered by visibility.
-    for (const room of Object.values<Json>(result.rooms?.leave ?? {})) room.state.events = room.state.events.map((event: Json) => `${event.type} ${event.state_key}`).sort();
+    for (const room of Object.values<Json>(result.rooms?.leave ?? {}))
+      room.state.events = room.state.events.map((event: Json) => `${event.type} ${event.state_key}`).sort();
   }
   if (path.includes("simplified_msc3575")) {
     // A list that is shown whole is not sorted.
@@ -100,7 +151,8 @@ function normalise(read: Read, body: Json): Json {
   if (path === "/_matrix/federation/v1/version") return Object.keys(result.server).sort();
   if (path.includes("/v1/whois/")) return { user_id: result.user_id, devices: Object.keys(result.devices) };
   if (path.endsWith("/background_updates/status")) return { enabled: result.enabled };
-  if (/\/v2\/users\/[^/]+\/devices$/.test(path) || path.endsWith("/devices")) for (const device of result.devices ?? []) for (const name of ["last_seen_ip", "last_seen_user_agent"]) if (name in device) device[name] = "<moment>";
+  if (/\/v2\/users\/[^/]+\/devices$/.test(path) || path.endsWith("/devices"))
+    for (const device of result.devices ?? []) for (const name of ["last_seen_ip", "last_seen_user_agent"]) if (name in device) device[name] = "<moment>";
   return result;
 }
 
@@ -116,7 +168,8 @@ function leaf(value: Json, key: string, path: string): Json {
 }
 
 function order(value: Json): string {
-  if (value !== null && typeof value === "object") return JSON.stringify([value.type, value.state_key, value.room_id, value.name, value.device_id, value.event_id, value]);
+  if (value !== null && typeof value === "object")
+    return JSON.stringify([value.type, value.state_key, value.room_id, value.name, value.device_id, value.pushkey, value.event_id, value]);
   return String(value);
 }
 
@@ -164,8 +217,14 @@ export function compareValues(a: Json, b: Json, at: string, report: (at: string,
     const ids = new Set(a.map((event) => event.event_id));
     const lacking = a.filter((event) => !others.has(event.event_id)).map(short);
     const extra = b.filter((event) => !ids.has(event.event_id)).map(short);
-    if (lacking.length + extra.length > 0) report(`${at}(which events)`, `${a.length} events, of which not in the other: ${lacking.join(", ") || "none"}`, `${b.length} events, of which not in the first: ${extra.join(", ") || "none"}`);
-    else if (a.length !== b.length || a.some((event, index) => event.event_id !== b[index]!.event_id)) report(`${at}(order)`, a.map(short).join(", "), b.map(short).join(", "));
+    if (lacking.length + extra.length > 0)
+      report(
+        `${at}(which events)`,
+        `${a.length} events, of which not in the other: ${lacking.join(", ") || "none"}`,
+        `${b.length} events, of which not in the first: ${extra.join(", ") || "none"}`,
+      );
+    else if (a.length !== b.length || a.some((event, index) => event.event_id !== b[index]!.event_id))
+      report(`${at}(order)`, a.map(short).join(", "), b.map(short).join(", "));
     return;
   }
   if (Array.isArray(a) && Array.isArray(b)) {
@@ -193,7 +252,10 @@ function brief(value: Json): string {
 export function report(differences: readonly Difference[], limit = 60): string {
   const groups = new Map<string, Difference[]>();
   for (const difference of differences) {
-    const endpoint = difference.read.replaceAll(/[!$@#][^/?&\s"]+/g, "*").replaceAll(/=[^&\s]+/g, "=…").replace(/^\S+ /, "");
+    const endpoint = difference.read
+      .replaceAll(/[!$@#][^/?&\s"]+/g, "*")
+      .replaceAll(/=[^&\s]+/g, "=…")
+      .replace(/^\S+ /, "");
     const key = `${endpoint} ${difference.at.replaceAll(/\[\d+\]|[!$@][^.]*(\.test)?/g, "*")}`;
     const group = groups.get(key);
     if (group) group.push(difference);

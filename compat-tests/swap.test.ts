@@ -34,7 +34,12 @@ describe("swap: one database, two servers in turn", function () {
   /** Statistics, directory, device lists and pushes follow behind; background updates of a new database take a while. */
   const settle = async (): Promise<void> => {
     await sleep(4000);
-    await waitFor("background updates are done", 120_000, async () => ((await postgres.query(home.database, "SELECT 1 FROM background_updates LIMIT 1")).length === 0 ? true : undefined), 1000);
+    await waitFor(
+      "background updates are done",
+      120_000,
+      async () => ((await postgres.query(home.database, "SELECT 1 FROM background_updates LIMIT 1")).length === 0 ? true : undefined),
+      1000,
+    );
   };
   const stopAndCheck = async (): Promise<void> => {
     await running().stop();
@@ -84,7 +89,10 @@ describe("swap: one database, two servers in turn", function () {
 
       it("starts without a new warning", async () => {
         server = await startServer(kind, home);
-        assert.deepEqual(server.warnings().filter((line) => !usualWarnings.has(line)), []);
+        assert.deepEqual(
+          server.warnings().filter((line) => !usualWarnings.has(line)),
+          [],
+        );
       });
 
       it("answers every read as the server before", async () => {
@@ -99,10 +107,17 @@ describe("swap: one database, two servers in turn", function () {
       it("goes on with sliding sync connections of the server before", async () => {
         running();
         const connection = maker.world.sliding.at(-1)!;
-        const answer = await maker.as(connection.person, connection.device).request("POST", "/_matrix/client/unstable/org.matrix.simplified_msc3575/sync", { query: { pos: connection.pos, timeout: 0 }, body: slidingRequest(connection.connection) });
+        const answer = await maker
+          .as(connection.person, connection.device)
+          .request("POST", "/_matrix/client/unstable/org.matrix.simplified_msc3575/sync", {
+            query: { pos: connection.pos, timeout: 0 },
+            body: slidingRequest(connection.connection),
+          });
         assert.equal(answer.status, 200, answer.raw.toString("utf8"));
         // The connection has seen every room: what is not new is not sent whole again.
-        const initial = Object.entries<{ initial?: boolean }>(answer.body.rooms).filter(([, room]) => room.initial).map(([id]) => id);
+        const initial = Object.entries<{ initial?: boolean }>(answer.body.rooms)
+          .filter(([, room]) => room.initial)
+          .map(([id]) => id);
         assert.deepEqual(initial, []);
       });
 
@@ -122,7 +137,9 @@ describe("swap: one database, two servers in turn", function () {
         running();
         const bob = maker.as("bob", 0);
         const first = await bob.sync({ filter: '{"room":{"timeline":{"limit":1}}}' });
-        const got = (first.to_device?.events ?? []).filter((event: { type: string }) => event.type === "m.room.encrypted").map((event: { content: Record<string, string> }) => event.content["org.matrix.msgid"]);
+        const got = (first.to_device?.events ?? [])
+          .filter((event: { type: string }) => event.type === "m.room.encrypted")
+          .map((event: { content: Record<string, string> }) => event.content["org.matrix.msgid"]);
         assert.deepEqual(got, [leg === 2 ? "make one" : `leg ${leg - 2} one`]);
         const second = await bob.sync({ since: first.next_batch, timeout: 0 });
         assert.deepEqual(second.to_device?.events ?? [], []);
@@ -133,19 +150,33 @@ describe("swap: one database, two servers in turn", function () {
         await goOn(maker);
         await settle();
         const failures = maker.failures.splice(0);
-        assert.deepEqual(failures.map(({ part, error }) => `${part}: ${error.message}`), []);
+        assert.deepEqual(
+          failures.map(({ part, error }) => `${part}: ${error.message}`),
+          [],
+        );
       });
 
       it("sends bridges and push gateways each event once", async () => {
         running();
         const ids = sink.transactions.flatMap(({ body }) => body.events.map((event: { event_id: string }) => event.event_id));
-        assert.deepEqual(ids.filter((id: string, at: number) => ids.indexOf(id) !== at), [], "events twice to the application service");
+        assert.deepEqual(
+          ids.filter((id: string, at: number) => ids.indexOf(id) !== at),
+          [],
+          "events twice to the application service",
+        );
         const lobby = maker.room("lobby");
         const missing = Object.values(lobby.events).filter((id) => !ids.includes(id));
         assert.deepEqual(missing, [], "events not sent to the application service");
         const pushed = sink.pushes.filter((push) => push.event_id !== undefined).map((push) => `${push.event_id} ${push.devices[0].pushkey}`);
-        assert.deepEqual(pushed.filter((each, at) => pushed.indexOf(each) !== at), [], "pushed twice");
-        assert.ok(pushed.some((each) => each.startsWith(lobby.events[`mention leg ${maker.world.leg}`]!)), "the mention of this leg was not pushed");
+        assert.deepEqual(
+          pushed.filter((each, at) => pushed.indexOf(each) !== at),
+          [],
+          "pushed twice",
+        );
+        assert.ok(
+          pushed.some((each) => each.startsWith(lobby.events[`mention leg ${maker.world.leg}`]!)),
+          "the mention of this leg was not pushed",
+        );
       });
 
       it("keeps users with old tokens logged in, and refresh tokens alive", async () => {

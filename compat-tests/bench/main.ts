@@ -33,7 +33,18 @@ async function main(): Promise<void> {
   const { values, positionals } = parseArgs({
     allowPositionals: true,
     allowNegative: true,
-    options: { synapse: { type: "boolean" }, myelin: { type: "boolean" }, "shared-secret": { type: "string" }, scale: { type: "string", default: "1" }, rounds: { type: "string", default: "4" }, only: { type: "string" }, durable: { type: "boolean", default: true }, json: { type: "string" }, markdown: { type: "string" }, help: { type: "boolean" } },
+    options: {
+      synapse: { type: "boolean" },
+      myelin: { type: "boolean" },
+      "shared-secret": { type: "string" },
+      scale: { type: "string", default: "1" },
+      rounds: { type: "string", default: "4" },
+      only: { type: "string" },
+      durable: { type: "boolean", default: true },
+      json: { type: "string" },
+      markdown: { type: "string" },
+      help: { type: "boolean" },
+    },
   });
   const kinds: ServerKind[] = [...(values.synapse ? (["synapse"] as const) : []), ...(values.myelin ? (["myelin"] as const) : [])];
   if (values.help || kinds.length + positionals.length === 0) {
@@ -60,7 +71,13 @@ async function main(): Promise<void> {
     }
     for (const url of positionals) targets.push(targetOfUrl(url, values["shared-secret"]));
     await sleep(3000);
-    for (const target of targets) memory.push({ target: target.label, idle: rss(target), after: undefined, startupMs: servers.find((server) => server.baseUrl === target.baseUrl)?.startupMs });
+    for (const target of targets)
+      memory.push({
+        target: target.label,
+        idle: rss(target),
+        after: undefined,
+        startupMs: servers.find((server) => server.baseUrl === target.baseUrl)?.startupMs,
+      });
 
     const results = await run(targets, scale, measured);
     for (const [index, target] of targets.entries()) memory[index]!.after = rss(target);
@@ -98,7 +115,9 @@ async function run(targets: readonly Target[], scale: ReturnType<typeof fullScal
         own[index]!.rounds.push(await measure(stage.target, (done) => scenario.round(stage, round, done)));
       }
     }
-    note(`${scenario.name}: ${own.map((result) => `${result.target} ${result.rounds.map((round) => (round.operations / round.seconds).toFixed(0)).join(" ")} ops/s`).join("; ")}`);
+    note(
+      `${scenario.name}: ${own.map((result) => `${result.target} ${result.rounds.map((round) => (round.operations / round.seconds).toFixed(0)).join(" ")} ops/s`).join("; ")}`,
+    );
     if (measured(scenario.name)) results.push(...own);
   }
   return results;
@@ -108,10 +127,17 @@ async function run(targets: readonly Target[], scale: ReturnType<typeof fullScal
 function compile(): void {
   const repository = join(dirname(fileURLToPath(import.meta.url)), "..", "..");
   try {
-    execFileSync(process.execPath, [join(repository, "node_modules", "typescript", "bin", "tsc"), "-p", join(repository, "tsconfig.json")], { stdio: ["ignore", "pipe", "pipe"] });
+    execFileSync(process.execPath, [join(repository, "node_modules", "typescript", "bin", "tsc"), "-p", join(repository, "tsconfig.json")], {
+      stdio: ["ignore", "pipe", "pipe"],
+    });
   } catch (error) {
     // Types that do not agree do not keep the compiler from writing its output.
-    process.stderr.write(`tsc: ${String((error as { stdout?: Buffer }).stdout ?? error).split("\n").slice(0, 3).join("\n")}\n`);
+    process.stderr.write(
+      `tsc: ${String((error as { stdout?: Buffer }).stdout ?? error)
+        .split("\n")
+        .slice(0, 3)
+        .join("\n")}\n`,
+    );
   }
 }
 

@@ -43,7 +43,12 @@ export function figures(results: readonly Result[]): Figures[] {
     if (first !== undefined) {
       const cpu = (each: Figures): number | undefined => (each.serverCpu === undefined ? undefined : each.serverCpu + (each.postgresCpu ?? 0));
       const [own, other] = [cpu(figure), cpu(first)];
-      figure.ratio = { perSecond: figure.perSecond / first.perSecond, p50: first.p50 / figure.p50, p95: first.p95 / figure.p95, cpu: own === undefined || other === undefined ? undefined : other / own };
+      figure.ratio = {
+        perSecond: figure.perSecond / first.perSecond,
+        p50: first.p50 / figure.p50,
+        p95: first.p95 / figure.p95,
+        cpu: own === undefined || other === undefined ? undefined : other / own,
+      };
     }
     all.push(figure);
   }
@@ -68,11 +73,17 @@ export function markdown(all: readonly Figures[], memory: readonly Memory[]): st
   const lines = [
     "| what | server | ops | ops/s | p50 ms | p95 ms | server CPU ms/op | Postgres CPU ms/op | ops/s | p50 | p95 | CPU |",
     "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
-    ...all.map((each) => `| ${each.scenario} | ${each.target} | ${each.operations} | ${n(each.perSecond)} | ${n(each.p50)} | ${n(each.p95)} | ${n(each.serverCpu, 2)} | ${n(each.postgresCpu, 2)} | ${times(each.ratio?.perSecond)} | ${times(each.ratio?.p50)} | ${times(each.ratio?.p95)} | ${times(each.ratio?.cpu)} |`),
+    ...all.map(
+      (each) =>
+        `| ${each.scenario} | ${each.target} | ${each.operations} | ${n(each.perSecond)} | ${n(each.p50)} | ${n(each.p95)} | ${n(each.serverCpu, 2)} | ${n(each.postgresCpu, 2)} | ${times(each.ratio?.perSecond)} | ${times(each.ratio?.p50)} | ${times(each.ratio?.p95)} | ${times(each.ratio?.cpu)} |`,
+    ),
     "",
     "| server | start s | memory idle MB | memory after MB |",
     "|---|--:|--:|--:|",
-    ...memory.map((each) => `| ${each.target} | ${n(each.startupMs === undefined ? undefined : each.startupMs / 1000)} | ${n(each.idle === undefined ? undefined : each.idle / 1e6, 0)} | ${n(each.after === undefined ? undefined : each.after / 1e6, 0)} |`),
+    ...memory.map(
+      (each) =>
+        `| ${each.target} | ${n(each.startupMs === undefined ? undefined : each.startupMs / 1000)} | ${n(each.idle === undefined ? undefined : each.idle / 1e6, 0)} | ${n(each.after === undefined ? undefined : each.after / 1e6, 0)} |`,
+    ),
   ];
   return `${lines.join("\n")}\n`;
 }

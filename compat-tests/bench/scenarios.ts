@@ -39,7 +39,14 @@ export interface Scale {
 
 export function fullScale(factor: number, rounds: number): Scale {
   const scaled = (n: number, least: number): number => Math.max(least, Math.round(n * factor));
-  return { rounds, users: scaled(300, 20), rooms: scaled(200, 2 * rounds), events: scaled(5000, 100), waiting: scaled(100, 10), soloSends: scaled(300, 10 * rounds) };
+  return {
+    rounds,
+    users: scaled(300, 20),
+    rooms: scaled(200, 2 * rounds),
+    events: scaled(5000, 100),
+    waiting: scaled(100, 10),
+    soloSends: scaled(300, 10 * rounds),
+  };
 }
 
 export function newStage(target: Target, scale: Scale): Stage {
@@ -95,8 +102,13 @@ const wake: Scenario = {
   repeat: 3,
   async arrange(stage, round) {
     const clients = stage.target.users.slice(1, 1 + stage.scale.waiting);
-    const filter = JSON.stringify({ room: { rooms: [stage.wakeRoom], timeline: { limit: 1 }, state: { lazy_load_members: true }, ephemeral: { types: [] } }, presence: { types: [] }, account_data: { types: [] } });
-    if (stage.tokens.length === 0) stage.tokens = await inParallel(clients, 10, async (client) => (await client.sync({ filter, timeout: 0 })).next_batch as string);
+    const filter = JSON.stringify({
+      room: { rooms: [stage.wakeRoom], timeline: { limit: 1 }, state: { lazy_load_members: true }, ephemeral: { types: [] } },
+      presence: { types: [] },
+      account_data: { types: [] },
+    });
+    if (stage.tokens.length === 0)
+      stage.tokens = await inParallel(clients, 10, async (client) => (await client.sync({ filter, timeout: 0 })).next_batch as string);
     const body = `wake ${round}`;
     const arrivals = clients.map(async (client, index) => {
       for (;;) {
@@ -134,7 +146,8 @@ const crowdSend: Scenario = {
   async round(stage, round, done) {
     const count = perRound(stage, Math.max(100, stage.scale.events - stage.scale.soloSends));
     await inParallel(Array.from({ length: 20 }), 20, async (_, who) => {
-      for (let i = who; i < count; i += 20) await timed(done, () => user(stage, who).text(stage.bigRoom, `crowd ${round} ${i} and some more words, as people use`));
+      for (let i = who; i < count; i += 20)
+        await timed(done, () => user(stage, who).text(stage.bigRoom, `crowd ${round} ${i} and some more words, as people use`));
     });
   },
 };

@@ -135,13 +135,24 @@ export class MatrixClient {
 
   /** Registers an account by the dummy stage and logs in as it. */
   async register(username: string, password: string, more: Record<string, unknown> = {}): Promise<Json> {
-    return this.adopt(await this.post(`${C}/register`, { username, password, device_id: `${username.toUpperCase()}1`, initial_device_display_name: `${username} one`, auth: { type: "m.login.dummy" }, ...more }));
+    return this.adopt(
+      await this.post(`${C}/register`, {
+        username,
+        password,
+        device_id: `${username.toUpperCase()}1`,
+        initial_device_display_name: `${username} one`,
+        auth: { type: "m.login.dummy" },
+        ...more,
+      }),
+    );
   }
 
   /** Registers by the shared secret, as `register_new_matrix_user` does. */
   async registerAdmin(secret: string, username: string, password: string, admin = true): Promise<Json> {
     const { nonce } = await this.get("/_synapse/admin/v1/register");
-    const mac = createHmac("sha1", secret).update([nonce, username, password, admin ? "admin" : "notadmin"].join("\0")).digest("hex");
+    const mac = createHmac("sha1", secret)
+      .update([nonce, username, password, admin ? "admin" : "notadmin"].join("\0"))
+      .digest("hex");
     return this.adopt(await this.post("/_synapse/admin/v1/register", { nonce, username, password, admin, mac }));
   }
 
@@ -153,7 +164,9 @@ export class MatrixClient {
   async withPassword(method: string, path: string, body: Record<string, unknown>, password: string): Promise<Json> {
     const first = await this.request(method, path, { body });
     if (first.status === 401 && first.body?.session !== undefined) {
-      return this.call(method, path, { body: { ...body, auth: { type: "m.login.password", session: first.body.session, identifier: { type: "m.id.user", user: this.userId }, password } } });
+      return this.call(method, path, {
+        body: { ...body, auth: { type: "m.login.password", session: first.body.session, identifier: { type: "m.id.user", user: this.userId }, password } },
+      });
     }
     if (first.status >= 300) throw new MatrixFailure(method, path, first);
     return first.body;
@@ -209,5 +222,9 @@ export function enc(text: string): string {
  * becomes the string "number:<text>", so that comparing two answers compares the texts.
  */
 export function parseExactly(text: string): Json {
-  return JSON.parse(text.replaceAll(/"(?:[^"\\]|\\.)*"|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/g, (token) => (token[0] === '"' || String(Number(token)) === token ? token : `"number:${token}"`)));
+  return JSON.parse(
+    text.replaceAll(/"(?:[^"\\]|\\.)*"|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/g, (token) =>
+      token[0] === '"' || String(Number(token)) === token ? token : `"number:${token}"`,
+    ),
+  );
 }

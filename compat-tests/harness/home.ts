@@ -33,10 +33,14 @@ export interface HomeOptions {
   /** Where pushes and application service transactions go; without it nothing is sent. */
   sinkUrl?: string;
   logLevel?: "INFO" | "WARNING";
+  /** More experimental features. */
+  features?: Record<string, boolean>;
   /** More of homeserver.yaml, over ours. */
   extra?: Record<string, unknown>;
 }
 
+/** Features that a Synapse before the one we replace wants said. */
+export const OLD_FEATURES = { msc2697_enabled: false };
 const PLENTY = { per_second: 1e6, burst_count: 1e6 };
 export const AS_TOKEN = "compat_as_token";
 const SECRET = "compat shared secret";
@@ -60,7 +64,9 @@ export async function makeHome(options: HomeOptions): Promise<Home> {
       server_name: serverName,
       pid_file: join(folder, "homeserver.pid"),
       public_baseurl: `http://127.0.0.1:${port}/`,
-      listeners: [{ port, bind_addresses: ["127.0.0.1"], type: "http", tls: false, x_forwarded: true, resources: [{ names: ["client", "federation"], compress: false }] }],
+      listeners: [
+        { port, bind_addresses: ["127.0.0.1"], type: "http", tls: false, x_forwarded: true, resources: [{ names: ["client", "federation"], compress: false }] },
+      ],
       database: { name: "psycopg2", args: { user, password, dbname: database, host, port: pgPort, cp_min: 2, cp_max: 10 } },
       log_config: join(folder, "log.yaml"),
       media_store_path: join(folder, "media"),
@@ -73,6 +79,7 @@ export async function makeHome(options: HomeOptions): Promise<Home> {
       suppress_key_server_warning: true,
       enable_registration: true,
       enable_registration_without_verification: true,
+      refreshable_access_token_lifetime: "24h",
       bcrypt_rounds: 4,
       allow_guest_access: true,
       allow_public_rooms_without_auth: true,
@@ -89,7 +96,7 @@ export async function makeHome(options: HomeOptions): Promise<Home> {
       login_via_existing_session: { enabled: true, require_ui_auth: false },
       ui_auth: { session_timeout: "15m" },
       app_service_config_files: [join(folder, "as.yaml")],
-      experimental_features: { msc3814_enabled: true, msc3881_enabled: true, msc3391_enabled: true, msc4306_enabled: true },
+      experimental_features: { msc3814_enabled: true, msc3881_enabled: true, msc3391_enabled: true, msc4306_enabled: true, ...options.features },
       rc_message: PLENTY,
       rc_registration: PLENTY,
       rc_login: { address: PLENTY, account: PLENTY, failed_attempts: PLENTY },

@@ -30,7 +30,9 @@ export function ed25519(name: string): SigningKey {
     publicKey: publicText(key),
     sign(object, userId, keyName) {
       const { signatures, unsigned, ...rest } = object;
-      const signature = sign(null, Buffer.from(canonicalJson(rest)), key).toString("base64").replace(/=+$/, "");
+      const signature = sign(null, Buffer.from(canonicalJson(rest)), key)
+        .toString("base64")
+        .replace(/=+$/, "");
       const all = { ...signatures, [userId]: { ...signatures?.[userId], [`ed25519:${keyName}`]: signature } };
       return { ...object, signatures: all, ...(unsigned === undefined ? {} : { unsigned }) };
     },
@@ -68,14 +70,20 @@ export function oneTimeKeys(userId: string, deviceId: string, first: number, cou
   const keys: Json = {};
   for (let i = first; i < first + count; i++) {
     const id = `AAAA${String(i).padStart(2, "0")}`;
-    keys[`signed_curve25519:${id}`] = signing.sign({ key: curve25519(`${userId} ${deviceId} ${fallback ? "fallback" : "otk"} ${i}`), ...(fallback ? { fallback: true } : {}) }, userId, deviceId);
+    keys[`signed_curve25519:${id}`] = signing.sign(
+      { key: curve25519(`${userId} ${deviceId} ${fallback ? "fallback" : "otk"} ${i}`), ...(fallback ? { fallback: true } : {}) },
+      userId,
+      deviceId,
+    );
   }
   return keys;
 }
 
 /** The three cross-signing keys of a user, the two lower ones signed by the master key. */
 export function crossSigningKeys(userId: string, generation = 1): { upload: Json; master: SigningKey; selfSigning: SigningKey; userSigning: SigningKey } {
-  const [master, selfSigning, userSigning] = (["master", "self_signing", "user_signing"] as const).map((usage) => ed25519(`${userId} ${usage} ${generation}`)) as [SigningKey, SigningKey, SigningKey];
+  const [master, selfSigning, userSigning] = (["master", "self_signing", "user_signing"] as const).map((usage) =>
+    ed25519(`${userId} ${usage} ${generation}`),
+  ) as [SigningKey, SigningKey, SigningKey];
   const object = (usage: string, key: SigningKey): Json => ({ user_id: userId, usage: [usage], keys: { [`ed25519:${key.publicKey}`]: key.publicKey } });
   return {
     master,

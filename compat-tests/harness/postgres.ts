@@ -143,16 +143,27 @@ class OwnPostgres extends ExternalPostgres {
     const passwordFile = join(this.folder, "password");
     writeFileSync(passwordFile, this.password);
     if (this.identity.uid !== undefined) for (const path of [this.folder, this.data, passwordFile]) chownSync(path, this.identity.uid, this.identity.gid!);
-    execFileSync(join(this.binaries, "initdb"), ["-D", this.data, "-U", this.user, `--pwfile=${passwordFile}`, "-E", "UTF8", "--locale=C", "-A", "scram-sha-256", "--no-sync"], {
-      ...this.identity,
-      cwd: this.folder,
-      stdio: ["ignore", "ignore", "pipe"],
-    });
+    execFileSync(
+      join(this.binaries, "initdb"),
+      ["-D", this.data, "-U", this.user, `--pwfile=${passwordFile}`, "-E", "UTF8", "--locale=C", "-A", "scram-sha-256", "--no-sync"],
+      {
+        ...this.identity,
+        cwd: this.folder,
+        stdio: ["ignore", "ignore", "pipe"],
+      },
+    );
   }
 
   override async start(): Promise<void> {
     if (this.process !== undefined) return;
-    const settings = [`port=${this.port}`, "listen_addresses=127.0.0.1", `unix_socket_directories=${this.folder}`, "max_connections=100", "shared_buffers=256MB", "log_statement=none"];
+    const settings = [
+      `port=${this.port}`,
+      "listen_addresses=127.0.0.1",
+      `unix_socket_directories=${this.folder}`,
+      "max_connections=100",
+      "shared_buffers=256MB",
+      "log_statement=none",
+    ];
     if (!this.durable) settings.push("fsync=off", "synchronous_commit=off", "full_page_writes=off");
     const child = spawn(join(this.binaries, "postgres"), ["-D", this.data, ...settings.flatMap((setting) => ["-c", setting])], {
       ...this.identity,
@@ -194,7 +205,9 @@ class OwnPostgres extends ExternalPostgres {
 }
 
 function unprivilegedUser(): { uid: number; gid: number } {
-  for (const line of readFileSync("/etc/passwd", "utf8").split("\n").sort((a) => (a.startsWith("postgres:") ? -1 : 1))) {
+  for (const line of readFileSync("/etc/passwd", "utf8")
+    .split("\n")
+    .sort((a) => (a.startsWith("postgres:") ? -1 : 1))) {
     const [name, , uid, gid] = line.split(":");
     if (name === "postgres" || name === "nobody") return { uid: Number(uid), gid: Number(gid) };
   }
@@ -240,4 +253,3 @@ export class PostgresCpu {
     return { cpu: cpuByProcess(rows.map((row) => row.pid)), shared: new Set(rows.filter((row) => row.datname === null).map((row) => row.pid)) };
   }
 }
-

@@ -25,7 +25,10 @@ function readStat(pid: number): Stat | undefined {
     return undefined;
   }
   // The command name (field 2) may hold spaces and brackets: the rest begins after the last bracket, with field 3.
-  const fields = text.slice(text.lastIndexOf(")") + 2).split(" ").map(Number);
+  const fields = text
+    .slice(text.lastIndexOf(")") + 2)
+    .split(" ")
+    .map(Number);
   return {
     ppid: fields[1]!,
     cpu: (fields[11]! + fields[12]!) / TICKS_PER_SECOND,

@@ -192,7 +192,8 @@ export function warningLines(text: string): string[] {
     const synapse = /^\d{4}-\d\d-\d\d \S+ - (\S+) - \d+ - (WARNING|ERROR|CRITICAL) - \S* ?- (.*)$/.exec(line);
     const other = /\b(WARN|WARNING|ERROR|CRITICAL|warn|error)\b/.exec(line);
     if (synapse) lines.push(`${synapse[2]} ${synapse[1]} ${synapse[3]}`.replaceAll(/[$!@#][\w\-=./+]+(:[\w.]+)?|0x[0-9a-f]+|\d+(\.\d+)?/g, "#"));
-    else if (other && /^(\{|\d{4}-|\S+ (warn|error))/.test(line)) lines.push(line.replaceAll(/\d{4}-\d\d-\d\d[T ]\S+|[$!@#][\w\-=./+]+(:[\w.]+)?|\d+(\.\d+)?/g, "#"));
+    else if (other && /^(\{|\d{4}-|\S+ (warn|error))/.test(line))
+      lines.push(line.replaceAll(/\d{4}-\d\d-\d\d[T ]\S+|[$!@#][\w\-=./+]+(:[\w.]+)?|\d+(\.\d+)?/g, "#"));
   }
   return lines;
 }

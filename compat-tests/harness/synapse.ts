@@ -36,12 +36,44 @@ export function installSynapse(version: string = SYNAPSE_VERSION): string {
     if (!existsSync(python)) execFileSync(base, ["-m", "venv", venv], { stdio: ["ignore", "ignore", "pipe"] });
     process.stderr.write(`Installing Synapse ${version} into ${venv} (some minutes, once) ...\n`);
     // psycopg2 is built from source where its headers are; elsewhere the ready-made wheel does the same.
-    execFileSync(python, ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", `matrix-synapse==${version}`, hasPgConfig() ? "psycopg2" : "psycopg2-binary"], {
-      stdio: ["ignore", "ignore", "pipe"],
-      timeout: 20 * 60_000,
-    });
+    // Older ones did not know what their libraries would become.
+    const libraries =
+      version === SYNAPSE_VERSION
+        ? []
+        : [
+            "prometheus-client<0.22",
+            "Twisted<25",
+            "treq<25",
+            "pydantic<2.12",
+            "attrs<25",
+            "pyOpenSSL<25",
+            "cryptography<45",
+            "service-identity<25",
+            "setuptools<81",
+          ];
+    execFileSync(
+      python,
+      [
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        `matrix-synapse==${version}`,
+        hasPgConfig() ? "psycopg2" : "psycopg2-binary",
+        ...libraries,
+      ],
+      {
+        stdio: ["ignore", "ignore", "pipe"],
+        timeout: 20 * 60_000,
+      },
+    );
   } catch (error) {
-    const detail = String((error as { stderr?: Buffer }).stderr ?? error).trim().split("\n").slice(-2).join(" ");
+    const detail = String((error as { stderr?: Buffer }).stderr ?? error)
+      .trim()
+      .split("\n")
+      .slice(-2)
+      .join(" ");
     throw new SynapseUnavailable(`Synapse ${version} could not be installed (no package index?): ${detail}`);
   }
   return python;

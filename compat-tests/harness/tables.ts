@@ -64,7 +64,10 @@ async function read({ postgres, database }: Side): Promise<Database> {
   );
   for (const { table, key } of list) {
     const rows = await postgres.query<{ row: string }>(database, `SELECT to_jsonb(t)::text AS row FROM "${table}" t`);
-    tables.set(table, rows.map(({ row }) => parseExactly(row) as Row));
+    tables.set(
+      table,
+      rows.map(({ row }) => parseExactly(row) as Row),
+    );
     keys.set(table, key ?? []);
   }
   return { tables, keys, names: new Map(), orderings: new Map() };
@@ -82,7 +85,8 @@ function name(left: Database, right: Database, a: readonly Exchange[], b: readon
   const walk = (one: Json, two: Json): void => {
     if (typeof one === "string" && typeof two === "string") {
       const [words, others] = [wordsOf(one), wordsOf(two)];
-      if (words.length === others.length) words.forEach((word, index) => isRandom(word) && isRandom(others[index]!) && pair(word, others[index]!, kindOf(word)));
+      if (words.length === others.length)
+        words.forEach((word, index) => isRandom(word) && isRandom(others[index]!) && pair(word, others[index]!, kindOf(word)));
     } else if (Array.isArray(one) && Array.isArray(two)) one.forEach((each, index) => walk(each, two[index]));
     else if (one !== null && two !== null && typeof one === "object" && typeof two === "object") for (const key of Object.keys(one)) walk(one[key], two[key]);
   };
@@ -111,7 +115,8 @@ function name(left: Database, right: Database, a: readonly Exchange[], b: readon
       if (other !== undefined && other["type"] === row["type"]) pair(row["event_id"], other["event_id"], "event");
     });
   }
-  for (const side of [left, right]) for (const row of side.tables.get("events") ?? []) side.orderings.set(Number(row["stream_ordering"]), named(side, row["event_id"]));
+  for (const side of [left, right])
+    for (const row of side.tables.get("events") ?? []) side.orderings.set(Number(row["stream_ordering"]), named(side, row["event_id"]));
 }
 
 const WORD = /\$[A-Za-z0-9+/_-]{30,}|[!$#@]?[A-Za-z0-9_\-+=~.]{4,}(?::[a-z]+\.[a-z]+)?/g;
@@ -136,7 +141,8 @@ function named(side: Database, text: string): string {
 }
 
 /** Columns that hold a place in the stream of events. */
-const ORDERING = /^(stream_ordering|event_stream_ordering|bump_stamp|last_receipt_stream_ordering|completed_delta_stream_id|join_event_stream_ordering|unread_count_since)$/;
+const ORDERING =
+  /^(stream_ordering|event_stream_ordering|bump_stamp|last_receipt_stream_ordering|completed_delta_stream_id|join_event_stream_ordering|unread_count_since)$/;
 /** Columns that number the rows of a stream of their table. */
 const STREAM_ID = /^(stream_id|max_stream_id|push_rules_stream_id|prev_stream_id|since_stream_id|connection_position)$/;
 const TIME = /(^|_)(ts|at|timestamp|ms|time|seen|valid_until|expires|created)(_ms|_ts)?$/;
@@ -159,7 +165,8 @@ function normaliseRows(side: Database, table: string, exceptions: Exceptions): R
       if (exceptions.columns.has(`${table}.${column}`) || exceptions.columns.has(`*.${column}`)) continue;
       if (value === null) out[column] = null;
       else if (SECRET.test(column)) out[column] = "<secret>";
-      else if (ORDERING.test(column) || (table === "current_state_delta_stream" && column === "stream_id")) out[column] = side.orderings.get(Number(value)) ?? "<no event>";
+      else if (ORDERING.test(column) || (table === "current_state_delta_stream" && column === "stream_id"))
+        out[column] = side.orderings.get(Number(value)) ?? "<no event>";
       else if (STREAM_ID.test(column) || (column === "id" && ["pushers"].includes(table))) out[column] = rank(column, Number(value));
       else if (typeof value === "number" && ((value > 1.6e12 && value < 2.5e12) || (TIME.test(column) && value > 1e9))) out[column] = "<time>";
       else out[column] = normaliseValue(side, value);
@@ -183,11 +190,14 @@ function normaliseValue(side: Database, value: Json, key = ""): Json {
   }
   if (Array.isArray(value)) {
     const items = value.map((each) => normaliseValue(side, each));
-    return /^(prev_events|auth_events|invite_room_state|knock_room_state)$/.test(key) ? items.sort((x, y) => (JSON.stringify(x) < JSON.stringify(y) ? -1 : 1)) : items;
+    return /^(prev_events|auth_events|invite_room_state|knock_room_state)$/.test(key)
+      ? items.sort((x, y) => (JSON.stringify(x) < JSON.stringify(y) ? -1 : 1))
+      : items;
   }
   if (value === null || typeof value !== "object") return value;
   const out: Row = {};
-  for (const each of Object.keys(value).sort()) out[named(side, each)] = SECRET.test(each) || each === "sha256" ? "<secret>" : normaliseValue(side, value[each], each);
+  for (const each of Object.keys(value).sort())
+    out[named(side, each)] = SECRET.test(each) || each === "sha256" ? "<secret>" : normaliseValue(side, value[each], each);
   return Object.fromEntries(Object.entries(out).sort(([x], [y]) => (x < y ? -1 : 1)));
 }
 
@@ -222,7 +232,9 @@ function compareTable(table: string, left: Database, right: Database, exceptions
       continue;
     }
     const [other] = unpaired.splice(at, 1) as [Row];
-    const columns = [...new Set([...Object.keys(row), ...Object.keys(other)])].filter((column) => JSON.stringify(row[column]) !== JSON.stringify(other[column]));
+    const columns = [...new Set([...Object.keys(row), ...Object.keys(other)])].filter(
+      (column) => JSON.stringify(row[column]) !== JSON.stringify(other[column]),
+    );
     note(columns, `${keyOf(row)}: ${columns.map((column) => `${column} ${JSON.stringify(row[column])} / ${JSON.stringify(other[column])}`).join("; ")}`);
   }
   for (const row of unpaired) note(["(row only in the second)"], JSON.stringify(row));
@@ -233,7 +245,16 @@ function compareTable(table: string, left: Database, right: Database, exceptions
 function compareStates(left: Database, right: Database): TableDifference[] {
   const [one, two] = [statesOf(left), statesOf(right)];
   const wrong = [...one].filter(([event, state]) => two.has(event) && two.get(event) !== state).map(([event]) => event);
-  return wrong.length === 0 ? [] : [{ table: "(state at each event)", columns: ["state"], rows: wrong.length, sample: `${wrong[0]}: ${one.get(wrong[0]!)} / ${two.get(wrong[0]!)}`.slice(0, 900) }];
+  return wrong.length === 0
+    ? []
+    : [
+        {
+          table: "(state at each event)",
+          columns: ["state"],
+          rows: wrong.length,
+          sample: `${wrong[0]}: ${one.get(wrong[0]!)} / ${two.get(wrong[0]!)}`.slice(0, 900),
+        },
+      ];
 }
 
 function statesOf(side: Database): Map<string, string> {
@@ -245,7 +266,8 @@ function statesOf(side: Database): Map<string, string> {
     const chain: number[] = [];
     for (let group: number | undefined = row["state_group"]; group !== undefined; group = previous.get(group)) chain.push(group);
     const state = new Map<string, string>();
-    for (const group of chain.reverse()) for (const each of rows.get(group) ?? []) state.set(`${each["type"]} ${named(side, String(each["state_key"]))}`, named(side, each["event_id"]));
+    for (const group of chain.reverse())
+      for (const each of rows.get(group) ?? []) state.set(`${each["type"]} ${named(side, String(each["state_key"]))}`, named(side, each["event_id"]));
     states.set(named(side, row["event_id"]), JSON.stringify([...state].sort(([x], [y]) => (x < y ? -1 : 1))));
   }
   return states;
