@@ -3,6 +3,7 @@ import { mkdtempSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { createHmac } from "node:crypto";
+import { setUserFlags } from "../../storage/accounts/users.ts";
 import { execute, query, queryOne } from "../../storage/database.ts";
 import { FakeClock } from "../../testing/fake-clock.ts";
 import { startTestServer, type TestServer } from "../../testing/server.ts";
@@ -405,5 +406,25 @@ describe("users of application services", () => {
     assert.equal((await whoami("?user_id=@_irc_alice:test&device_id=NONE").expect(400)).body.errcode, "ORG.MATRIX.MSC4326.M_UNKNOWN_DEVICE");
     assert.equal((await whoami("?user_id=@_irc_nobody:test").expect(403)).body.errcode, "M_FORBIDDEN");
     assert.equal((await whoami("?user_id=@root:test").expect(403)).body.errcode, "M_FORBIDDEN");
+  });
+});
+
+describe("accounts that wait for an admin (MSC3866)", () => {
+  it("can neither log in nor register into a session until they are approved", async () => {
+    const server = await startTestServer({ config: { experimental_features: { msc3866: { enabled: true, require_approval_for_new_accounts: true } } } });
+    try {
+      const { ctx } = server;
+      const waiting = { errcode: "ORG.MATRIX.MSC3866_USER_AWAITING_APPROVAL", approval_notice_medium: "org.matrix.msc3866.none" };
+      const without = ({ error: _, ...body }: Record<string, unknown>): object => body;
+      assert.deepEqual(without((await server.anonymous.post(REGISTER, { username: "new", password: "p", ...dummy() }).expect(403)).body), waiting);
+      const login = () => server.anonymous.post("/_matrix/client/v3/login", { type: "m.login.password", user: "new", password: "p" });
+      assert.deepEqual(without((await login().expect(403)).body), waiting);
+      assert.deepEqual(await query(ctx.read, "SELECT FROM access_tokens WHERE user_id = '@new:test'"), []);
+      await ctx.transaction("test", (txn) => setUserFlags(txn, ctx.accounts, "@new:test", { approved: true }));
+      await login().expect(200);
+      await server.register("made_by_admin");
+    } finally {
+      await server.close();
+    }
   });
 });

@@ -5,6 +5,8 @@ import type { Context } from "../context.ts";
 type PasswordContext = Pick<Context, "config">;
 
 const BCRYPT_BYTES = 72;
+/** No password that anybody was allowed to set is as long; normalising megabytes would only cost time. */
+const MAX_TRIED = 65_536;
 
 /** The hash to store for a password: bcrypt over the NFKC form and the server's pepper, cut to 72 bytes (as Synapse). */
 export async function hashPassword(ctx: PasswordContext, password: string): Promise<string> {
@@ -13,7 +15,7 @@ export async function hashPassword(ctx: PasswordContext, password: string): Prom
 
 /** Whether the password is the one of the stored hash; an account without a hash has no right password. */
 export async function passwordMatches(ctx: PasswordContext, password: string, stored: string | null): Promise<boolean> {
-  if (stored === null || stored === "") return false;
+  if (stored === null || stored === "" || password.length > MAX_TRIED) return false;
   try {
     return await verify(input(ctx, password), stored);
   } catch {
