@@ -97,6 +97,7 @@ class Handle implements Txn {
 export class Database {
   readonly read: ReadHandle;
   private readonly pool: pg.Pool;
+  private closing = false;
   private readonly statementNames = new Map<string, string>();
   private readonly observers = new Set<(record: StatementRecord) => void>();
 
@@ -118,7 +119,9 @@ export class Database {
       keepAlive: true,
       pipeline: true,
     } as pg.PoolConfig);
-    this.pool.on("error", (error) => this.log.warn("A database connection broke", { error }));
+    this.pool.on("error", (error) => {
+      if (!this.closing) this.log.warn("A database connection broke", { error });
+    });
     this.pool.on("connect", (client) => {
       client.on("error", () => {}); // the query in flight is told; the pool drops the client
       client
@@ -196,6 +199,7 @@ export class Database {
   }
 
   async close(): Promise<void> {
+    this.closing = true;
     await this.pool.end();
   }
 
