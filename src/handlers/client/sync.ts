@@ -1,9 +1,9 @@
 import { isJsonObject, type JsonObject } from "../../lib/json.ts";
 import { invalidParam, MatrixError } from "../../protocol/errors.ts";
+import { compileSyncFilter, type SyncFilter } from "../../protocol/sync-filter.ts";
 import { checkFilter, limitTimeline, storedFilter } from "../../services/account-data/filters.ts";
 import type { Context } from "../../services/context.ts";
 import { parseStreamToken } from "../../services/streams/token.ts";
-import { compileSyncFilter, type SyncFilter } from "../../services/sync/filter.ts";
 import { sync } from "../../services/sync/sync.ts";
 import { endpoint } from "../http/endpoint.ts";
 
@@ -57,7 +57,8 @@ async function readFilter(ctx: Context, userId: string, text: string | undefined
     if (stored === undefined) throw invalidParam("No such filter");
     definition = stored;
   }
-  return compileSyncFilter(definition, limit);
+  const { msc3773Enabled, msc3874Enabled } = ctx.config.experimental;
+  return compileSyncFilter(definition, limit, { msc3773: msc3773Enabled, msc3874: msc3874Enabled });
 }
 
 function parseFilter(text: string): JsonObject {

@@ -1,7 +1,8 @@
-import { isJsonObject, type Json, type JsonObject, toNumber } from "../../lib/json.ts";
+import { isJsonObject, type JsonObject, toNumber } from "../../lib/json.ts";
 import { canonicalJson, CanonicalJsonError } from "../../protocol/canonical-json.ts";
 import { MatrixError } from "../../protocol/errors.ts";
-import { isRoomId, isUserId, localpartOf } from "../../protocol/ids.ts";
+import { localpartOf } from "../../protocol/ids.ts";
+import { filterProblem } from "../../protocol/sync-filter.ts";
 import { addFilter, filterJson } from "../../storage/accounts/filters.ts";
 import { isUniqueViolation } from "../../storage/database.ts";
 import type { Context } from "../context.ts";
@@ -51,65 +52,8 @@ export function limitTimeline(filter: JsonObject, limit: number): void {
   if (asked !== undefined && asked > limit) timeline.limit = limit;
 }
 
-type Check = (value: Json) => boolean;
-
-const isNumber: Check = (value) => toNumber(value) !== undefined;
-const isBoolean: Check = (value) => typeof value === "boolean";
-const listOf =
-  (item: (text: string) => boolean): Check =>
-  (value) =>
-    Array.isArray(value) && value.every((entry) => typeof entry === "string" && item(entry));
-const strings = listOf(() => true);
-const users = listOf(isUserId);
-const rooms = listOf(isRoomId);
-const objectOf =
-  (fields: Readonly<Record<string, Check>>): Check =>
-  (value) =>
-    isJsonObject(value) && Object.entries(value).every(([key, item]) => item === undefined || !Object.hasOwn(fields, key) || fields[key]!(item));
-
-const eventFilter = {
-  limit: isNumber,
-  senders: users,
-  not_senders: users,
-  types: strings,
-  not_types: strings,
-};
-const generalFilter = objectOf({ ...eventFilter, "org.matrix.msc3874.rel_types": strings, "org.matrix.msc3874.not_rel_types": strings });
-const roomEventFilter = objectOf({
-  ...eventFilter,
-  rooms,
-  not_rooms: rooms,
-  contains_url: isBoolean,
-  lazy_load_members: isBoolean,
-  include_redundant_members: isBoolean,
-  unread_thread_notifications: isBoolean,
-  "org.matrix.msc3773.unread_thread_notifications": isBoolean,
-  "org.matrix.labels": strings,
-  "org.matrix.not_labels": strings,
-  related_by_senders: strings,
-  related_by_rel_types: strings,
-});
-const wholeFilter: Readonly<Record<string, Check>> = {
-  presence: generalFilter,
-  account_data: generalFilter,
-  room: objectOf({
-    not_rooms: rooms,
-    rooms,
-    include_leave: isBoolean,
-    ephemeral: roomEventFilter,
-    state: roomEventFilter,
-    timeline: roomEventFilter,
-    account_data: roomEventFilter,
-  }),
-  event_format: (value) => value === "client" || value === "federation",
-  event_fields: strings,
-  "org.matrix.msc4429.profile_fields": objectOf({ ids: strings }),
-};
-
 /** Unknown keys are allowed. @throws MatrixError 400 M_UNKNOWN, as Synapse's schema check */
 export function checkFilter(filter: JsonObject): void {
-  for (const [key, check] of Object.entries(wholeFilter)) {
-    const value = filter[key];
-    if (value !== undefined && !check(value)) throw new MatrixError(400, "M_UNKNOWN", `Malformed filter: ${key}`);
-  }
+  const problem = filterProblem(filter);
+  if (problem !== undefined) throw new MatrixError(400, "M_UNKNOWN", `Malformed filter: ${problem}`);
 }

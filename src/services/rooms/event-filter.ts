@@ -2,9 +2,9 @@ import { isJsonObject, type Json, type JsonObject } from "../../lib/json.ts";
 import { parseJson } from "../../lib/lossless-json.ts";
 import { MatrixError } from "../../protocol/errors.ts";
 import type { MatrixEvent } from "../../protocol/event/event.ts";
+import { compileEventFilter } from "../../protocol/sync-filter.ts";
 import type { TimelineFilter } from "../../storage/rooms/pagination.ts";
 import type { Context } from "../context.ts";
-import { compileEventFilter } from "../sync/filter.ts";
 
 /** The `filter` of /messages, /context and /search: the part that the database applies and the part applied to loaded events. */
 export interface RoomEventFilter {
@@ -30,7 +30,7 @@ export function parseRoomEventFilter(ctx: Pick<Context, "config">, text: string 
 }
 
 export function roomEventFilter(ctx: Pick<Context, "config">, definition: JsonObject): RoomEventFilter {
-  const compiled = compileEventFilter(definition, undefined, Infinity);
+  const compiled = compileEventFilter(definition);
   const relTypes = ctx.config.experimental.msc3874Enabled;
   return {
     timeline: {

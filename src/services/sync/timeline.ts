@@ -1,5 +1,5 @@
 import type { MatrixEvent } from "../../protocol/event/event.ts";
-import { latestByDepth, latestByStream, timelineGaps, type Stretch, type TimelineRow } from "../../storage/sync/timelines.ts";
+import { eventsRelatedTo, latestByDepth, latestByStream, timelineGaps, type Stretch, type TimelineRow } from "../../storage/sync/timelines.ts";
 import type { Context } from "../context.ts";
 import type { VisibleEvent } from "../visibility.ts";
 import type { RoomEntry, SyncRequest, TimelineBatch } from "./types.ts";
@@ -107,7 +107,10 @@ async function take(ctx: Needs, request: SyncRequest, rooms: readonly Gathering[
     const event = loaded.get(id);
     if (event !== undefined && request.filter.timeline.accepts(event)) wanted.push(event);
   }
-  const seen = new Map((await visible(wanted)).map((item) => [item.event.eventId, item]));
+  const { relatedBy } = request.filter.timeline;
+  const related = relatedBy === undefined || wanted.length === 0 ? undefined : await eventsRelatedTo(ctx.read, wanted.map((event) => event.eventId), relatedBy.senders, relatedBy.relTypes);
+  const candidates = related === undefined ? wanted : wanted.filter((event) => related.has(event.eventId));
+  const seen = new Map((await visible(candidates)).map((item) => [item.event.eventId, item]));
   for (const room of rooms) {
     const page: VisibleEvent[] = [];
     for (const row of byRoom.get(room.entry.roomId) ?? []) {

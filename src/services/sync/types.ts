@@ -1,5 +1,5 @@
 import type { VisibleEvent } from "../visibility.ts";
-import type { SyncFilter } from "./filter.ts";
+import type { SyncFilter } from "../../protocol/sync-filter.ts";
 import type { Requester } from "../requester.ts";
 import type { StreamToken } from "../streams/token.ts";
 

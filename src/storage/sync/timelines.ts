@@ -71,6 +71,19 @@ export function latestByDepth(read: ReadHandle, stretches: readonly Stretch[], l
   );
 }
 
+/** Which of the events others relate to, by senders and relation types where those are given (`related_by_...` of filters). */
+export async function eventsRelatedTo(read: ReadHandle, eventIds: readonly string[], senders: readonly string[], relTypes: readonly string[]): Promise<Set<string>> {
+  const rows = await query<{ event_id: string }>(
+    read,
+    `SELECT DISTINCT r.relates_to_id AS event_id
+     FROM event_relations AS r
+     JOIN events AS e ON e.event_id = r.event_id
+     WHERE r.relates_to_id = ANY($1) AND (cardinality($2::text[]) = 0 OR e.sender = ANY($2)) AND (cardinality($3::text[]) = 0 OR r.relation_type = ANY($3))`,
+    [eventIds, senders, relTypes],
+  );
+  return new Set(rows.map((row) => row.event_id));
+}
+
 /** The first gap of each room's timeline in (`after`, `upTo`]: the stream position before which events are missing. */
 export async function timelineGaps(read: ReadHandle, roomIds: readonly string[], after: number, upTo: number): Promise<Map<string, number>> {
   const rows = await query<{ room_id: string; stream_ordering: number }>(
