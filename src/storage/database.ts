@@ -40,8 +40,16 @@ export interface DatabaseOptions {
   poolSize: number;
   /** Statement timeout in milliseconds; as Synapse, 10 minutes. */
   statementTimeoutMs?: number;
+  /** Ends sessions that sit in a transaction for so long; as Synapse, 30 minutes. 0: never. */
+  idleInTransactionSessionTimeoutMs?: number;
   /** `synchronous_commit` of each session; default true. */
   synchronousCommit?: boolean;
+  /** How long connecting may take; default 15 seconds. */
+  connectionTimeoutMs?: number | undefined;
+  /** libpq's `options`, such as "-c search_path=synapse". */
+  options?: string | undefined;
+  /** A connection is replaced after it was used so often; 0: never. */
+  txnLimit?: number;
   applicationName: string;
 }
 
@@ -115,7 +123,9 @@ export class Database {
       ssl: options.ssl,
       max: options.poolSize,
       application_name: options.applicationName,
-      connectionTimeoutMillis: 15_000,
+      connectionTimeoutMillis: options.connectionTimeoutMs ?? 15_000,
+      ...(options.options === undefined ? {} : { options: options.options }),
+      ...(options.txnLimit ? { maxUses: options.txnLimit } : {}),
       keepAlive: true,
       pipeline: true,
     } as pg.PoolConfig);
@@ -129,7 +139,7 @@ export class Database {
           `SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL REPEATABLE READ;
            SET bytea_output TO escape;
            SET statement_timeout TO ${options.statementTimeoutMs ?? 600_000};
-           SET idle_in_transaction_session_timeout TO 1800000;
+           SET idle_in_transaction_session_timeout TO ${options.idleInTransactionSessionTimeoutMs ?? 1_800_000};
            SET jit TO off;
            ${options.synchronousCommit === false ? "SET synchronous_commit TO off;" : ""}`,
         )

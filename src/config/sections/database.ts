@@ -26,6 +26,8 @@ export interface DatabaseConnection {
   readonly statementTimeoutMs: number;
   readonly idleInTransactionSessionTimeoutMs: number;
   readonly synchronousCommit: boolean;
+  /** A connection is replaced after this many transactions; 0: never. */
+  readonly txnLimit: number;
   readonly connectionTimeoutMs: number | undefined;
   /** libpq's `options`, such as "-c search_path=synapse". */
   readonly options: string | undefined;
@@ -71,7 +73,6 @@ const EMBEDDED = {
   name: "master",
   dataStores: ["main", "state"],
   allowUnsafeLocale: false,
-  txnLimit: 0,
   sslMode: "disable" as SslMode,
   connection: {
     host: "127.0.0.1",
@@ -84,6 +85,7 @@ const EMBEDDED = {
     statementTimeoutMs: 600_000,
     idleInTransactionSessionTimeoutMs: 1_800_000,
     synchronousCommit: true,
+    txnLimit: 0,
     connectionTimeoutMs: undefined,
     options: undefined,
   } satisfies DatabaseConnection as DatabaseConnection,
@@ -100,13 +102,12 @@ function parseOne(raw: ConfigReader, ctx: ParseContext) {
     /** `main` and `state`, which may lie in different databases in Synapse; Myelin takes them from one. */
     dataStores: raw.strings("data_stores", ["main", "state"]),
     allowUnsafeLocale: raw.boolean("allow_unsafe_locale", false),
-    /** A connection is replaced after this many transactions; 0: never. */
-    txnLimit: raw.integer("txn_limit", 0, { min: 0 }),
   };
   const session = {
     statementTimeoutMs: timeout(raw, "statement_timeout", 600_000),
     idleInTransactionSessionTimeoutMs: timeout(raw, "idle_in_transaction_session_timeout", 1_800_000),
     synchronousCommit: raw.boolean("synchronous_commit", true),
+    txnLimit: raw.integer("txn_limit", 0, { min: 0 }),
   };
   if (engine === "sqlite3") {
     args.everything();
