@@ -21,3 +21,19 @@ export async function readCurrentStateOfTypes(read: ReadHandle, roomIds: readonl
   );
   return rows.map((row) => ({ roomId: row.room_id, type: row.type, stateKey: row.state_key, eventId: row.event_id }));
 }
+
+/** The current states of many rooms, in one query; rooms without any are absent. */
+export async function readCurrentStates(read: ReadHandle, roomIds: readonly string[]): Promise<Map<string, [StateKey, string][]>> {
+  const rows = await query<{ room_id: string; type: string; state_key: string; event_id: string }>(
+    read,
+    `SELECT c.room_id, c.type, c.state_key, c.event_id FROM current_state_events AS c WHERE c.room_id = ANY($1)`,
+    [roomIds],
+  );
+  const byRoom = new Map<string, [StateKey, string][]>();
+  for (const row of rows) {
+    let list = byRoom.get(row.room_id);
+    if (list === undefined) byRoom.set(row.room_id, (list = []));
+    list.push([stateKeyOf(row.type, row.state_key), row.event_id]);
+  }
+  return byRoom;
+}

@@ -26,7 +26,7 @@ export class StateSnapshot {
     /** Only additions and replacements: a group without a key that its base has is written in full. */
     public delta: readonly (readonly [StateKey, string])[] | undefined,
     /** Deltas between this group and a full one. */
-    public hops: number,
+    readonly hops: number,
   ) {}
 
   static stored(roomId: string, id: number, map: State, hops: number): StateSnapshot {
@@ -42,8 +42,7 @@ export class StateSnapshot {
 
   /** The group after one more state event; the same one when the state has that event already. */
   after(key: StateKey, eventId: string): StateSnapshot {
-    if (this.map.get(key) === eventId) return this;
-    return new StateSnapshot(this.roomId, this.map.set(key, eventId), this, [[key, eventId]], this.hops + 1);
+    return this.map.get(key) === eventId ? this : this.changed(this.map.set(key, eventId), [[key, eventId]]);
   }
 
   /** A group with the state `map`, written as a delta on this one where that can be. */
@@ -53,19 +52,21 @@ export class StateSnapshot {
     if (changed.length === 0) return this;
     const delta = changed.map((key) => [key, map.get(key)] as const);
     if (delta.some(([, id]) => id === undefined)) return StateSnapshot.full(this.roomId, map);
-    return new StateSnapshot(this.roomId, map, this, delta as [StateKey, string][], this.hops + 1);
+    return this.changed(map, delta as [StateKey, string][]);
   }
 
-  /** The rows to write: a delta on `base`, or the full state when there is none or the chain is long. */
+  /** The rows to write: a delta on `base`, or the full state when there is none. */
   rows(): { readonly base: StateSnapshot | undefined; readonly entries: Iterable<readonly [StateKey, string]> } {
-    if (this.base === undefined || this.delta === undefined || this.hops > MAX_DELTA_HOPS) return { base: undefined, entries: this.map };
-    return { base: this.base, entries: this.delta };
+    return this.base === undefined || this.delta === undefined ? { base: undefined, entries: this.map } : { base: this.base, entries: this.delta };
   }
 
-  /** To be called when the group is stored for good: lets go of the chain of groups below. */
+  /** To be called when the group is stored for good: lets go of the groups below. */
   settle(): void {
-    if (this.hops > MAX_DELTA_HOPS || this.base === undefined) this.hops = 0;
     this.base = this.delta = undefined;
+  }
+
+  private changed(map: State, delta: readonly (readonly [StateKey, string])[]): StateSnapshot {
+    return this.hops >= MAX_DELTA_HOPS ? StateSnapshot.full(this.roomId, map) : new StateSnapshot(this.roomId, map, this, delta, this.hops + 1);
   }
 }
 

@@ -3,7 +3,7 @@ import { UpdatableCache } from "../../lib/updatable-cache.ts";
 import { type MatrixEvent, stateKeyOf, type StateKey, type StateMap } from "../../protocol/event/event.ts";
 import type { ReadHandle } from "../database.ts";
 import type { EventStore } from "../events/event-store.ts";
-import { readCurrentState } from "./current.ts";
+import { readCurrentState, readCurrentStates } from "./current.ts";
 import { groupChains, groupRows, stateGroupsOfEvents } from "./groups.ts";
 import { emptyState, filterState, type State, type StateFilter, stateFrom, StateSnapshot } from "./snapshot.ts";
 
@@ -40,6 +40,16 @@ export class StateStore {
   /** The current state of the room: resolved over its forward extremities; empty when the server is not in the room. */
   async currentIds(roomId: string): Promise<State> {
     return await this.currentMaps.get(roomId, async () => stateFrom(await readCurrentState(this.read, roomId)));
+  }
+
+  /** The current states of many rooms: those that are not held are read by one query. */
+  async currentIdsOf(roomIds: Iterable<string>): Promise<Map<string, State>> {
+    const ids = [...new Set(roomIds)];
+    const missing = ids.filter((roomId) => this.currentMaps.peek(roomId) === undefined);
+    const loading = missing.length === 0 ? undefined : readCurrentStates(this.read, missing);
+    const load = async (roomId: string): Promise<State> => stateFrom((await loading)?.get(roomId) ?? []);
+    const states = await Promise.all(ids.map((roomId) => this.currentMaps.get(roomId, () => load(roomId))));
+    return new Map(ids.map((roomId, index) => [roomId, states[index]!]));
   }
 
   /** Current state events, all of them or those of `keys`. */
