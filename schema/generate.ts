@@ -124,7 +124,7 @@ const check = process.argv.includes("--check");
 for (const [path, text] of outputs) {
   if (!check) writeFileSync(path, text);
   else if (readFileSync(path, "utf8") !== text) {
-    console.error(`${path} differs from what schema/generate.ts writes`);
+    process.stderr.write(`${path} differs from what schema/generate.ts writes\n`);
     process.exitCode = 1;
   }
 }

@@ -10,8 +10,7 @@ import { silentLogger } from "./log.ts";
 describe("embedded Postgres", function () {
   this.timeout(60_000);
   let folder: string;
-  const start = (name = "data"): Promise<EmbeddedPostgres> =>
-    startEmbeddedPostgres({ dataFolder: path.join(folder, name), durable: true, log: silentLogger });
+  const start = (name = "data"): Promise<EmbeddedPostgres> => startEmbeddedPostgres({ dataFolder: path.join(folder, name), durable: true, log: silentLogger });
 
   beforeEach(() => {
     folder = fs.mkdtempSync(path.join(tmpdir(), "myelin-embedded-"));

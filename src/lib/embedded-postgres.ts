@@ -87,7 +87,15 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
   }
 }
 
-function server(parts: { pid: number; port: number; password: string; dataFolder: string; log: Logger; child?: ChildProcess; release(): Promise<void> }): EmbeddedPostgres {
+function server(parts: {
+  pid: number;
+  port: number;
+  password: string;
+  dataFolder: string;
+  log: Logger;
+  child?: ChildProcess;
+  release(): Promise<void>;
+}): EmbeddedPostgres {
   let stopped: Promise<void> | undefined;
   let expected = false;
   parts.child?.once("exit", (code, name) => {
@@ -136,7 +144,10 @@ interface Account {
 async function serverAccount(): Promise<Account | undefined> {
   if (process.getuid?.() !== 0) return undefined;
   const passwd = await fs.readFile("/etc/passwd", "utf8").catch(() => "");
-  const nobody = passwd.split("\n").find((line) => line.startsWith("nobody:"))?.split(":");
+  const nobody = passwd
+    .split("\n")
+    .find((line) => line.startsWith("nobody:"))
+    ?.split(":");
   return nobody ? { uid: Number(nobody[2]), gid: Number(nobody[3]) } : { uid: 65534, gid: 65534 };
 }
 
@@ -181,7 +192,8 @@ async function prepareBinaries(account: Account | undefined): Promise<string> {
   const copy = path.join(tmpdir(), `myelin-postgres-${version}-${own}`);
   const stat = await fs.lstat(copy).catch(() => undefined);
   // Another user of the machine could have laid something there for us to execute.
-  if (stat && (!stat.isDirectory() || stat.uid !== own || (stat.mode & 0o022) !== 0)) throw new EmbeddedPostgresError(`${copy} is not a folder of ours: remove it`);
+  if (stat && (!stat.isDirectory() || stat.uid !== own || (stat.mode & 0o022) !== 0))
+    throw new EmbeddedPostgresError(`${copy} is not a folder of ours: remove it`);
   if (!stat) {
     const draft = await fs.mkdtemp(`${copy}-`);
     await fs.cp(native, draft, { recursive: true, verbatimSymlinks: true });
@@ -206,7 +218,9 @@ async function findPackage(): Promise<{ native: string; version: string }> {
     const { version } = JSON.parse(await fs.readFile(path.join(root, "package.json"), "utf8")) as { version: string };
     return { native: path.join(root, "native"), version };
   }
-  throw new EmbeddedPostgresError(`There are no Postgres binaries for ${process.platform} ${process.arch} (package ${name}): install Postgres 14 or newer and name it in homeserver.yaml`);
+  throw new EmbeddedPostgresError(
+    `There are no Postgres binaries for ${process.platform} ${process.arch} (package ${name}): install Postgres 14 or newer and name it in homeserver.yaml`,
+  );
 }
 
 function tryResolve(require: NodeJS.Require, name: string): string | undefined {
@@ -289,11 +303,18 @@ async function checkVersion(native: string, dataFolder: string): Promise<void> {
   const { output } = await runToEnd(binary(native, "postgres"), ["--version"], native, undefined);
   const ours = /(\d+)/.exec(output)?.[1];
   if (stored !== ours) {
-    throw new EmbeddedPostgresError(`The database in ${dataFolder} was made by Postgres ${stored}, the one at hand is ${ours}: dump it with the old one and load it into the new one, or move it to a Postgres server of your own`);
+    throw new EmbeddedPostgresError(
+      `The database in ${dataFolder} was made by Postgres ${stored}, the one at hand is ${ours}: dump it with the old one and load it into the new one, or move it to a Postgres server of your own`,
+    );
   }
 }
 
-async function launch(native: string, dataFolder: string, account: Account | undefined, options: EmbeddedPostgresOptions): Promise<{ pid: number; port: number; child: ChildProcess }> {
+async function launch(
+  native: string,
+  dataFolder: string,
+  account: Account | undefined,
+  options: EmbeddedPostgresOptions,
+): Promise<{ pid: number; port: number; child: ChildProcess }> {
   const port = await freePort(options.port);
   const settings: Record<string, string> = {
     listen_addresses: "127.0.0.1",
@@ -303,7 +324,9 @@ async function launch(native: string, dataFolder: string, account: Account | und
     log_destination: "stderr",
     max_connections: "120",
     shared_buffers: "128MB",
-    ...(options.durable ? {} : { fsync: "off", synchronous_commit: "off", full_page_writes: "off", wal_level: "minimal", max_wal_senders: "0", autovacuum: "off" }),
+    ...(options.durable
+      ? {}
+      : { fsync: "off", synchronous_commit: "off", full_page_writes: "off", wal_level: "minimal", max_wal_senders: "0", autovacuum: "off" }),
     ...options.settings,
   };
   const args = ["-D", dataFolder, ...Object.entries(settings).flatMap(([name, value]) => ["-c", `${name}=${value}`])];
@@ -385,19 +408,25 @@ async function unclaim(dataFolder: string): Promise<void> {
 /** The server that `postmaster.pid` speaks of, when it lives; the file of one that died is removed. */
 async function leftBehind(dataFolder: string): Promise<{ pid: number; port: number } | undefined> {
   const file = path.join(dataFolder, "postmaster.pid");
-  const lines = (await fs.readFile(file, "utf8").catch(() => "")).split("\n");
+  const read = async (): Promise<string[]> => (await fs.readFile(file, "utf8").catch(() => "")).split("\n");
+  let lines = await read();
   const pid = Number(lines[0]);
   if (!(pid > 0)) return undefined;
-  if (isAlive(pid) && (await isPostgres(pid))) {
-    const port = Number(lines[3]);
-    if (lines[7]?.trim() === "ready" && (await answers(port))) return { pid, port };
-    // It is on its way up or down: down is all that can be waited for.
-    process.kill(pid, "SIGINT");
-    if (!(await hasEnded(pid, 30_000))) throw new EmbeddedPostgresError(`The database server ${pid} of ${dataFolder} neither answers nor stops: end that process`);
+  if (!isAlive(pid) || !(await isPostgres(pid))) {
+    // Postgres itself refuses to start when another process now has that number.
+    await fs.rm(file, { force: true });
     return undefined;
   }
-  // Postgres itself refuses to start when another process now has that number.
-  await fs.rm(file, { force: true });
+  // It may be on its way up, recovering.
+  for (let waited = 0; lines[7]?.trim() === "starting" && waited < START_TIMEOUT_MS && isAlive(pid); waited += 20) {
+    await systemClock.sleep(20);
+    lines = await read();
+  }
+  const port = Number(lines[3]);
+  if (lines[7]?.trim() === "ready" && (await answers(port))) return { pid, port };
+  // Or on its way down: then its end is waited for.
+  if (isAlive(pid)) process.kill(pid, "SIGINT");
+  if (!(await hasEnded(pid, 30_000))) throw new EmbeddedPostgresError(`The database server ${pid} of ${dataFolder} neither answers nor stops: end that process`);
   return undefined;
 }
 

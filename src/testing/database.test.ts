@@ -20,7 +20,10 @@ describe("test databases", function () {
     const { database, drop } = await createTestDatabase();
     try {
       const rows = await query<{ x: string }>(database.read, "SELECT x FROM unnest(ARRAY['a', 'B', 'é', 'z']) AS x ORDER BY x");
-      assert.deepEqual(rows.map((row) => row.x), ["B", "a", "z", "é"]);
+      assert.deepEqual(
+        rows.map((row) => row.x),
+        ["B", "a", "z", "é"],
+      );
     } finally {
       await drop();
     }
@@ -31,7 +34,10 @@ describe("test databases", function () {
     if (!fixture) return this.skip();
     const { database, drop } = await createTestDatabase({ fixture });
     try {
-      const [row] = await query<{ users: number; events: number }>(database.read, "SELECT (SELECT count(*) FROM users) AS users, (SELECT count(*) FROM events) AS events");
+      const [row] = await query<{ users: number; events: number }>(
+        database.read,
+        "SELECT (SELECT count(*) FROM users) AS users, (SELECT count(*) FROM events) AS events",
+      );
       assert.ok(row!.users >= 115);
       assert.ok(row!.events > 1900);
     } finally {

@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { gunzipSync } from "node:zlib";
-import pg from "pg";
+import type pg from "pg";
 
 /** Loads a plain `pg_dump` file (`.sql` or `.sql.gz`) over `client`, as psql would. */
 export async function loadDump(client: pg.Client, file: string): Promise<void> {

@@ -30,7 +30,10 @@ interface Reached {
 }
 
 /** Over when the batch was not full. */
-const upTo = ({ count, last }: Reached, size: number, key: string): Batch => ({ items: count, progress: count < size || last === null ? undefined : { [key]: last } });
+const upTo = ({ count, last }: Reached, size: number, key: string): Batch => ({
+  items: count,
+  progress: count < size || last === null ? undefined : { [key]: last },
+});
 
 /** `threads`: the newest event of each thread. Threads that are there are newer than anything found here. */
 export const backfillThreads: BatchFunction = async (txn, { progress, size }) => {
@@ -125,16 +128,25 @@ export const deleteUnknownExtremities: BatchFunction = async (txn, { progress, s
   const unknown = rows.filter(({ known }) => !known).map(({ event_id }) => event_id);
   if (unknown.length > 0) await execute(txn, "DELETE FROM event_forward_extremities WHERE event_id = ANY($1)", [unknown]);
   const last = rows.at(-1);
-  return { items: rows.length, progress: last && rows.length === size ? { state: "check", lower_bound: [last.event_id, last.room_id] } : { state: "validate", lower_bound: [] } };
+  return {
+    items: rows.length,
+    progress: last && rows.length === size ? { state: "check", lower_bound: [last.event_id, last.room_id] } : { state: "validate", lower_bound: [] },
+  };
 };
 
 /** To-device messages to servers whose names cannot be. */
 export const deleteMessagesToNoServer: BatchFunction = async (txn, { progress, size }) => {
-  const bounds = await queryOne<{ first: number | null; last: number | null }>(txn, "SELECT min(stream_id) AS first, max(stream_id) AS last FROM device_federation_outbox");
+  const bounds = await queryOne<{ first: number | null; last: number | null }>(
+    txn,
+    "SELECT min(stream_id) AS first, max(stream_id) AS last FROM device_federation_outbox",
+  );
   if (bounds!.first === null) return { items: 0, progress: undefined };
   const max = integer(progress.max_stream_id, bounds!.last!);
   const start = Math.max(integer(progress.stream_id, 0), bounds!.first - 1);
-  const rows = await query<{ destination: string }>(txn, "SELECT DISTINCT destination FROM device_federation_outbox WHERE stream_id > $1 AND stream_id <= $2", [start, start + size]);
+  const rows = await query<{ destination: string }>(txn, "SELECT DISTINCT destination FROM device_federation_outbox WHERE stream_id > $1 AND stream_id <= $2", [
+    start,
+    start + size,
+  ]);
   const wrong = rows.map(({ destination }) => destination).filter((name) => !isServerName(name));
   if (wrong.length > 0) await execute(txn, "DELETE FROM device_federation_outbox WHERE destination = ANY($1)", [wrong]);
   return { items: size, progress: start + size >= max ? undefined : { stream_id: start + size, max_stream_id: max } };
@@ -218,10 +230,11 @@ export async function quarantinedMedia(txn: Txn, { progress, size }: BatchInput)
   const local =
     progress.local_done === true
       ? []
-      : await query<{ media_id: string }>(txn, "SELECT media_id FROM local_media_repository WHERE quarantined_by IS NOT NULL AND media_id > $1 ORDER BY media_id LIMIT $2", [
-          text(progress.last_local_media_id),
-          size,
-        ]);
+      : await query<{ media_id: string }>(
+          txn,
+          "SELECT media_id FROM local_media_repository WHERE quarantined_by IS NOT NULL AND media_id > $1 ORDER BY media_id LIMIT $2",
+          [text(progress.last_local_media_id), size],
+        );
   const remote =
     progress.remote_done === true
       ? []
@@ -231,7 +244,10 @@ export async function quarantinedMedia(txn: Txn, { progress, size }: BatchInput)
            WHERE quarantined_by IS NOT NULL AND (media_origin, media_id) > ($1, $2) ORDER BY media_origin, media_id LIMIT $3`,
           [text(progress.last_remote_origin), text(progress.last_remote_media_id), size],
         );
-  const media = [...local.map((row) => ({ origin: null, mediaId: row.media_id })), ...remote.map((row) => ({ origin: row.media_origin, mediaId: row.media_id }))];
+  const media = [
+    ...local.map((row) => ({ origin: null, mediaId: row.media_id })),
+    ...remote.map((row) => ({ origin: row.media_origin, mediaId: row.media_id })),
+  ];
   const next = {
     last_local_media_id: local.at(-1)?.media_id ?? text(progress.last_local_media_id),
     last_remote_media_id: remote.at(-1)?.media_id ?? text(progress.last_remote_media_id),
@@ -242,7 +258,11 @@ export async function quarantinedMedia(txn: Txn, { progress, size }: BatchInput)
   return { media, items: media.length, progress: media.length === 0 ? undefined : next };
 }
 
-export async function insertQuarantineChanges(txn: Txn, instanceName: string, changes: readonly { streamId: number; origin: string | null; mediaId: string }[]): Promise<void> {
+export async function insertQuarantineChanges(
+  txn: Txn,
+  instanceName: string,
+  changes: readonly { streamId: number; origin: string | null; mediaId: string }[],
+): Promise<void> {
   await execute(
     txn,
     `INSERT INTO quarantined_media_changes (stream_id, instance_name, origin, media_id, quarantined)

@@ -46,7 +46,9 @@ export async function coverRooms(txn: Txn, progress: JsonObject, size: number): 
   );
   await place(txn, rows);
   const last = rows.length === size ? rows.at(-1) : undefined;
-  await execute(txn, "UPDATE rooms SET has_auth_chain_index = TRUE WHERE NOT has_auth_chain_index AND ($1::text IS NULL OR room_id < $1)", [last?.room_id ?? null]);
+  await execute(txn, "UPDATE rooms SET has_auth_chain_index = TRUE WHERE NOT has_auth_chain_index AND ($1::text IS NULL OR room_id < $1)", [
+    last?.room_id ?? null,
+  ]);
   return { items: rows.length, progress: last && { current_room_id: last.room_id, last_depth: Number(last.depth), last_stream: last.stream_ordering } };
 }
 
@@ -102,12 +104,11 @@ async function place(txn: Txn, rows: readonly Row[]): Promise<void> {
      SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[])`,
     [added.map(({ chain }) => real(chain)), added.map(({ from }) => from), added.map(({ target }) => real(target)), added.map(({ to }) => to)],
   );
-  await execute(txn, "INSERT INTO event_auth_chain_to_calculate (event_id, room_id, type, state_key) SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[])", [
-    waiting.map((row) => row.event_id),
-    waiting.map((row) => row.room_id),
-    waiting.map((row) => row.type),
-    waiting.map((row) => row.state_key),
-  ]);
+  await execute(
+    txn,
+    "INSERT INTO event_auth_chain_to_calculate (event_id, room_id, type, state_key) SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[])",
+    [waiting.map((row) => row.event_id), waiting.map((row) => row.room_id), waiting.map((row) => row.type), waiting.map((row) => row.state_key)],
+  );
 }
 
 async function knownPlaces(txn: Txn, ids: readonly string[]): Promise<Map<string, Place>> {
@@ -117,17 +118,30 @@ async function knownPlaces(txn: Txn, ids: readonly string[]): Promise<Map<string
      FROM event_auth_chains AS c LEFT JOIN state_events AS s ON s.event_id = c.event_id WHERE c.event_id = ANY($1)`,
     [ids],
   );
-  return new Map(rows.map((row) => [row.event_id, { chain: row.chain_id, sequence: row.sequence_number, key: row.type === null ? undefined : `${row.type}\u0000${row.state_key}` }]));
+  return new Map(
+    rows.map((row) => [
+      row.event_id,
+      { chain: row.chain_id, sequence: row.sequence_number, key: row.type === null ? undefined : `${row.type}\u0000${row.state_key}` },
+    ]),
+  );
 }
 
 async function knownChains(txn: Txn, chains: readonly number[]): Promise<{ highest: Map<number, number>; links: Map<number, Link[]> }> {
-  const ends = await query<{ chain_id: number; sequence: number }>(txn, "SELECT chain_id, max(sequence_number) AS sequence FROM event_auth_chains WHERE chain_id = ANY($1) GROUP BY chain_id", [chains]);
+  const ends = await query<{ chain_id: number; sequence: number }>(
+    txn,
+    "SELECT chain_id, max(sequence_number) AS sequence FROM event_auth_chains WHERE chain_id = ANY($1) GROUP BY chain_id",
+    [chains],
+  );
   const rows = await query<{ origin_chain_id: number; origin_sequence_number: number; target_chain_id: number; target_sequence_number: number }>(
     txn,
     "SELECT origin_chain_id, origin_sequence_number, target_chain_id, target_sequence_number FROM event_auth_chain_links WHERE origin_chain_id = ANY($1)",
     [chains],
   );
   const links = new Map<number, Link[]>();
-  for (const row of rows) links.set(row.origin_chain_id, [...(links.get(row.origin_chain_id) ?? []), { from: row.origin_sequence_number, target: row.target_chain_id, to: row.target_sequence_number }]);
+  for (const row of rows)
+    links.set(row.origin_chain_id, [
+      ...(links.get(row.origin_chain_id) ?? []),
+      { from: row.origin_sequence_number, target: row.target_chain_id, to: row.target_sequence_number },
+    ]);
   return { highest: new Map(ends.map((row) => [row.chain_id, row.sequence])), links };
 }

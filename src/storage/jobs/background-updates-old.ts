@@ -59,10 +59,21 @@ export const fillReceiptOrderings: BatchFunction = async (txn, { progress, size 
 /** Message search, from the newest event down. Redacted events are not found. */
 export async function fillEventSearch(txn: Txn, progress: JsonObject, size: number, enabled: boolean): Promise<Batch> {
   if (!enabled) return { items: 0, progress: undefined };
-  const bounds = await queryOne<{ first: number | null; last: number | null }>(txn, "SELECT min(stream_ordering) AS first, max(stream_ordering) AS last FROM events");
+  const bounds = await queryOne<{ first: number | null; last: number | null }>(
+    txn,
+    "SELECT min(stream_ordering) AS first, max(stream_ordering) AS last FROM events",
+  );
   const from = integer(progress.target_min_stream_id_inclusive, bounds!.first ?? 0);
   const before = integer(progress.max_stream_id_exclusive, (bounds!.last ?? 0) + 1);
-  const rows = await query<{ event_id: string; room_id: string; type: string; json: string; stream_ordering: number; origin_server_ts: number; shown: boolean }>(
+  const rows = await query<{
+    event_id: string;
+    room_id: string;
+    type: string;
+    json: string;
+    stream_ordering: number;
+    origin_server_ts: number;
+    shown: boolean;
+  }>(
     txn,
     `SELECT e.event_id, e.room_id, e.type, j.json, e.stream_ordering, e.origin_server_ts,
             NOT EXISTS (SELECT FROM redactions AS r WHERE r.redacts = e.event_id) AND e.rejection_reason IS NULL AS shown
@@ -92,14 +103,25 @@ export async function fillEventSearch(txn: Txn, progress: JsonObject, size: numb
   );
   const last = rows.at(-1);
   const inserted = integer(progress.rows_inserted, 0) + entries.length;
-  return { items: rows.length, progress: last && rows.length === size ? { target_min_stream_id_inclusive: from, max_stream_id_exclusive: last.stream_ordering, rows_inserted: inserted } : undefined };
+  return {
+    items: rows.length,
+    progress:
+      last && rows.length === size
+        ? { target_min_stream_id_inclusive: from, max_stream_id_exclusive: last.stream_ordering, rows_inserted: inserted }
+        : undefined,
+  };
 }
 
 function searchable(type: string, json: string): { key: string; value: string } | undefined {
   const event = parseJson(json);
   const content = isJsonObject(event) ? event.content : undefined;
   if (!isJsonObject(content)) return undefined;
-  const [key, value] = type === "m.room.message" ? ["content.body", content.body] : type === "m.room.name" ? ["content.name", content.name] : ["content.topic", topicText(content)];
+  const [key, value] =
+    type === "m.room.message"
+      ? ["content.body", content.body]
+      : type === "m.room.name"
+        ? ["content.name", content.name]
+        : ["content.topic", topicText(content)];
   return typeof value === "string" ? { key, value: value.replaceAll("\u0000", " ") } : undefined;
 }
 
@@ -191,7 +213,10 @@ export const deduplicatePokes: BatchFunction = async (txn) => ({
 
 /** Account data and push rules of closed accounts. */
 export const deleteAccountDataOfDeactivated: BatchFunction = async (txn, { progress, size }) => {
-  const users = await query<{ name: string }>(txn, "SELECT name FROM users WHERE deactivated = 1 AND name > $1 ORDER BY name LIMIT $2", [text(progress.last_user), size]);
+  const users = await query<{ name: string }>(txn, "SELECT name FROM users WHERE deactivated = 1 AND name > $1 ORDER BY name LIMIT $2", [
+    text(progress.last_user),
+    size,
+  ]);
   const names = users.map(({ name }) => name);
   for (const [table, column] of [
     ["account_data", "user_id"],

@@ -55,7 +55,10 @@ export async function takeScratchUsers(txn: Txn, limit: number): Promise<string[
 }
 
 /** Joined members of these rooms with what they call themselves there. */
-export async function joinedProfiles(h: ReadHandle, roomIds: readonly string[]): Promise<{ room_id: string; user_id: string; display_name: string | null; avatar_url: string | null }[]> {
+export async function joinedProfiles(
+  h: ReadHandle,
+  roomIds: readonly string[],
+): Promise<{ room_id: string; user_id: string; display_name: string | null; avatar_url: string | null }[]> {
   return await query(
     h,
     `SELECT c.room_id, c.state_key AS user_id, m.display_name, m.avatar_url
@@ -78,7 +81,10 @@ export async function insertSharers(txn: Txn, roomId: string, locals: readonly s
 
 /** The next rooms that have a state. */
 export async function roomsWithState(h: ReadHandle, after: string, limit: number): Promise<string[]> {
-  const rows = await query<{ room_id: string }>(h, "SELECT DISTINCT room_id FROM current_state_events WHERE room_id > $1 ORDER BY room_id LIMIT $2", [after, limit]);
+  const rows = await query<{ room_id: string }>(h, "SELECT DISTINCT room_id FROM current_state_events WHERE room_id > $1 ORDER BY room_id LIMIT $2", [
+    after,
+    limit,
+  ]);
   return rows.map(({ room_id }) => room_id);
 }
 

@@ -69,9 +69,15 @@ export interface MembershipToSnapshot {
 }
 
 /** Of all memberships in the order of room and user; or of those newer than a position, in their order. */
-export async function membershipsToSnapshot(h: ReadHandle, after: { roomId: string; userId: string } | { ordering: number }, limit: number): Promise<MembershipToSnapshot[]> {
+export async function membershipsToSnapshot(
+  h: ReadHandle,
+  after: { roomId: string; userId: string } | { ordering: number },
+  limit: number,
+): Promise<MembershipToSnapshot[]> {
   const [where, order, bounds] =
-    "ordering" in after ? ["c.event_stream_ordering > $2", "c.event_stream_ordering", [after.ordering]] : ["(c.room_id, c.user_id) > ($2, $3)", "c.room_id, c.user_id", [after.roomId, after.userId]];
+    "ordering" in after
+      ? ["c.event_stream_ordering > $2", "c.event_stream_ordering", [after.ordering]]
+      : ["(c.room_id, c.user_id) > ($2, $3)", "c.room_id, c.user_id", [after.roomId, after.userId]];
   return await query(
     h,
     `SELECT c.room_id, c.user_id, c.event_id, c.membership, e.sender, e.stream_ordering, e.instance_name, e.outlier,
@@ -87,7 +93,10 @@ export async function membershipsToSnapshot(h: ReadHandle, after: { roomId: stri
 }
 
 /** The last invite or knock before a membership that came from outside: what is known of the room stands in it. */
-export async function previousInvites(h: ReadHandle, memberships: readonly { room_id: string; user_id: string; event_id: string }[]): Promise<Map<string, string>> {
+export async function previousInvites(
+  h: ReadHandle,
+  memberships: readonly { room_id: string; user_id: string; event_id: string }[],
+): Promise<Map<string, string>> {
   const rows = await query<{ event_id: string; invite: string }>(
     h,
     `SELECT given.event_id, found.event_id AS invite
@@ -103,10 +112,17 @@ export async function previousInvites(h: ReadHandle, memberships: readonly { roo
 /** Rooms that are known by old invites only: the snapshots refer to a row in `rooms`. */
 export async function insertMissingRooms(txn: Txn, roomIds: readonly string[]): Promise<void> {
   if (roomIds.length === 0) return;
-  await execute(txn, "INSERT INTO rooms (room_id, has_auth_chain_index) SELECT DISTINCT room_id, TRUE FROM unnest($1::text[]) AS room_id ON CONFLICT (room_id) DO NOTHING", [roomIds]);
+  await execute(
+    txn,
+    "INSERT INTO rooms (room_id, has_auth_chain_index) SELECT DISTINCT room_id, TRUE FROM unnest($1::text[]) AS room_id ON CONFLICT (room_id) DO NOTHING",
+    [roomIds],
+  );
 }
 
-export async function insertSnapshots(txn: Txn, snapshots: readonly { of: MembershipToSnapshot; state: StateColumns & { hasKnownState: boolean } }[]): Promise<void> {
+export async function insertSnapshots(
+  txn: Txn,
+  snapshots: readonly { of: MembershipToSnapshot; state: StateColumns & { hasKnownState: boolean } }[],
+): Promise<void> {
   if (snapshots.length === 0) return;
   await execute(
     txn,

@@ -59,9 +59,7 @@ export interface IndexDefinition {
 /** Makes the index without locking its table. One that is there and whole stays; one that an earlier attempt left half made goes first. */
 export async function createIndex(db: Database, index: IndexDefinition): Promise<void> {
   await onOwnConnection(db, async (run) => {
-    const [state] = await run<{ valid: boolean }>(
-      `SELECT x.indisvalid AS valid FROM pg_index AS x WHERE x.indexrelid = to_regclass('${index.name}')`,
-    );
+    const [state] = await run<{ valid: boolean }>(`SELECT x.indisvalid AS valid FROM pg_index AS x WHERE x.indexrelid = to_regclass('${index.name}')`);
     if (state?.valid !== true) {
       if (state) await run(`DROP INDEX CONCURRENTLY ${index.name}`);
       await run(index.definition.replace(/ INDEX /, " INDEX CONCURRENTLY "));

@@ -21,8 +21,10 @@ describe("background updates", function () {
 
   const sql = (text: string): Promise<unknown> => db.database.transaction("test", (txn) => query(txn, text), { isolation: "read committed" });
   const ask = <Row extends object = Record<string, unknown>>(text: string): Promise<Row[]> => query<Row>(db.database.read, text);
-  const queued = async (): Promise<string[]> => (await ask<{ update_name: string }>("SELECT update_name FROM background_updates ORDER BY ordering, update_name")).map((row) => row.update_name);
-  const progressOf = async (name: string): Promise<unknown> => JSON.parse((await ask<{ progress_json: string }>(`SELECT progress_json FROM background_updates WHERE update_name = '${name}'`))[0]!.progress_json);
+  const queued = async (): Promise<string[]> =>
+    (await ask<{ update_name: string }>("SELECT update_name FROM background_updates ORDER BY ordering, update_name")).map((row) => row.update_name);
+  const progressOf = async (name: string): Promise<unknown> =>
+    JSON.parse((await ask<{ progress_json: string }>(`SELECT progress_json FROM background_updates WHERE update_name = '${name}'`))[0]!.progress_json);
 
   async function open(pace: { size?: number; sleep?: boolean } = {}, updates?: ReadonlyMap<string, Update>): Promise<BackgroundUpdates> {
     const { database } = db;
@@ -34,7 +36,13 @@ describe("background updates", function () {
         stats: { enabled: true },
         workers: { instanceName: "master" },
         // A batch takes no time at all, so its size stays what it begins with.
-        backgroundUpdates: { sleepEnabled: pace.sleep ?? false, sleepDurationMs: 20, updateDurationMs: 0, minBatchSize: pace.size ?? 100, defaultBatchSize: pace.size ?? 100 },
+        backgroundUpdates: {
+          sleepEnabled: pace.sleep ?? false,
+          sleepDurationMs: 20,
+          updateDurationMs: 0,
+          minBatchSize: pace.size ?? 100,
+          defaultBatchSize: pace.size ?? 100,
+        },
       },
       db: database,
       read: database.read,
@@ -50,7 +58,8 @@ describe("background updates", function () {
   }
 
   async function run(names: readonly string[], size?: number): Promise<void> {
-    for (const [index, name] of names.entries()) await sql(`INSERT INTO background_updates (update_name, progress_json, ordering) VALUES ('${name}', '{}', ${index})`);
+    for (const [index, name] of names.entries())
+      await sql(`INSERT INTO background_updates (update_name, progress_json, ordering) VALUES ('${name}', '{}', ${index})`);
     const updates = await open({ ...(size !== undefined && { size }) });
     updates.start();
     await updates.whenIdle();
@@ -79,7 +88,9 @@ describe("background updates", function () {
       },
     ];
     const queue = (name: string, ordering: number, dependsOn?: string): Promise<unknown> =>
-      sql(`INSERT INTO background_updates (update_name, progress_json, ordering, depends_on) VALUES ('${name}', '{}', ${ordering}, ${dependsOn === undefined ? "NULL" : `'${dependsOn}'`})`);
+      sql(
+        `INSERT INTO background_updates (update_name, progress_json, ordering, depends_on) VALUES ('${name}', '{}', ${ordering}, ${dependsOn === undefined ? "NULL" : `'${dependsOn}'`})`,
+      );
 
     it("runs in Synapse's order, each after what it depends on, and stores progress with each batch", async () => {
       const calls: string[] = [];
@@ -156,7 +167,6 @@ describe("background updates", function () {
 
     it("can be paused and resumed, and tells what it is at", async () => {
       const calls: string[] = [];
-      let updates: BackgroundUpdates;
       const [name, inner] = counting(calls, "a", 6) as [string, Extract<Update, { kind: "batches" }>];
       const pausing: Update = {
         kind: "batches",
@@ -170,7 +180,7 @@ describe("background updates", function () {
           return await inner.batch(txn, input);
         },
       };
-      updates = await open({ sleep: true }, new Map([[name, pausing]]));
+      const updates = await open({ sleep: true }, new Map([[name, pausing]]));
       await queue("a", 1);
       updates.start();
       await updates.whenIdle();
@@ -229,12 +239,15 @@ describe("background updates", function () {
       assert.equal(await updates.startJob("regenerate_directory"), "queued before");
       assert.equal(await updates.startJob("populate_stats_process_rooms"), "started");
       assert.equal(await updates.startJob("something_else"), "unknown");
-      assert.deepEqual(await ask("SELECT update_name, depends_on, progress_json FROM background_updates WHERE update_name LIKE 'populate_user%' ORDER BY depends_on"), [
-        { update_name: "populate_user_directory_createtables", depends_on: "", progress_json: "{}" },
-        { update_name: "populate_user_directory_process_rooms", depends_on: "populate_user_directory_createtables", progress_json: "{}" },
-        { update_name: "populate_user_directory_cleanup", depends_on: "populate_user_directory_process_users", progress_json: "{}" },
-        { update_name: "populate_user_directory_process_users", depends_on: "populate_user_directory_process_rooms", progress_json: "{}" },
-      ].sort((a, b) => (a.depends_on < b.depends_on ? -1 : 1)));
+      assert.deepEqual(
+        await ask("SELECT update_name, depends_on, progress_json FROM background_updates WHERE update_name LIKE 'populate_user%' ORDER BY depends_on"),
+        [
+          { update_name: "populate_user_directory_createtables", depends_on: "", progress_json: "{}" },
+          { update_name: "populate_user_directory_process_rooms", depends_on: "populate_user_directory_createtables", progress_json: "{}" },
+          { update_name: "populate_user_directory_cleanup", depends_on: "populate_user_directory_process_users", progress_json: "{}" },
+          { update_name: "populate_user_directory_process_users", depends_on: "populate_user_directory_process_rooms", progress_json: "{}" },
+        ].sort((a, b) => (a.depends_on < b.depends_on ? -1 : 1)),
+      );
       updates.setEnabled(true);
       await updates.whenIdle();
       assert.deepEqual(await queued(), []);
@@ -243,19 +256,34 @@ describe("background updates", function () {
 
   describe("the registry", () => {
     it("risk 70: knows each update that a Synapse of schema 88 or newer queues", () => {
-      assert.deepEqual(expectedCatalogue().background_updates.map(({ update_name }) => update_name).filter((name) => !UPDATES.has(name)), []);
+      assert.deepEqual(
+        expectedCatalogue()
+          .background_updates.map(({ update_name }) => update_name)
+          .filter((name) => !UPDATES.has(name)),
+        [],
+      );
     });
 
     it("risk 70: knows no name that Synapse 1.160 does not know", () => {
       const known = new Set(expectedCatalogue().known_background_update_handlers.map(({ name }) => name));
-      assert.deepEqual([...UPDATES.keys()].filter((name) => !known.has(name)), []);
+      assert.deepEqual(
+        [...UPDATES.keys()].filter((name) => !known.has(name)),
+        [],
+      );
     });
 
     it("risk 71: makes the unique indexes that writers rely on before serving", () => {
       const { tables } = expectedCatalogue();
       for (const name of BEFORE_SERVING) {
         const update = UPDATES.get(name)!;
-        if (update.kind === "index") assert.match(Object.values(tables).flatMap(({ indexes }) => indexes).find((index) => index.name === update.index.name)!.definition, /^CREATE UNIQUE INDEX/, name);
+        if (update.kind === "index")
+          assert.match(
+            Object.values(tables)
+              .flatMap(({ indexes }) => indexes)
+              .find((index) => index.name === update.index.name)!.definition,
+            /^CREATE UNIQUE INDEX/,
+            name,
+          );
       }
     });
   });
@@ -266,7 +294,8 @@ describe("background updates", function () {
 
     it("make, from a database that has none of them, the schema as it is when Synapse has done them", async () => {
       const { tables, background_updates: known } = expectedCatalogue();
-      for (const { indexes } of Object.values(tables)) for (const index of indexes) if (index.created_by_background_update) await sql(`DROP INDEX ${index.name}`);
+      for (const { indexes } of Object.values(tables))
+        for (const index of indexes) if (index.created_by_background_update) await sql(`DROP INDEX ${index.name}`);
       await sql(`
         CREATE UNIQUE INDEX event_txn_id_device_id_txn_id ON event_txn_id_device_id (room_id, user_id, device_id, txn_id);
         CREATE INDEX sliding_sync_membership_snapshots_user_id ON sliding_sync_membership_snapshots (user_id);
@@ -281,7 +310,9 @@ describe("background updates", function () {
         ["profiles", "full_user_id_not_null", "full_user_id"],
         ["user_filters", "full_user_id_not_null", "full_user_id"],
       ]) {
-        await sql(`ALTER TABLE ${table} DROP CONSTRAINT ${constraint}; ALTER TABLE ${table} ADD CONSTRAINT ${constraint} CHECK (${column} IS NOT NULL) NOT VALID`);
+        await sql(
+          `ALTER TABLE ${table} DROP CONSTRAINT ${constraint}; ALTER TABLE ${table} ADD CONSTRAINT ${constraint} CHECK (${column} IS NOT NULL) NOT VALID`,
+        );
       }
       await run(known.map(({ update_name }) => update_name));
       assert.deepEqual(lines, []);
@@ -315,7 +346,15 @@ describe("background updates", function () {
         ALTER TABLE user_filters ADD CONSTRAINT full_user_id_not_null CHECK (full_user_id IS NOT NULL) NOT VALID;
         ALTER TABLE event_forward_extremities ADD CONSTRAINT event_forward_extremities_event_id
           FOREIGN KEY (event_id) REFERENCES events (event_id) DEFERRABLE INITIALLY DEFERRED NOT VALID`);
-      await run(["event_push_actions_thread_id", "populate_full_user_id_profiles", "populate_full_user_id_user_filters", "event_forward_extremities_event_id_foreign_key_constraint_update"], 4);
+      await run(
+        [
+          "event_push_actions_thread_id",
+          "populate_full_user_id_profiles",
+          "populate_full_user_id_user_filters",
+          "event_forward_extremities_event_id_foreign_key_constraint_update",
+        ],
+        4,
+      );
       assert.deepEqual(await ask("SELECT thread_id, count(*) AS n FROM event_push_actions GROUP BY 1 ORDER BY 1"), [
         { thread_id: "$t", n: 12 },
         { thread_id: "main", n: 13 },
@@ -393,7 +432,10 @@ describe("background updates", function () {
         INSERT INTO account_data (user_id, account_data_type, stream_id, content) VALUES ('@gone', 't', 1, '{}'), ('@here', 't', 2, '{}');
         INSERT INTO pushers (id, user_name, profile_tag, kind, app_id, app_display_name, device_display_name, pushkey, ts) VALUES (11, '@gone', '', 'http', 'a', '', '', 'k11', 0)`);
       await run(["delete_e2e_backup_keys_for_deactivated_users", "delete_account_data_for_deactivated_users", "remove_deactivated_pushers"], 1);
-      assert.deepEqual(await ask("SELECT user_id FROM e2e_room_keys_versions UNION ALL SELECT user_id FROM account_data"), [{ user_id: "@here" }, { user_id: "@here" }]);
+      assert.deepEqual(await ask("SELECT user_id FROM e2e_room_keys_versions UNION ALL SELECT user_id FROM account_data"), [
+        { user_id: "@here" },
+        { user_id: "@here" },
+      ]);
       assert.deepEqual(await ask("SELECT FROM pushers WHERE user_name = '@gone'"), []);
     });
 
@@ -403,7 +445,10 @@ describe("background updates", function () {
         INSERT INTO devices (user_id, device_id, hidden) VALUES ('@u', 'PHONE', false), ('@u', 'keykey', true);
         INSERT INTO device_inbox (user_id, device_id, stream_id, message_json) VALUES ('@u', 'PHONE', 7, '{}'), ('@u', 'keykey', 8, '{}'), ('@u', 'LOST', 30, '{}')`);
       await run(["cleanup_device_federation_outbox", "remove_dead_devices_from_device_inbox"], 10);
-      assert.deepEqual((await ask<{ destination: string }>("SELECT destination FROM device_federation_outbox ORDER BY 1")).map((row) => row.destination), ["example.org", "example.org:8448"]);
+      assert.deepEqual(
+        (await ask<{ destination: string }>("SELECT destination FROM device_federation_outbox ORDER BY 1")).map((row) => row.destination),
+        ["example.org", "example.org:8448"],
+      );
       assert.deepEqual(await ask("SELECT device_id FROM device_inbox"), [{ device_id: "PHONE" }]);
     });
 
@@ -457,7 +502,11 @@ describe("background updates", function () {
       for (const size of [100, 2]) {
         await sql("TRUNCATE state_groups_pending_deletion");
         await run(["mark_unreferenced_state_groups_for_deletion_bg_update"], size);
-        assert.deepEqual((await ask<{ state_group: number }>("SELECT state_group FROM state_groups_pending_deletion ORDER BY 1")).map((row) => row.state_group), [6, 8, 9], `in batches of ${size}`);
+        assert.deepEqual(
+          (await ask<{ state_group: number }>("SELECT state_group FROM state_groups_pending_deletion ORDER BY 1")).map((row) => row.state_group),
+          [6, 8, 9],
+          `in batches of ${size}`,
+        );
       }
     });
 
@@ -514,7 +563,9 @@ describe("background updates", function () {
 
     it("risk 84, 92: the statistics become what they were", async () => {
       await same("SELECT * FROM room_stats_state WHERE room_id IN (SELECT room_id FROM current_state_events) ORDER BY room_id", async () => {
-        await sql("UPDATE room_stats_state SET name = 'wrong', topic = 'wrong', encryption = 'wrong', room_type = 'wrong', is_federatable = false, join_rules = NULL");
+        await sql(
+          "UPDATE room_stats_state SET name = 'wrong', topic = 'wrong', encryption = 'wrong', room_type = 'wrong', is_federatable = false, join_rules = NULL",
+        );
         await run(["populate_stats_process_rooms"], 10);
       });
       await same("SELECT user_id, joined_rooms FROM user_stats_current WHERE user_id IN (SELECT name FROM users) ORDER BY user_id", async () => {
@@ -540,10 +591,14 @@ describe("background updates", function () {
       };
       await rebuild();
       await same(everything, rebuild);
-      assert.deepEqual(await ask("SELECT d.stream_id = (SELECT max(stream_id) FROM current_state_delta_stream) AS same FROM user_directory_stream_pos AS d"), [{ same: true }]);
+      assert.deepEqual(await ask("SELECT d.stream_id = (SELECT max(stream_id) FROM current_state_delta_stream) AS same FROM user_directory_stream_pos AS d"), [
+        { same: true },
+      ]);
       assert.deepEqual(await ask("SELECT tablename FROM pg_tables WHERE tablename LIKE '_temp%'"), []);
       assert.equal((await ask(`SELECT FROM user_directory WHERE user_id LIKE '@bridge\\_%'`)).length, 0);
-      const wrong = await ask(`SELECT d.user_id FROM user_directory AS d JOIN users AS u ON u.name = d.user_id WHERE u.deactivated = 1 OR u.user_type = 'support'`);
+      const wrong = await ask(
+        `SELECT d.user_id FROM user_directory AS d JOIN users AS u ON u.name = d.user_id WHERE u.deactivated = 1 OR u.user_type = 'support'`,
+      );
       assert.deepEqual(wrong, []);
     });
 
@@ -565,7 +620,7 @@ describe("background updates", function () {
       for (const event of events) {
         // What the edges say ...
         const walked = new Set<string>();
-        for (const todo = [...event.auth]; todo.length > 0; ) {
+        for (const todo = [...event.auth]; todo.length > 0;) {
           const id = todo.pop()!;
           if (walked.has(id) || !byId.has(id)) continue;
           walked.add(id);
@@ -573,7 +628,7 @@ describe("background updates", function () {
         }
         // ... and what the index says.
         const reach = new Map<number, number>([[event.chain_id, event.sequence_number]]);
-        for (const todo = [event.chain_id]; todo.length > 0; ) {
+        for (const todo = [event.chain_id]; todo.length > 0;) {
           const chain = todo.pop()!;
           for (const link of linksOf.get(chain) ?? []) {
             if (link.os > reach.get(chain)! || (reach.get(link.tc) ?? 0) >= link.ts) continue;
@@ -581,7 +636,9 @@ describe("background updates", function () {
             todo.push(link.tc);
           }
         }
-        const told = events.filter((other) => other.event_id !== event.event_id && (reach.get(other.chain_id) ?? 0) >= other.sequence_number).map((other) => other.event_id);
+        const told = events
+          .filter((other) => other.event_id !== event.event_id && (reach.get(other.chain_id) ?? 0) >= other.sequence_number)
+          .map((other) => other.event_id);
         assert.deepEqual(told.sort(), [...walked].sort(), event.event_id);
       }
     });

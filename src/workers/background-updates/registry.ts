@@ -29,11 +29,22 @@ function indexUpdates(): [string, Update][] {
   const indexes = new Map(Object.values(tables).flatMap((table) => table.indexes.map((index) => [index.name, index.definition] as const)));
   return known.flatMap(({ name, kind, index }): [string, Update][] => {
     const definition = kind === "create_index" && index !== undefined ? indexes.get(index.slice(0, MAX_NAME)) : undefined;
-    return definition === undefined ? [] : [[name, { kind: "index", index: { name: index!.slice(0, MAX_NAME), definition: definition.replace(" ON public.", " ON "), replaces: REPLACES[name] } }]];
+    return definition === undefined
+      ? []
+      : [
+          [
+            name,
+            { kind: "index", index: { name: index!.slice(0, MAX_NAME), definition: definition.replace(" ON public.", " ON "), replaces: REPLACES[name] } },
+          ],
+        ];
   });
 }
 
-const inBatches = (batch: batches.BatchFunction, afterwards?: (ctx: UpdateContext) => Promise<void>): Update => ({ kind: "batches", batch, ...(afterwards && { afterwards }) });
+const inBatches = (batch: batches.BatchFunction, afterwards?: (ctx: UpdateContext) => Promise<void>): Update => ({
+  kind: "batches",
+  batch,
+  ...(afterwards && { afterwards }),
+});
 const dropping = (...names: string[]): Update => ({ kind: "once", run: (ctx) => dropIndexes(ctx.db, names) });
 const threadIds = (table: "event_push_actions" | "event_push_actions_staging" | "event_push_summary"): Update => ({
   kind: "constraint",
@@ -75,7 +86,15 @@ const CURRENT: readonly [string, Update][] = [
   ["sliding_sync_joined_rooms_bg_update", { kind: "service", batch: slidingSync.fillJoinedRooms }],
   ["sliding_sync_membership_snapshots_fix_forgotten_column_bg_update", inBatches(batches.refreshForgotten)],
   ["mark_unreferenced_state_groups_for_deletion_bg_update", inBatches(batches.markUnreferencedGroups)],
-  ["fixup_max_depth_cap", inBatches(batches.capDepths(KNOWN_ROOM_VERSIONS.filter((version) => version.strictCanonicalJson).map((version) => version.id), MAX_DEPTH))],
+  [
+    "fixup_max_depth_cap",
+    inBatches(
+      batches.capDepths(
+        KNOWN_ROOM_VERSIONS.filter((version) => version.strictCanonicalJson).map((version) => version.id),
+        MAX_DEPTH,
+      ),
+    ),
+  ],
   ["redactions_recheck", inBatches(batches.fillRecheck)],
   [
     "flag_existing_quarantined_media",
@@ -85,7 +104,11 @@ const CURRENT: readonly [string, Update][] = [
         const found = await batches.quarantinedMedia(txn, { progress, size, serverName: ctx.config.server.serverName, now: ctx.clock.now() });
         if (found.media.length > 0) {
           const ids = await ctx.streams.quarantinedMedia.next(txn, found.media.length);
-          await batches.insertQuarantineChanges(txn, ctx.config.workers.instanceName, found.media.map((media, index) => ({ ...media, streamId: ids[index]! })));
+          await batches.insertQuarantineChanges(
+            txn,
+            ctx.config.workers.instanceName,
+            found.media.map((media, index) => ({ ...media, streamId: ids[index]! })),
+          );
         }
         return found;
       },

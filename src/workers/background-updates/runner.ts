@@ -135,7 +135,12 @@ export class BackgroundUpdates {
   async startJob(name: string): Promise<"started" | "queued before" | "unknown"> {
     const updates = ADMIN_JOBS[name];
     if (updates === undefined) return "unknown";
-    const queued = await this.ctx.transaction("start_background_job", (txn) => queueUpdates(txn, updates.map((update) => ({ name: update, progress: {} }))));
+    const queued = await this.ctx.transaction("start_background_job", (txn) =>
+      queueUpdates(
+        txn,
+        updates.map((update) => ({ name: update, progress: {} })),
+      ),
+    );
     if (!queued) return "queued before";
     this.start();
     return "started";

@@ -10,7 +10,9 @@ describe("a server with background updates in its database", function () {
     const server = await startTestServer({ config: { background_updates: { sleep_enabled: false } } });
     try {
       const { backgroundUpdates, read } = server.ctx;
-      await server.ctx.transaction("test", (txn) => query(txn, "INSERT INTO background_updates (update_name, progress_json) VALUES ('events_received_ts_index', '{}')"));
+      await server.ctx.transaction("test", (txn) =>
+        query(txn, "INSERT INTO background_updates (update_name, progress_json) VALUES ('events_received_ts_index', '{}')"),
+      );
       assert.deepEqual(await backgroundUpdates.pending(["events_received_ts_index", "other"]), ["events_received_ts_index"]);
       assert.equal(await backgroundUpdates.startJob("regenerate_directory"), "started");
       for (let i = 0; (await query(read, "SELECT FROM background_updates")).length > 0; i++) {

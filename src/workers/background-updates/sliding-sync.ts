@@ -50,7 +50,10 @@ export async function fillSnapshots(ctx: UpdateContext, txn: Txn, progress: Json
   // Rooms of versions that nobody knows any more are shown to nobody.
   const known = rows.filter((row) => row.room_version === null || roomVersion(row.room_version) !== undefined);
   const states = await statesOf(ctx, txn, known);
-  await insertMissingRooms(txn, known.filter((row) => !row.room_exists).map((row) => row.room_id));
+  await insertMissingRooms(
+    txn,
+    known.filter((row) => !row.room_exists).map((row) => row.room_id),
+  );
   await insertSnapshots(
     txn,
     known.flatMap((of) => {
@@ -60,7 +63,12 @@ export async function fillSnapshots(ctx: UpdateContext, txn: Txn, progress: Json
   );
   return {
     items: rows.length,
-    progress: { initial_phase: initial, last_room_id: end.room_id, last_user_id: end.user_id, last_event_stream_ordering: initial ? ordering : end.stream_ordering },
+    progress: {
+      initial_phase: initial,
+      last_room_id: end.room_id,
+      last_user_id: end.user_id,
+      last_event_stream_ordering: initial ? ordering : end.stream_ordering,
+    },
   };
 }
 
@@ -72,10 +80,17 @@ async function statesOf(ctx: UpdateContext, txn: Txn, rows: readonly MembershipT
   const ended = rows.filter((row) => row.membership === "leave" || row.membership === "ban");
   const [current, after, invites] = await Promise.all([
     currentColumns(ctx, txn, [...new Set(joined.map((row) => row.room_id))]),
-    ctx.state.afterEvents(ended.filter((row) => !row.outlier).map((row) => row.event_id), TYPES.map((type) => [type, ""] as const)),
-    previousInvites(txn, ended.filter((row) => row.outlier)),
+    ctx.state.afterEvents(
+      ended.filter((row) => !row.outlier).map((row) => row.event_id),
+      TYPES.map((type) => [type, ""] as const),
+    ),
+    previousInvites(
+      txn,
+      ended.filter((row) => row.outlier),
+    ),
   ]);
-  const inviteOf = (row: MembershipToSnapshot): string | undefined => (row.membership === "invite" || row.membership === "knock" ? row.event_id : invites.get(row.event_id));
+  const inviteOf = (row: MembershipToSnapshot): string | undefined =>
+    row.membership === "invite" || row.membership === "knock" ? row.event_id : invites.get(row.event_id);
   const stateIds = [...after.values()].flatMap((state) => [...state.values()]);
   const events = await ctx.events.get([...stateIds, ...rows.map(inviteOf).filter((id) => id !== undefined)]);
 

@@ -7,7 +7,16 @@ import { type RoomStateUpdate, updateRoomState } from "../../storage/rooms/stats
 import { readCurrentStateOfTypes } from "../../storage/state/current.ts";
 import type { UpdateContext } from "./update.ts";
 
-const TYPES = ["m.room.create", "m.room.join_rules", "m.room.history_visibility", "m.room.encryption", "m.room.name", "m.room.topic", "m.room.avatar", "m.room.canonical_alias"];
+const TYPES = [
+  "m.room.create",
+  "m.room.join_rules",
+  "m.room.history_visibility",
+  "m.room.encryption",
+  "m.room.name",
+  "m.room.topic",
+  "m.room.avatar",
+  "m.room.canonical_alias",
+];
 const NOTHING: RoomStateUpdate = {
   join_rules: null,
   history_visibility: null,
