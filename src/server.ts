@@ -38,7 +38,7 @@ import { noRemoteServers } from "./services/remote-servers.ts";
 import { StateFollowers } from "./services/directory/followers.ts";
 import { ErasedUsers } from "./services/erased-users.ts";
 import { noRemoteRooms } from "./services/rooms/remote-rooms.ts";
-import { noRoomPurges } from "./services/rooms/room-purges.ts";
+import { RoomUpgrades } from "./services/rooms/upgrades.ts";
 import { noIdentityServers } from "./services/rooms/threepid-invites.ts";
 import { SlidingConnections } from "./services/sliding-sync/connection.ts";
 import { RoomLists } from "./services/sliding-sync/room-list.ts";
@@ -151,7 +151,7 @@ export async function createServer(config: Config, log: Logger, overrides: Overr
     onClose(() => federation.federationClient.close());
     const remote = noRemoteServers;
     const appservices = appserviceIdentities(config.appservice.registrations);
-    const basis = { config, clock, random, log, db, read, transaction, streams, localIds, changes, notifier, events, state, members, roomVersions, authGraph, accounts, ignoredUsers, erasedUsers, pushRules, remote, remoteRooms: noRemoteRooms, roomPurges: noRoomPurges, identityInvites: noIdentityServers };
+    const basis = { config, clock, random, log, db, read, transaction, streams, localIds, changes, notifier, events, state, members, roomVersions, authGraph, accounts, ignoredUsers, erasedUsers, pushRules, remote, remoteRooms: noRemoteRooms, roomUpgrades: new RoomUpgrades(clock), identityInvites: noIdentityServers };
 
     const metrics = new Metrics(serverName);
     const serverMetrics = { ...requestMetrics(metrics), scrape: () => metrics.scrape() };

@@ -33,7 +33,7 @@ import type { RemoteServers } from "./remote-servers.ts";
 import type { Requester } from "./requester.ts";
 import type { ErasedUsers } from "./erased-users.ts";
 import type { RemoteRooms } from "./rooms/remote-rooms.ts";
-import type { RoomPurges } from "./rooms/room-purges.ts";
+import type { RoomUpgrades } from "./rooms/upgrades.ts";
 import type { IdentityInvites } from "./rooms/threepid-invites.ts";
 import type { SigningKey } from "../protocol/event/sign.ts";
 import type { RequestTransactions } from "./request-transactions.ts";
@@ -140,8 +140,8 @@ export interface Context {
   readonly remoteRooms: RemoteRooms;
   /** Identity servers, as far as inviting by address needs them. */
   readonly identityInvites: IdentityInvites;
-  /** Rooms to be deleted later. */
-  readonly roomPurges: RoomPurges;
+  /** Room upgrades of the last minutes. */
+  readonly roomUpgrades: RoomUpgrades;
 
   /** Unread counts of a user by room. */
   unreadCounts(userId: string, roomIds: readonly string[]): Promise<ReadonlyMap<string, UnreadCounts>>;

@@ -1,6 +1,6 @@
 import type { JsonObject, JsonText } from "../lib/json.ts";
 import type { MatrixEvent } from "../protocol/event/event.ts";
-import { clientEvent, type ClientEventOptions, clientEventText, type EventFormat } from "../protocol/event/serialise.ts";
+import { clientEvent, type ClientEventOptions, clientEventText, type EventFormat, type EventReader } from "../protocol/event/serialise.ts";
 import type { Context } from "./context.ts";
 import type { Aggregations, Bundles } from "./relations/bundle.ts";
 import type { Requester } from "./requester.ts";
@@ -13,6 +13,8 @@ export interface PresentOptions {
   readonly bundles?: Bundles;
   /** Adds what state events replaced: `prev_content`, `prev_sender`. */
   readonly previous?: boolean;
+  /** Leaves out what only the sender's own session is shown (`transaction_id`). */
+  readonly impersonal?: boolean;
   /** Only these fields, see `parseEventFields`. */
   readonly fields?: readonly (readonly string[])[];
 }
@@ -48,15 +50,19 @@ async function commonOptions(ctx: Needs, requester: Requester, options: PresentO
     now: ctx.clock.now(),
     format: options.format ?? "client-v1",
     ...(options.fields === undefined ? {} : { fields: options.fields }),
-    reader: {
-      userId: requester.userId,
-      deviceId: requester.deviceId,
-      accessTokenId: requester.accessTokenId,
-      isGuest: requester.isGuest,
-      isAppService: requester.appserviceId !== undefined,
-    },
+    ...(options.impersonal ? {} : { reader: readerOf(requester) }),
     adminMetadata: await ctx.isServerAdmin(requester),
     stickyEvents: ctx.config.experimental.msc4354Enabled,
+  };
+}
+
+function readerOf(requester: Requester): EventReader {
+  return {
+    userId: requester.userId,
+    deviceId: requester.deviceId,
+    accessTokenId: requester.accessTokenId,
+    isGuest: requester.isGuest,
+    isAppService: requester.appserviceId !== undefined,
   };
 }
 

@@ -96,7 +96,7 @@ export async function roomThreads(
     visible.map((item) => item.event),
   );
   return {
-    chunk: await presentEvents(ctx, requester, visible, { bundles, previous: true }),
+    chunk: await presentEvents(ctx, requester, visible, { bundles, previous: true, impersonal: true }),
     ...(last === undefined ? {} : { next_batch: `${last.topological_ordering}_${last.stream_ordering}` }),
   };
 }

@@ -26,9 +26,10 @@ export async function eventStream(ctx: Context, requester: Requester, request: E
   const { userId } = requester;
   if (request.roomId !== undefined && (await isRoomBlocked(ctx.read, request.roomId))) throw new MatrixError(403, "M_UNKNOWN", "This room has been blocked on this server");
   const now = (): StreamToken => currentToken(ctx.streams, ctx.typing.serial);
-  const start = request.from ?? now();
   const { roomIds, peeking } = await roomsToShow(ctx, requester, request.roomId);
   const endSync = requester.isGuest ? undefined : await ctx.presence.beginSync(userId, requester.deviceId, "online");
+  // The user's own coming online is no news.
+  const start = request.from ?? now();
   const listener = ctx.notifier.listen(userId);
   // Strangers are not told by name that the room moves.
   const stopPeeking = peeking ? ctx.notifier.onAnything(() => listener.wake()) : undefined;

@@ -1,10 +1,11 @@
 import { MatrixError } from "../../protocol/errors.ts";
 import { getDomain } from "../../protocol/ids.ts";
-import { forgetRoom, forgetRooms, forgetterPosition, isForgottenByAll, setForgetterPosition } from "../../storage/rooms/forget.ts";
+import { forgetRoom, forgetRooms, forgetterPosition, forgottenByAll, setForgetterPosition } from "../../storage/rooms/forget.ts";
+import type { Txn } from "../../storage/database.ts";
 import { stateDeltas } from "../../storage/rooms/state-deltas.ts";
 import type { Context } from "../context.ts";
 
-type Needs = Pick<Context, "config" | "read" | "transaction" | "events" | "state" | "members" | "streams" | "clock" | "roomPurges">;
+type Needs = Pick<Context, "config" | "read" | "transaction" | "events" | "state" | "members" | "streams" | "clock" | "tasks">;
 
 /** Forgets a room that the user has left: it is in no list any more. @throws MatrixError 400 while the user is in it */
 export async function forget(ctx: Needs, userId: string, roomId: string): Promise<void> {
@@ -12,16 +13,16 @@ export async function forget(ctx: Needs, userId: string, roomId: string): Promis
   if (membership !== undefined && membership !== "leave" && membership !== "ban") throw new MatrixError(400, "M_UNKNOWN", `User ${userId} in room ${roomId}`);
   await ctx.transaction("forget_membership", async (txn) => {
     await forgetRoom(txn, userId, roomId);
+    await purgeWhenForgotten(ctx, txn, [roomId]);
     txn.afterCommit(() => ctx.members.forgot(userId, roomId));
   });
-  await purgeWhenForgotten(ctx, [roomId]);
 }
 
 /** Rooms that everybody here has forgotten are purged after a time, where the config says so. */
-async function purgeWhenForgotten(ctx: Needs, roomIds: readonly string[]): Promise<void> {
+async function purgeWhenForgotten(ctx: Needs, txn: Txn, roomIds: readonly string[]): Promise<void> {
   const after = ctx.config.server.forgottenRoomRetentionPeriodMs;
   if (after === undefined || after === 0) return;
-  for (const roomId of roomIds) if (await isForgottenByAll(ctx.read, roomId)) await ctx.roomPurges.schedule(roomId, ctx.clock.now() + after);
+  for (const roomId of await forgottenByAll(txn, roomIds)) await ctx.tasks.schedule(txn, { action: "purge_room", resourceId: roomId, params: null, at: ctx.clock.now() + after });
 }
 
 const BATCH = 1000;
@@ -58,12 +59,12 @@ export async function forgetRoomsOnLeave(ctx: Needs, signal?: AbortSignal): Prom
         gone.map((one) => one.userId),
         gone.map((one) => one.roomId),
       );
+      await purgeWhenForgotten(ctx, txn, [...new Set(gone.map((one) => one.roomId))]);
       await setForgetterPosition(txn, batch.position);
       txn.afterCommit(() => {
         for (const { userId, roomId } of gone) ctx.members.forgot(userId, roomId);
       });
     });
-    await purgeWhenForgotten(ctx, [...new Set(gone.map((one) => one.roomId))]);
     position = batch.position;
   }
 }

@@ -62,7 +62,7 @@ export async function roomHierarchy(ctx: Needs, requester: Requester, request: H
   const { queue, processed } = request.from === undefined ? { queue: [{ roomId: request.roomId, via: request.via ?? [], depth: 0, remote: undefined }], processed: new Set<string>() } : await resume(ctx, userId, request, request.from);
 
   const rooms: JsonObject[] = [];
-  const limit = Math.max(1, Math.min(request.limit ?? MAX_ROOMS, MAX_ROOMS));
+  const limit = Math.min(request.limit ?? MAX_ROOMS, MAX_ROOMS);
   while (queue.length > 0 && rooms.length < limit) {
     const entry = queue.pop()!;
     if (processed.has(entry.roomId)) continue;

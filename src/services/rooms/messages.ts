@@ -54,7 +54,7 @@ export async function roomMessages(
     const depth = asked.room.topological ?? (await depthAtStream(ctx.read, roomId, asked.room.stream));
     if (await ctx.remoteRooms.backfill(roomId, depth, pagination.limit)) page = await read();
   }
-  if (page.rows.length === 0) return { events: [], bundles: noBundles, start: formatStreamToken(start), end: undefined, state: undefined };
+  if (page.rows.length === 0 && pagination.limit > 0) return { events: [], bundles: noBundles, start: formatStreamToken(start), end: undefined, state: undefined };
 
   const end = formatStreamToken({ ...start, room: page.next });
   const wanted = filter === undefined ? page.events : page.events.filter(filter.accepts);

@@ -1,4 +1,4 @@
-import { execute, queryOne, type ReadHandle, type Txn } from "../database.ts";
+import { execute, query, queryOne, type ReadHandle, type Txn } from "../database.ts";
 
 /** Marks all memberships of a user in a room as forgotten, also for sliding sync. */
 export async function forgetRoom(txn: Txn, userId: string, roomId: string): Promise<void> {
@@ -14,16 +14,18 @@ export async function forgetRooms(txn: Txn, userIds: readonly string[], roomIds:
   await execute(txn, `UPDATE sliding_sync_membership_snapshots AS stored SET forgotten = 1 FROM ${given}`, [userIds, roomIds]);
 }
 
-/** True when every local user who was in the room has forgotten it. */
-export async function isForgottenByAll(h: ReadHandle, roomId: string): Promise<boolean> {
-  const row = await queryOne<{ remembered: boolean }>(
+/** Of these rooms, those that every local user who was in them has forgotten. */
+export async function forgottenByAll(h: ReadHandle, roomIds: readonly string[]): Promise<string[]> {
+  if (roomIds.length === 0) return [];
+  const rows = await query<{ room_id: string }>(
     h,
-    `SELECT EXISTS (SELECT FROM local_current_membership AS own
-                      JOIN room_memberships ON room_memberships.event_id = own.event_id
-                     WHERE own.room_id = $1 AND room_memberships.forgotten = 0) AS remembered`,
-    [roomId],
+    `SELECT given.room_id FROM unnest($1::text[]) AS given (room_id)
+      WHERE NOT EXISTS (SELECT FROM local_current_membership AS own
+                          JOIN room_memberships ON room_memberships.event_id = own.event_id
+                         WHERE own.room_id = given.room_id AND room_memberships.forgotten = 0)`,
+    [roomIds],
   );
-  return !row!.remembered;
+  return rows.map((row) => row.room_id);
 }
 
 export async function forgetterPosition(h: ReadHandle): Promise<number> {

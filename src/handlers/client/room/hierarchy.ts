@@ -11,7 +11,7 @@ export const getHierarchy = endpoint({
   async handle(ctx, { requester, params, query }) {
     const limit = query.integer("limit");
     const maxDepth = query.integer("max_depth");
-    if (limit !== undefined && limit < 1) throw new MatrixError(400, "M_INVALID_PARAM", "limit must be a positive integer");
+    if (limit !== undefined && limit < 0) throw new MatrixError(400, "M_INVALID_PARAM", "limit must not be negative");
     if (maxDepth !== undefined && maxDepth < 0) throw new MatrixError(400, "M_INVALID_PARAM", "max_depth must not be negative");
     const from = query.string("from");
     return await roomHierarchy(ctx, requester, {

@@ -1,7 +1,7 @@
-import { parseStreamToken } from "../../../services/streams/token.ts";
 import { joinedMembers, stateFor } from "../../../services/rooms/members.ts";
 import { presentEvents } from "../../../services/present.ts";
 import { endpoint } from "../../http/endpoint.ts";
+import { parseToken } from "./pagination.ts";
 
 const CLIENT = "/_matrix/client/(api/v1|r0|v3|unstable)";
 
@@ -14,7 +14,7 @@ export const getMembers = endpoint({
     const at = query.string("at");
     const membership = query.string("membership");
     const notMembership = query.string("not_membership");
-    const events = await stateFor(ctx, requester, params.roomId, [["m.room.member", undefined]], at === undefined ? undefined : parseStreamToken(at));
+    const events = await stateFor(ctx, requester, params.roomId, [["m.room.member", undefined]], parseToken(at, "at"));
     const wanted = events.filter((event) => {
       const own = event.content.membership;
       return !(membership !== undefined && membership !== "" && own !== membership) && !(notMembership !== undefined && notMembership !== "" && own === notMembership);

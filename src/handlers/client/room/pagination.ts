@@ -17,7 +17,8 @@ export function parsePagination(query: Query, defaults: { limit: number; backwar
   };
 }
 
-function parseToken(text: string | undefined, name: string): StreamToken | undefined {
+/** A stream token from a query parameter; undefined when it is absent or empty. @throws MatrixError 400 */
+export function parseToken(text: string | undefined, name: string): StreamToken | undefined {
   if (text === undefined || text === "") return undefined;
   try {
     return parseStreamToken(text);
