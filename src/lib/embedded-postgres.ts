@@ -426,7 +426,8 @@ async function leftBehind(dataFolder: string): Promise<{ pid: number; port: numb
   if (lines[7]?.trim() === "ready" && (await answers(port))) return { pid, port };
   // Or on its way down: then its end is waited for.
   if (isAlive(pid)) process.kill(pid, "SIGINT");
-  if (!(await hasEnded(pid, 30_000))) throw new EmbeddedPostgresError(`The database server ${pid} of ${dataFolder} neither answers nor stops: end that process`);
+  if (!(await hasEnded(pid, 30_000)))
+    throw new EmbeddedPostgresError(`The database server ${pid} of ${dataFolder} neither answers nor stops: end that process`);
   return undefined;
 }
 
