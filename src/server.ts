@@ -117,7 +117,7 @@ export async function createServer(config: Config, log: Logger, overrides: Overr
       instanceName,
       clock,
       log,
-      ...(overrides.allowOtherClients === undefined ? {} : { allowOtherClients: overrides.allowOtherClients }),
+      allowOtherClients: overrides.allowOtherClients ?? config.myelin.allowOtherClients,
       onTaken: () => overrides.onFatal?.("Another server took over this database"),
     });
     onClose(() => lock.release());

@@ -8,5 +8,7 @@ export function parseMyelin(root: ConfigReader, ctx: ParseContext) {
   return {
     /** Folder of a Postgres that is started and stopped with the server, instead of `database`. */
     embeddedPostgres: raw.filePath("embedded_postgres", ctx),
+    /** Start although clients are connected to the database that look like a Synapse at work. */
+    allowOtherClients: raw.boolean("allow_other_clients", false),
   };
 }
