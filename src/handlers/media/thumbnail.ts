@@ -12,6 +12,8 @@ import { mediaReply, notModified } from "./respond.ts";
 interface Request {
   readonly serverName: string;
   readonly mediaId: string;
+  /** As requested, without the query. */
+  readonly path: string;
   readonly query: Query;
   readonly access: MediaAccess;
   readonly ip: string;
@@ -19,13 +21,14 @@ interface Request {
   readonly ifNoneMatch: string | undefined;
 }
 
-async function thumbnail(ctx: Context, { serverName, mediaId, query, access, ip, userId, ifNoneMatch }: Request): Promise<RawReply> {
+async function thumbnail(ctx: Context, { serverName, mediaId, path, query, access, ip, userId, ifNoneMatch }: Request): Promise<RawReply> {
   checkServerName(serverName);
   const wanted = {
     width: required(query, "width"),
     height: required(query, "height"),
     method: query.string("method", "scale"),
     type: query.boolean("animated", false) ? "image/webp" : "image/png",
+    path,
   };
   const isLocal = serverName === ctx.config.server.serverName;
   const media = isLocal ? await findLocalMedia(ctx, mediaId, access) : await findRemoteMedia(ctx, serverName, mediaId, access, { ip, userId });
@@ -45,6 +48,8 @@ async function thumbnail(ctx: Context, { serverName, mediaId, query, access, ip,
   }
 }
 
+const pathOf = (url: string): string => url.split("?", 1)[0]!;
+
 function required(query: Query, name: string): number {
   const value = query.integer(name);
   if (value === undefined) throw missingParam(`Missing required integer query parameter ${name}`);
@@ -57,8 +62,8 @@ export const legacyThumbnail = endpoint({
   path: "/_matrix/media/(r0|v3|v1)/thumbnail/:serverName/:mediaId",
   auth: "none",
   when: (config) => config.media.canLoadMediaRepo,
-  handle: (ctx, { params, query, ip, signal, headers }) =>
-    thumbnail(ctx, { ...params, query, ip, userId: undefined, ifNoneMatch: headers["if-none-match"], access: { timeoutMs: timeoutOf(query), authenticated: false, signal } }),
+  handle: (ctx, { params, query, ip, signal, headers, url }) =>
+    thumbnail(ctx, { ...params, path: pathOf(url), query, ip, userId: undefined, ifNoneMatch: headers["if-none-match"], access: { timeoutMs: timeoutOf(query), authenticated: false, signal } }),
 });
 
 export const authenticatedThumbnail = endpoint({
@@ -67,8 +72,8 @@ export const authenticatedThumbnail = endpoint({
   path: "/_matrix/client/v1/media/thumbnail/:serverName/:mediaId",
   auth: "guest",
   when: (config) => config.media.canLoadMediaRepo,
-  handle: (ctx, { params, query, ip, signal, headers, requester }) =>
-    thumbnail(ctx, { ...params, query, ip, userId: requester.userId, ifNoneMatch: headers["if-none-match"], access: { timeoutMs: timeoutOf(query), authenticated: true, signal } }),
+  handle: (ctx, { params, query, ip, signal, headers, requester, url }) =>
+    thumbnail(ctx, { ...params, path: pathOf(url), query, ip, userId: requester.userId, ifNoneMatch: headers["if-none-match"], access: { timeoutMs: timeoutOf(query), authenticated: true, signal } }),
 });
 
 export const thumbnailRoutes = [legacyThumbnail, authenticatedThumbnail];

@@ -39,12 +39,12 @@ export async function makeThumbnails(ctx: Needs, source: ThumbnailSource): Promi
  * The thumbnail that fits best; with dynamic thumbnails exactly what is asked for.
  * @throws MatrixError 404 when there is no file, 400 when no thumbnails can be made of the media
  */
-export async function findThumbnail(ctx: Needs, source: ThumbnailSource, wanted: WantedThumbnail): Promise<FoundThumbnail> {
+export async function findThumbnail(ctx: Needs, source: ThumbnailSource, wanted: WantedThumbnail & { readonly path: string }): Promise<FoundThumbnail> {
   const stored = source.origin === undefined ? await localThumbnails(ctx.read, source.mediaId) : await remoteThumbnails(ctx.read, source.origin, source.mediaId);
   const chosen = ctx.config.media.dynamicThumbnails ? await exactThumbnail(ctx, source, stored, wanted) : chooseThumbnail(stored, wanted);
   if (chosen === undefined) {
     const supported = ["image/jpeg", "image/jpg", "image/webp", "image/gif", "image/png"];
-    throw new MatrixError(400, "M_UNKNOWN", `Cannot find any thumbnails for the requested media. This might mean the media is not a supported format (${supported.join(", ")}) or that the media failed to process for some reason.`);
+    throw new MatrixError(400, "M_UNKNOWN", `Cannot find any thumbnails for the requested media ('${wanted.path}'). This might mean the media is not a supported_media_format=(${supported.join(", ")}) or that thumbnailing failed for some other reason. (Dynamic thumbnails are ${ctx.config.media.dynamicThumbnails ? "enabled" : "disabled"} on this server.)`);
   }
   const file = fileOf(source, chosen);
   const content = await ctx.media.files.read(file);

@@ -105,6 +105,7 @@ async function accountDataExtension(ctx: Needs, input: ExtensionInput, options: 
   const behind = known.filter((roomId) => before.sent.account_data.get(roomId)?.status === "previously");
   const from = Math.min(since?.accountData ?? 0, ...behind.map((roomId) => Number(before.sent.account_data.get(roomId)?.lastToken ?? 0)));
   const byRoom = new Map<string, { type: string; content: unknown }[]>();
+  let hasData = all.length > 0;
   const [newData, newTags, data, tags] = await Promise.all([
     fresh.length === 0 ? new Map() : roomAccountDataSince(ctx, userId, undefined, now.accountData, fresh, withoutDeleted),
     fresh.length === 0 ? new Map() : tagsSince(ctx, userId, undefined, now.accountData, fresh),
@@ -114,7 +115,9 @@ async function accountDataExtension(ctx: Needs, input: ExtensionInput, options: 
   for (const roomId of rooms) {
     const ownTags = newTags.get(roomId) ?? tags.get(roomId);
     const own = [...(newData.get(roomId) ?? data.get(roomId) ?? []), ...(ownTags === undefined ? [] : [tagEvent(ownTags)])];
-    if (own.length > 0) byRoom.set(roomId, own);
+    // Rooms that are new to the client are named even without data.
+    if (own.length > 0 || fresh.includes(roomId)) byRoom.set(roomId, own);
+    hasData ||= own.length > 0;
   }
   // Rooms outside the window whose data changed are caught up when they come back.
   if (since !== undefined && ctx.changes.accountData.hasChanged(userId, since.accountData)) {
@@ -122,7 +125,7 @@ async function accountDataExtension(ctx: Needs, input: ExtensionInput, options: 
     changes.recordUnsent("account_data", before, others, String(since.accountData));
   }
   changes.recordSent("account_data", before, rooms);
-  return { json: { global: all, rooms: Object.fromEntries(byRoom) }, news: all.length > 0 || byRoom.size > 0 };
+  return { json: { global: all, rooms: Object.fromEntries(byRoom) }, news: hasData };
 }
 
 async function receiptsExtension(ctx: Needs, input: ExtensionInput, options: PerRoomExtension): Promise<Part> {

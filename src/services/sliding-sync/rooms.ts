@@ -94,7 +94,7 @@ export async function loadRooms(
       room,
       initial,
       expandedTimeline: plan.expandTimeline,
-      name: initial || changedTypes.has("m.room.name") ? name : undefined,
+      name: hidden(room) ? (room.room_name ?? undefined) : initial || changedTypes.has("m.room.name") ? name : undefined,
       avatar: initial || changedTypes.has("m.room.avatar") ? text(events.get(state?.get(stateKeyOf("m.room.avatar", "")) ?? ""), "url") : undefined,
       heroes: !named && (initial || membershipChanged) ? (facts.heroes.get(roomId) ?? []).map((hero) => events.get(hero.event_id)).filter((event) => event !== undefined) : [],
       joinedCount: showCounts ? (counts?.joined ?? 0) : undefined,

@@ -125,10 +125,15 @@ async function roomsJson(ctx: SlidingSyncContext, requester: Requester, results:
   const bundles = limited.length === 0 ? noBundles : await bundleAggregations(ctx, requester.userId, limited);
   const timeline = results.flatMap((result) => result.timeline ?? []);
   const state = results.flatMap((result) => result.requiredState);
-  const [timelineTexts, stateTexts] = await Promise.all([
+  // State that stands in the timeline too says in both places what it replaced.
+  const shown = new Set(timeline.map((item) => item.event.eventId));
+  const [timelineTexts, plainTexts, shownTexts] = await Promise.all([
     presentEvents(ctx, requester, timeline, { format: "client-without-room", bundles, previous: true }),
     presentEvents(ctx, requester, state, { format: "client-without-room" }),
+    presentEvents(ctx, requester, state.filter((event) => shown.has(event.eventId)), { format: "client-without-room", previous: true }),
   ]);
+  let next = 0;
+  const stateTexts = state.map((event, index) => (shown.has(event.eventId) ? shownTexts[next++]! : plainTexts[index]!));
   const textOf = new Map<object, JsonText>();
   timeline.forEach((item, index) => textOf.set(item, timelineTexts[index]!));
   state.forEach((item, index) => textOf.set(item, stateTexts[index]!));

@@ -46,9 +46,8 @@ export function isEmpty(answer: SyncAnswer): boolean {
 /** The JSON of a `/sync` answer (client-server API, "Syncing"). Empty parts are left out, as Synapse does. */
 export async function syncResponse(ctx: Pick<Context, "clock" | "config" | "events" | "isServerAdmin">, request: SyncRequest, answer: SyncAnswer): Promise<Record<string, unknown>> {
   const texts = new Texts();
-  for (const room of [...answer.joined, ...answer.archived]) texts.want([...room.batch.events, ...room.state]);
-  texts.want([...answer.invited, ...answer.knocked]);
-  await texts.write(ctx, request, answer.bundles);
+  for (const room of [...answer.joined, ...answer.archived]) texts.want(room.batch.events, room.state);
+  await texts.write(ctx, request, answer.bundles, [...answer.invited, ...answer.knocked]);
 
   const rooms: Record<string, unknown> = {};
   if (answer.joined.length > 0) rooms.join = Object.fromEntries(answer.joined.map((room) => [room.entry.roomId, roomJson(request, answer, room, texts)]));
@@ -70,26 +69,29 @@ export async function syncResponse(ctx: Pick<Context, "clock" | "config" | "even
 
 /** The texts of all events of an answer, written in one go so that what they refer to is loaded by one read. */
 class Texts {
-  private readonly items: (VisibleEvent | MatrixEvent)[] = [];
+  private readonly timeline: VisibleEvent[] = [];
+  private readonly state: MatrixEvent[] = [];
   private readonly texts = new Map<VisibleEvent | MatrixEvent, JsonText>();
 
-  want(items: readonly (VisibleEvent | MatrixEvent)[]): void {
-    this.items.push(...items);
+  want(timeline: readonly VisibleEvent[], state: readonly MatrixEvent[]): void {
+    this.timeline.push(...timeline);
+    this.state.push(...state);
   }
 
-  async write(ctx: Pick<Context, "clock" | "config" | "events" | "isServerAdmin">, request: SyncRequest, bundles: Bundles): Promise<void> {
+  /** `memberships` are invites and knocks: shown whole, whatever fields the filter asks for. */
+  async write(ctx: Pick<Context, "clock" | "config" | "events" | "isServerAdmin">, request: SyncRequest, bundles: Bundles, memberships: readonly MatrixEvent[]): Promise<void> {
     const { filter, requester } = request;
     const format = filter.eventFormat === "federation" ? "federation" : "client-without-room";
     const options = { format, bundles, ...(filter.eventFields === undefined ? {} : { fields: filter.eventFields }) } as const;
     // What a state event replaced is said in timelines, not in the state around them.
-    const timeline = this.items.filter((item) => "event" in item);
-    const state = this.items.filter((item) => !("event" in item));
-    const [timelineTexts, stateTexts] = await Promise.all([
-      presentEvents(ctx, requester, timeline, { ...options, previous: true }),
-      presentEvents(ctx, requester, state, options),
+    const [timelineTexts, stateTexts, membershipTexts] = await Promise.all([
+      presentEvents(ctx, requester, this.timeline, { ...options, previous: true }),
+      presentEvents(ctx, requester, this.state, options),
+      presentEvents(ctx, requester, memberships, { format }),
     ]);
-    timeline.forEach((item, index) => this.texts.set(item, timelineTexts[index]!));
-    state.forEach((item, index) => this.texts.set(item, stateTexts[index]!));
+    this.timeline.forEach((item, index) => this.texts.set(item, timelineTexts[index]!));
+    this.state.forEach((item, index) => this.texts.set(item, stateTexts[index]!));
+    memberships.forEach((item, index) => this.texts.set(item, membershipTexts[index]!));
   }
 
   of(item: VisibleEvent | MatrixEvent): JsonText {

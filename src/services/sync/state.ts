@@ -47,7 +47,7 @@ export async function loadStates(
 interface StateView {
   /** Keys whose value may differ from what the client has: all of them for a full state. */
   readonly keys: Iterable<StateKey>;
-  /** Value before the first event of the timeline. */
+  /** Value after the first event of the timeline, where clients take it up (as Synapse does). */
   atStart(key: StateKey): string | undefined;
   /** Value after the last event. */
   atEnd(key: StateKey): string | undefined;
@@ -73,9 +73,9 @@ function viewByDeltas(entry: RoomEntry, batch: TimelineBatch, base: StateMap | u
     if (later !== undefined) return later.prev_event_id ?? undefined;
     return base === undefined ? (list?.at(-1)?.event_id ?? undefined) : base.get(at);
   };
-  const begin = batch.events[0]?.event.streamOrdering ?? entry.upTo + 1;
+  const begin = batch.events[0]?.event.streamOrdering ?? entry.upTo;
   const keys = entry.fullState && base !== undefined ? new Set([...base.keys(), ...changed]) : changed;
-  return { keys, atStart: (at) => valueAt(at, begin - 1), atEnd: (at) => valueAt(at, entry.upTo) };
+  return { keys, atStart: (at) => valueAt(at, begin), atEnd: (at) => valueAt(at, entry.upTo) };
 }
 
 /** State by state groups: of the leave, and of the first event shown. */

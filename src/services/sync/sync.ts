@@ -1,3 +1,4 @@
+import { type MatrixEvent, stateKeyOf } from "../../protocol/event/event.ts";
 import type { Context } from "../context.ts";
 import { inviteRuleOf } from "../account-data/invite-rules.ts";
 import { accountDataSince, roomAccountDataSince, tagEvent, tagsSince } from "../account-data/streams.ts";
@@ -111,7 +112,7 @@ async function loadRooms(ctx: SyncContext, request: SyncRequest, now: StreamToke
   const withoutDeleted = ctx.config.experimental.msc3391Enabled;
   const newRooms = [...skeleton.newlyJoined];
   const [batches, ephemeral, accountData, tags, newTags, newAccountData] = await Promise.all([
-    loadTimelines(ctx, request, entries, (events) => filterForUser(ctx, userId, events)),
+    loadTimelines(ctx, request, entries, async (events) => filterForUser(ctx, userId, events, { always: await inCurrentState(ctx, events) })),
     filter.ephemeral.blocksAll ? new Map<string, unknown[]>() : ephemeralEvents(ctx, request, now, joinedIds),
     filter.roomAccountData.blocksAll ? new Map<string, { type: string; content: unknown }[]>() : roomAccountDataSince(ctx, userId, accountSince, now.accountData, undefined, withoutDeleted),
     tagsSince(ctx, userId, accountSince, now.accountData, undefined),
@@ -160,6 +161,13 @@ async function loadRooms(ctx: SyncContext, request: SyncRequest, now: StreamToke
     knocked: present(skeleton.knocked),
     bundles,
   };
+}
+
+/** Those of the events that are part of their room's current state: members may see them, whenever they were sent. */
+async function inCurrentState(ctx: Pick<Context, "state">, events: readonly MatrixEvent[]): Promise<Set<string>> {
+  const stateEvents = events.filter((event) => event.isState() && !event.outlier);
+  const current = await ctx.state.currentIdsOf(stateEvents.map((event) => event.roomId));
+  return new Set(stateEvents.filter((event) => current.get(event.roomId)?.get(stateKeyOf(event.type, event.stateKey!)) === event.eventId).map((event) => event.eventId));
 }
 
 /** `m.typing` and `m.receipt` events by room. */
