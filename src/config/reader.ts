@@ -110,6 +110,8 @@ export class ConfigReader {
   boolean(key: string, fallback: boolean): boolean {
     const value = this.value(key);
     if (value === undefined) return fallback;
+    // To Python any text is true; a text that says the opposite is a mistake to be told.
+    if (typeof value === "string" && /^(?:true|yes|on)$/i.test(value)) return true;
     if (typeof value !== "boolean") throw this.wrong(key, "true or false");
     return value;
   }

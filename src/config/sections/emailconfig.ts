@@ -31,7 +31,7 @@ export function parseEmail(root: ConfigReader, ctx: ParseContext) {
   if (requireTransportSecurity && !enableTls) throw raw.error("require_transport_security", "needs email.enable_tls");
   const enableNotifs = raw.boolean("enable_notifs", false);
   const notifFrom = raw.string("notif_from");
-  if (notifFrom !== undefined && !notifFrom.includes("@")) throw raw.wrong("notif_from", 'a sender such as "%(app)s <noreply@example.org>"');
+  if (notifFrom !== undefined && notifFrom.trim() === "") throw raw.wrong("notif_from", 'a sender such as "%(app)s <noreply@example.org>"');
   const canVerifyEmail = !raw.isEmpty;
   if (canVerifyEmail && !notifFrom) throw raw.wrong("notif_from", "the sender of mails, since there is an email section");
   return {

@@ -155,7 +155,7 @@ function parseListeners(raw: ConfigReader, ctx: ParseContext): Listener[] {
 
 function parsePresence(raw: ConfigReader, serverName: string) {
   const presence = raw.object("presence");
-  const setting = presence.oneOf("enabled", [true, false, "untracked"] as const) ?? raw.boolean("use_presence", true);
+  const setting = presence.value("enabled") === "untracked" ? "untracked" : presence.boolean("enabled", raw.boolean("use_presence", true));
   const timers = {
     /** How long after an activity a user counts as currently active. */
     lastActiveGranularityMs: presence.duration("last_active_granularity", "1m"),
