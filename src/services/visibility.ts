@@ -22,6 +22,8 @@ export interface VisibleEvent {
 export interface VisibilityOptions {
   /** The user is not in the room: `shared` history is hidden too. */
   readonly peeking?: boolean;
+  /** Stream position at which the user left the room: what came later is judged as for one who peeks. */
+  readonly leftAt?: number | undefined;
   /** Shown whatever the history visibility says. */
   readonly always?: ReadonlySet<string>;
   /**
@@ -65,7 +67,7 @@ export async function filterForUser(ctx: Needs, userId: string, events: readonly
       visibility: at?.visibility,
       membership: at?.membership,
       previousContent: at?.previousContent,
-      peeking: options.peeking ?? false,
+      peeking: options.peeking === true || (options.leftAt !== undefined && (event.streamOrdering ?? 0) > options.leftAt),
       senderErased: erased.has(event.sender),
     });
     if (shown === "hidden") continue;

@@ -5,7 +5,7 @@ import { relationsOf, threadsOfRoom, threadsParticipated } from "../../storage/r
 import type { Context } from "../context.ts";
 import { presentEvent, presentEvents } from "../present.ts";
 import type { Requester } from "../requester.ts";
-import { requireReadAccess } from "../rooms/access.ts";
+import { requireReadAccess, visibilityFor } from "../rooms/access.ts";
 import type { Pagination } from "../rooms/messages.ts";
 import { visibleEvent } from "../rooms/single-event.ts";
 import { formatStreamToken, START_TOKEN } from "../streams/token.ts";
@@ -49,7 +49,7 @@ export async function relatedEvents(ctx: Needs, requester: Requester, request: R
   const page = kept.slice(0, pagination.limit);
   const last = kept.length > pagination.limit ? page.at(-1) : undefined;
   const loaded = await ctx.events.get(page.map((row) => row.event_id));
-  const visible = await filterForUser(ctx, requester.userId, [...loaded.values()], { peeking: access.eventId === undefined });
+  const visible = await filterForUser(ctx, requester.userId, [...loaded.values()], visibilityFor(access));
   const bundles = await bundleAggregations(
     ctx,
     requester.userId,
@@ -89,7 +89,7 @@ export async function roomThreads(
     const participated = await threadsParticipated(ctx.read, others, requester.userId);
     roots = roots.filter((root) => root.sender === requester.userId || participated.has(root.eventId));
   }
-  const visible = await filterForUser(ctx, requester.userId, roots, { peeking: access.eventId === undefined });
+  const visible = await filterForUser(ctx, requester.userId, roots, visibilityFor(access));
   const bundles = await bundleAggregations(
     ctx,
     requester.userId,

@@ -1,6 +1,7 @@
 import { forbidden } from "../../protocol/errors.ts";
 import type { Context } from "../context.ts";
 import type { Requester } from "../requester.ts";
+import type { VisibilityOptions } from "../visibility.ts";
 
 /** In which capacity a user looks at a room. */
 export interface RoomAccess {
@@ -8,7 +9,12 @@ export interface RoomAccess {
   readonly membership: "join" | "leave";
   /** The user's member event; undefined for a stranger who looks into a world-readable room. */
   readonly eventId: string | undefined;
+  /** Stream position at which the user left; undefined for those who did not. */
+  readonly leftAt?: number;
 }
+
+/** How `filterForUser` is to judge events for somebody with this access. */
+export const visibilityFor = (access: RoomAccess): VisibilityOptions => ({ peeking: access.eventId === undefined, leftAt: access.leftAt });
 
 type Needs = Pick<Context, "members" | "state">;
 
@@ -36,7 +42,7 @@ export async function requireReadAccess(ctx: Needs, requester: Requester, roomId
 async function memberAccess(ctx: Needs, userId: string, roomId: string, options: { departed?: boolean }): Promise<RoomAccess | undefined> {
   const own = (await ctx.members.roomsOf(userId)).get(roomId);
   if (own?.membership === "join") return { membership: "join", eventId: own.eventId };
-  if (options.departed && own?.membership === "leave" && !own.forgotten) return { membership: "leave", eventId: own.eventId };
+  if (options.departed && own?.membership === "leave" && !own.forgotten) return { membership: "leave", eventId: own.eventId, leftAt: own.streamOrdering };
   return undefined;
 }
 

@@ -6,7 +6,7 @@ import { type Bundles, bundleAggregations, noBundles } from "../relations/bundle
 import type { Requester } from "../requester.ts";
 import { formatStreamToken, type RoomPosition, START_TOKEN, type StreamToken } from "../streams/token.ts";
 import { filterForUser, type VisibleEvent } from "../visibility.ts";
-import { type RoomAccess, requireReadAccess } from "./access.ts";
+import { type RoomAccess, requireReadAccess, visibilityFor } from "./access.ts";
 import type { RoomEventFilter } from "./event-filter.ts";
 
 /** What a client says about the page that it wants. */
@@ -60,7 +60,7 @@ export async function roomMessages(
   const wanted = filter === undefined ? page.events : page.events.filter(filter.accepts);
   const visible = options.asAdmin
     ? wanted.map((event) => ({ event, membership: "join" }))
-    : await filterForUser(ctx, requester.userId, wanted, { peeking: access!.eventId === undefined });
+    : await filterForUser(ctx, requester.userId, wanted, visibilityFor(access!));
   if (visible.length === 0) return { events: [], bundles: noBundles, start: formatStreamToken(start), end, state: undefined };
   const [bundles, state] = await Promise.all([
     bundleAggregations(
