@@ -25,6 +25,8 @@ class Load {
   readonly toDevice: string[] = [];
   /** To-device messages that had to be sent more than once: Synapse keeps their transaction ids in memory only. */
   readonly retried = new Set<string>();
+  /** To-device messages that were received: they do not come again. */
+  readonly received: string[] = [];
   readonly statuses = new Map<number, number>();
   private running = false;
   private loops: Promise<void>[] = [];
@@ -147,17 +149,17 @@ describe("killed at any moment, nothing acknowledged is lost", function () {
       const stored = (await client.get(`${C}/user/${enc(userId)}/account_data/org.example.kill`)).n;
       assert.ok(stored >= n, `account data of ${userId}: ${stored}, acknowledged ${n}`);
     }
-    const waiting: string[] = [];
+    const { received } = load;
     let { next_batch: since, to_device } = await reader.sync();
     for (; to_device?.events?.length > 0; { next_batch: since, to_device } = await reader.sync({ since, timeout: 0 }))
-      waiting.push(...to_device.events.map((event: Json) => String(event.content.n)));
+      received.push(...to_device.events.map((event: Json) => String(event.content.n)));
     assert.deepEqual(
-      load.toDevice.filter((n) => !waiting.includes(n)),
+      load.toDevice.filter((n) => !received.includes(n)),
       [],
       "to-device messages acknowledged, and gone",
     );
     assert.deepEqual(
-      waiting.filter((n, at) => waiting.indexOf(n) !== at && !load.retried.has(n)),
+      received.filter((n, at) => received.indexOf(n) !== at && !load.retried.has(n)),
       [],
       "to-device messages twice",
     );
@@ -218,7 +220,7 @@ describe("killed at any moment, nothing acknowledged is lost", function () {
   it("Postgres goes away and comes back", async function () {
     // Synapse is seen to hang after a lost database until it is restarted: there is nothing to compare with.
     if (kind === "synapse" || postgresBinaries() === undefined) this.skip();
-    postgres = await startPostgres();
+    postgres = await startPostgres({ durable: true }); // what it acknowledged must outlive its own crash
     home = await makeHome({ name: "outage", postgres, logLevel: "WARNING" });
     server = await startServer(kind, home);
     const load = await prepare();

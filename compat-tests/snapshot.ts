@@ -97,8 +97,8 @@ function normalise(read: Read, body: Json): Json {
         parents.includes("state") ||
         (key === "events" &&
           parents.some((each) => ["account_data", "presence", "ephemeral", "state", "invite_state", "knock_state", "state_after"].includes(each))) ||
-        (key === "chunk" && /\/members$/.test(path)) ||
-        (key === "" && /\/state$/.test(path)) ||
+        (key === "chunk" && path.endsWith("/members")) ||
+        (key === "" && path.endsWith("/state")) ||
         key === "required_state";
       return unordered ? items.sort((a, b) => compareText(order(a), order(b))) : items;
     }

@@ -44,7 +44,7 @@ export async function waitFor<T>(what: string, ms: number, probe: () => Promise<
 
 /** Runs `fn` over `items` with at most `width` under way; results in the order of the items. */
 export async function inParallel<T, R>(items: readonly T[], width: number, fn: (item: T, index: number) => Promise<R>): Promise<R[]> {
-  const results = new Array<R>(items.length);
+  const results = Array.from<R>({ length: items.length });
   let next = 0;
   const worker = async (): Promise<void> => {
     for (let i = next++; i < items.length; i = next++) results[i] = await fn(items[i]!, i);

@@ -79,7 +79,9 @@ export function startMyelin(home: Home, options?: StartOptions): Promise<Running
 
 function commandLine(kind: ServerKind, home: Home, options: StartOptions): [string, string[]] {
   if (kind === "synapse") return [installSynapse(options.synapseVersion), ["-m", "synapse.app.homeserver", "--config-path", home.config]];
-  const program = options.compiled ? [join(repository, "dist", "src", "main.js")] : ["--import", "tsx", join(repository, "src", "main.ts")];
+  // COMPAT_MYELIN_MAIN names the main file of another build.
+  const main = process.env["COMPAT_MYELIN_MAIN"] ?? join(repository, ...(options.compiled ? ["dist", "src", "main.js"] : ["src", "main.ts"]));
+  const program = main.endsWith(".ts") ? ["--import", "tsx", main] : [main];
   return [process.execPath, ["--enable-source-maps", ...program, "--config-path", home.config]];
 }
 
