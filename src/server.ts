@@ -17,6 +17,11 @@ import { appserviceIdentities } from "./services/appservices/identities.ts";
 import type { Context } from "./services/context.ts";
 import { signingKeyFromSeed } from "./protocol/event/sign.ts";
 import { openPersister } from "./services/events/open-persister.ts";
+import { Audiences } from "./services/push/audience.ts";
+import { Crowds } from "./services/push/crowds.ts";
+import { recoverCrowds } from "./services/push/recover-crowds.ts";
+import { rotateNotifications } from "./services/push/rotate.ts";
+import { unreadCounts } from "./services/push/unread.ts";
 import { RequestTransactions } from "./services/request-transactions.ts";
 import { noEventHooks } from "./services/events/send.ts";
 import { SendTransactions } from "./services/events/transactions.ts";
@@ -53,7 +58,6 @@ import { Typing } from "./services/typing/typing.ts";
 import { AccountCache } from "./storage/accounts/account-cache.ts";
 import { Database } from "./storage/database.ts";
 import { AuthGraph } from "./storage/events/auth-graph.ts";
-import { unreadCounts } from "./storage/push/counts.ts";
 import { EventStore } from "./storage/events/event-store.ts";
 import { openLocalIds } from "./storage/local-ids.ts";
 import { Memberships } from "./storage/rooms/memberships.ts";
@@ -142,6 +146,7 @@ export async function createServer(config: Config, log: Logger, overrides: Overr
     const members = new Memberships(read, { serverName });
     const roomVersions = new RoomVersions(read);
     const authGraph = new AuthGraph(read);
+    const crowds = new Crowds(() => clock.now());
     const accounts = new AccountCache(read);
     const ignoredUsers = new IgnoredUsers(read);
     const erasedUsers = new ErasedUsers(read);
@@ -151,7 +156,7 @@ export async function createServer(config: Config, log: Logger, overrides: Overr
     onClose(() => federation.federationClient.close());
     const remote = noRemoteServers;
     const appservices = appserviceIdentities(config.appservice.registrations);
-    const basis = { config, clock, random, log, db, read, transaction, streams, localIds, changes, notifier, events, state, members, roomVersions, authGraph, accounts, ignoredUsers, erasedUsers, pushRules, remote, remoteRooms: noRemoteRooms, roomUpgrades: new RoomUpgrades(clock), identityInvites: noIdentityServers };
+    const basis = { config, clock, random, log, db, read, transaction, streams, localIds, changes, notifier, events, state, members, roomVersions, authGraph, crowds, accounts, ignoredUsers, erasedUsers, pushRules, remote, remoteRooms: noRemoteRooms, roomUpgrades: new RoomUpgrades(clock), identityInvites: noIdentityServers };
 
     const metrics = new Metrics(serverName);
     const serverMetrics = { ...requestMetrics(metrics), scrape: () => metrics.scrape() };
@@ -162,6 +167,8 @@ export async function createServer(config: Config, log: Logger, overrides: Overr
     }
 
     const { persister, publisher } = openPersister(basis);
+    // What is not in the summaries yet is known to nobody else.
+    onClose(() => rotateNotifications(basis));
     onClose(() => persister.whenIdle());
 
     const typing = new Typing(clock, basis);
@@ -194,6 +201,7 @@ export async function createServer(config: Config, log: Logger, overrides: Overr
       backgroundUpdates,
       persister,
       publisher,
+      audiences: new Audiences(),
       eventHooks: noEventHooks,
       requestTransactions: new RequestTransactions(clock),
       sendTransactions: new SendTransactions(read),
@@ -222,7 +230,7 @@ export async function createServer(config: Config, log: Logger, overrides: Overr
       userParter,
       templates: new Templates(config.server.customTemplateDirectory),
       metrics: serverMetrics,
-      unreadCounts: (userId, roomIds) => (config.push.enabled ? unreadCounts(read, userId, roomIds) : Promise.resolve(new Map())),
+      unreadCounts: (userId, roomIds) => unreadCounts(ctx, userId, roomIds),
       authenticate: (request) => authenticate(ctx, request),
       isServerAdmin: (requester) => isServerAdmin(ctx, requester),
       authenticateServer: (request) => authenticateServer(ctx, request),
@@ -230,6 +238,8 @@ export async function createServer(config: Config, log: Logger, overrides: Overr
 
     const followers = new StateFollowers(ctx);
     onClose(() => followers.close());
+    await recoverCrowds(ctx);
+
     const periodic = new PeriodicJobs(ctx, jobs);
     onClose(() => periodic.stop());
     let listeners: OpenListeners | undefined;

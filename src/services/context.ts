@@ -27,6 +27,8 @@ import type { DeviceResyncs } from "./devices/device-resyncs.ts";
 import type { DeviceKeyCounts } from "./devices/key-counts.ts";
 import type { DeviceListPokes } from "./devices/list-pokes.ts";
 import type { Presence } from "./presence/presence.ts";
+import type { Audiences } from "./push/audience.ts";
+import type { Crowds } from "./push/crowds.ts";
 import type { UserPushRules } from "./push/user-push-rules.ts";
 import type { RateLimits } from "./rate-limits.ts";
 import type { RemoteServers } from "./remote-servers.ts";
@@ -105,6 +107,10 @@ export interface Context {
   readonly sendTransactions: SendTransactions;
   /** The way of all events into the database. */
   readonly persister: Persister;
+  /** Members of large rooms by their push rules. */
+  readonly audiences: Audiences;
+  /** What large rooms notify of without rows. */
+  readonly crowds: Crowds;
   /** Tells what was stored. */
   readonly publisher: Publisher;
   /** What changed last in the per-user streams, from memory. */

@@ -16,7 +16,7 @@ import type { RoomVersion } from "../../protocol/room-versions.ts";
 import { emptyState, type State, StateSnapshot } from "../../storage/state/snapshot.ts";
 import type { Context } from "../context.ts";
 import type { EventToPersist } from "./event-to-persist.ts";
-import { evaluatePush, type PushContext } from "./push-actions.ts";
+import { type CrowdContext, evaluatePushForAll } from "./push-actions.ts";
 import { checkRelation, type RelationContext } from "./relation-checks.ts";
 import { type ResolveContext, resolveState } from "./resolve-state.ts";
 import { RoomHead } from "./room-head.ts";
@@ -40,7 +40,7 @@ export interface EventInput {
   readonly extra?: JsonObject;
 }
 
-export type CreateContext = PushContext &
+export type CreateContext = CrowdContext &
   RelationContext &
   ResolveContext &
   Pick<Context, "clock" | "config" | "events" | "persister" | "random" | "read" | "roomVersions" | "signingKeys" | "state">;
@@ -107,8 +107,8 @@ export async function createEvent(ctx: CreateContext, head: RoomHead, roomId: st
 
 /** As `createEvent`, with whom the event notifies. */
 export async function withPush(ctx: CreateContext, built: BuiltEvent, head: RoomHead): Promise<BuiltEvent> {
-  const push = await evaluatePush(ctx, { event: built.event, before: built.before?.map, levels: built.levels, atHand: (id) => head.pendingEvent(id) });
-  return push.length === 0 ? built : { ...built, push };
+  const { push, crowd } = await evaluatePushForAll(ctx, { event: built.event, before: built.before?.map, levels: built.levels, atHand: (id) => head.pendingEvent(id) });
+  return push.length === 0 && crowd.length === 0 ? built : { ...built, push, crowd };
 }
 
 /** The create event of a room that is named after it, and the head of the new room. */

@@ -1,6 +1,7 @@
 import type { MatrixEvent } from "../../protocol/event/event.ts";
 import type { PushAction } from "../../storage/push/actions.ts";
 import type { StateSnapshot } from "../../storage/state/snapshot.ts";
+import type { CrowdNotice } from "../push/crowds.ts";
 import type { RoomHead } from "./room-head.ts";
 
 /**
@@ -24,6 +25,8 @@ export interface EventToPersist {
   readonly json?: string;
   /** Whom it notifies; see `push-actions.ts`. */
   readonly push?: readonly PushAction[];
+  /** Many whom it notifies alike, without a row each. */
+  readonly crowd?: readonly CrowdNotice[];
   /** Users to wake beside the room's members and the subject of a membership. */
   readonly alsoWake?: readonly string[];
 }

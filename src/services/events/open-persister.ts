@@ -7,7 +7,7 @@ import { resolveState } from "./resolve-state.ts";
 /** What the persister is made of. */
 export type PersisterBasis = Pick<
   Context,
-  "config" | "clock" | "log" | "db" | "read" | "streams" | "events" | "state" | "members" | "roomVersions" | "authGraph" | "notifier" | "changes"
+  "config" | "clock" | "log" | "db" | "read" | "streams" | "events" | "state" | "members" | "roomVersions" | "authGraph" | "notifier" | "changes" | "crowds"
 >;
 
 /** The queue that stores events, and what tells others of them. */

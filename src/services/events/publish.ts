@@ -8,6 +8,7 @@ import type { RoomVersions } from "../../storage/rooms/room-versions.ts";
 import { emptyState } from "../../storage/state/snapshot.ts";
 import type { StateStore } from "../../storage/state/state-store.ts";
 import type { Streams } from "../../storage/stream-ids.ts";
+import type { Crowds } from "../push/crowds.ts";
 import type { StreamChanges } from "../streams/changes.ts";
 import type { Notifier } from "../streams/notifier.ts";
 import type { PlannedRoom } from "./plan.ts";
@@ -22,6 +23,7 @@ export interface PublishContext {
   readonly streams: Streams;
   readonly notifier: Notifier;
   readonly changes: StreamChanges;
+  readonly crowds: Crowds;
 }
 
 /** What was stored of one room, for those who act upon it (device lists, presence, appservices, pushers). */
@@ -74,7 +76,11 @@ export class Publisher {
       forgotten.add(event.eventId);
       if (after !== undefined) ctx.state.remember(event.eventId, after);
     }
-    for (const id of forgotten) ctx.events.forget(id);
+    for (const id of forgotten) {
+      ctx.events.forget(id);
+      ctx.crowds.forget(roomId, id);
+    }
+    for (const { event, crowd } of work.items) if (crowd !== undefined && crowd.length > 0 && event.rejectedReason === undefined) ctx.crowds.add(event, crowd);
     if (plan.banRedactions.length > 0) ctx.events.forgetRoom(roomId);
     if (plan.state !== undefined) ctx.state.currentBecame(roomId, plan.state.serverLeft ? emptyState : plan.state.next);
 

@@ -9,8 +9,11 @@ import { type PushAction, storedActions } from "../../storage/push/actions.ts";
 import type { State } from "../../storage/state/snapshot.ts";
 import { inviteRules } from "../account-data/invite-rules.ts";
 import type { Context } from "../context.ts";
+import type { CrowdNotice } from "../push/crowds.ts";
 
 export type PushContext = Pick<Context, "appservices" | "clock" | "config" | "events" | "ignoredUsers" | "members" | "pushRules" | "read" | "state">;
+
+export type CrowdContext = PushContext & Pick<Context, "audiences" | "streams">;
 
 export interface PushInput {
   readonly event: MatrixEvent;
@@ -30,8 +33,8 @@ export async function evaluatePush(ctx: PushContext, input: PushInput): Promise<
   const { event } = input;
   const { config } = ctx;
   const isOutOfBand = event.outlier && event.internal.out_of_band_membership === true;
-  if (!config.push.enabled || (event.outlier && !isOutOfBand) || event.rejectedReason !== undefined || event.internal.soft_failed === true) return [];
-  if (config.server.excludeRoomsFromSync.includes(event.roomId) || event.type === "org.matrix.dummy_event") return [];
+  if ((event.outlier && !isOutOfBand) || event.rejectedReason !== undefined || event.internal.soft_failed === true) return [];
+  if (!isNotifiable(ctx, event)) return [];
   const userIds = await usersConcerned(ctx, event);
   if (userIds.length === 0) return [];
 
@@ -62,6 +65,63 @@ export async function evaluatePush(ctx: PushContext, input: PushInput): Promise<
     if (outcome.notif || countsAsUnread) actions.push({ userId, ...(outcome.notif ? outcome : SILENT), unread: countsAsUnread, threadId });
   }
   return actions.length === 0 ? actions : await onlyVisible(ctx, input, actions);
+}
+
+/** As `evaluatePush`, in rooms with many local members in the form that takes no row for each of them. */
+export async function evaluatePushForAll(ctx: CrowdContext, input: PushInput): Promise<{ push: readonly PushAction[]; crowd: readonly CrowdNotice[] }> {
+  const { event, before } = input;
+  const members = await ctx.members.inRoom(event.roomId);
+  const isPlain = before !== undefined && event.type !== "m.room.member" && event.rejectedReason === undefined && event.internal.soft_failed !== true;
+  if (members.local.size < CROWD || !isPlain || !isNotifiable(ctx, event) || ctx.config.experimental.msc2654Enabled || !(await isSeenByAllJoined(ctx, input))) {
+    return { push: await evaluatePush(ctx, input), crowd: [] };
+  }
+  const [audience, threadId, related, ignorers] = await Promise.all([
+    ctx.audiences.of(ctx, event.roomId),
+    threadOf(ctx, input),
+    ctx.config.experimental.msc3664Enabled ? relatedEvents(ctx, input) : undefined,
+    event.stateKey === undefined ? ctx.ignoredUsers.ignorersOf(event.sender) : undefined,
+  ]);
+  const pushEvent = new PushEvent(event, { memberCount: members.joined.size, levels: input.levels, ...(related && { related }) });
+  const mentions = mentionedUsers(event);
+  const body = pushEvent.body.toLowerCase();
+  const except = new Set([event.sender, ...(ignorers ?? [])]);
+  const push: PushAction[] = [];
+  const single = (userId: string, outcome: Outcome): void => {
+    if (outcome.notif) push.push({ userId, ...outcome, unread: false, threadId });
+  };
+  // Whom the event may mean in person.
+  for (const { userId, rules, localpart, displayName } of audience.names) {
+    const isNamed = body !== "" && (body.includes(localpart) || (displayName !== undefined && displayName !== "" && body.includes(displayName)));
+    if (!isNamed && !mentions.has(userId) && event.stateKey !== userId) continue;
+    if (except.has(userId)) continue;
+    except.add(userId);
+    const profile = (await ctx.members.localProfiles(event.roomId)).get(userId);
+    single(userId, outcomeOf(rules.evaluate(pushEvent, { userId, displayName: profile?.displayName })));
+  }
+  for (const { userId, rules } of audience.withPushers) if (!except.has(userId)) single(userId, outcomeOf(rules.evaluate(pushEvent, NOBODY)));
+  const crowd: CrowdNotice[] = [];
+  for (const [rules, users] of audience.crowds) {
+    const outcome = outcomeOf(rules.evaluate(pushEvent, NOBODY));
+    if (!outcome.notif) continue;
+    if (!outcome.highlight) crowd.push({ users, except, actions: outcome.actions, threadId });
+    else for (const userId of users) if (!except.has(userId)) single(userId, outcome);
+  }
+  return { push, crowd };
+}
+
+/** Local members from which on a room counts as large. */
+const CROWD = 100;
+
+/** What is on the head of the room is seen by all who are joined now; and much else too, by the history visibility. */
+async function isSeenByAllJoined(ctx: PushContext, { event, before, atHand }: PushInput): Promise<boolean> {
+  if (before === (await ctx.state.currentIds(event.roomId))) return true;
+  const id = before!.get(stateKeyOf("m.room.history_visibility", ""));
+  const visibility = id === undefined ? undefined : (atHand?.(id) ?? (await ctx.events.one(id)))?.content.history_visibility;
+  return clientVisibility({ event, userId: "", visibility, membership: undefined }) === "shown";
+}
+
+function isNotifiable(ctx: Pick<Context, "config">, event: MatrixEvent): boolean {
+  return ctx.config.push.enabled && !ctx.config.server.excludeRoomsFromSync.includes(event.roomId) && event.type !== "org.matrix.dummy_event";
 }
 
 interface Outcome {

@@ -13,6 +13,7 @@ import { StateStore } from "../../storage/state/state-store.ts";
 import { openStreams } from "../../storage/stream-ids.ts";
 import { testConfig } from "../../testing/config.ts";
 import { createTestDatabase, fixtureDump, type TestDatabase } from "../../testing/database.ts";
+import { Crowds } from "../push/crowds.ts";
 import { openStreamChanges } from "../streams/changes.ts";
 import { Notifier } from "../streams/notifier.ts";
 import { openPersister } from "./open-persister.ts";
@@ -208,6 +209,7 @@ async function replay(from: Database, database: Database, events: readonly Matri
     authGraph: new AuthGraph(database.read),
     notifier: new Notifier(systemClock),
     changes: openStreamChanges(streams),
+    crowds: new Crowds(() => 0),
   };
   const { persister } = openPersister(basis);
   const sourceStates = await new StateStore(from.read, new EventStore(from.read, silentLogger)).afterEvents(events.map(({ eventId }) => eventId));

@@ -5,6 +5,7 @@ import { eventPositionsAnywhere, readPositionsOfUser } from "../../storage/recei
 import type { Context } from "../context.ts";
 import { presentEvents } from "../present.ts";
 import type { Requester } from "../requester.ts";
+import { tellInRows } from "./unread.ts";
 
 /** `GET /notifications`: what notified the user, newest first (client-server API, "Listing Notifications"). */
 export interface Notifications {
@@ -24,13 +25,14 @@ interface NotificationView {
 
 /** At most `limit` notifications before a stream position. Those whose event has gone meanwhile are left out. */
 export async function listNotifications(
-  ctx: Pick<Context, "read" | "events" | "clock" | "config" | "isServerAdmin">,
+  ctx: Pick<Context, "read" | "events" | "clock" | "config" | "crowds" | "isServerAdmin" | "transaction">,
   requester: Requester,
   before: number | undefined,
   limit: number,
   onlyHighlights: boolean,
 ): Promise<Notifications> {
   const { userId } = requester;
+  await tellInRows(ctx, userId);
   const rows = await notificationsBefore(ctx.read, userId, before, limit, onlyHighlights);
   if (rows.length === 0) return { notifications: [], next_token: null };
   const [events, receipts] = await Promise.all([ctx.events.get(rows.map((row) => row.eventId)), readPositionsOfUser(ctx.read, userId, ["m.read", "m.read.private"])]);

@@ -1,16 +1,15 @@
 import { isJsonObject, type JsonObject, stringifyAscii } from "../../lib/json.ts";
-import { forbidden, MatrixError } from "../../protocol/errors.ts";
+import { MatrixError } from "../../protocol/errors.ts";
 import { getDomain } from "../../protocol/ids.ts";
 import { eventPositions, newestEvent, type NewReceipt, putReceipts } from "../../storage/receipts/receipts.ts";
 import { roomAccountDataOfType } from "../../storage/accounts/account-data.ts";
 import { setRoomAccountData } from "../account-data/account-data.ts";
 import type { Context } from "../context.ts";
+import { tellInRows } from "../push/unread.ts";
+import { visibleEvent } from "../rooms/single-event.ts";
 
 /** Read receipts and the fully-read marker (client-server API, "Receipts", "Read and unread markers"). */
-export type ReceiptContext = Pick<
-  Context,
-  "read" | "transaction" | "clock" | "streams" | "notifier" | "changes" | "members" | "events" | "remote" | "ignoredUsers" | "config"
->;
+export type ReceiptContext = Parameters<typeof visibleEvent>[0] & Pick<Context, "transaction" | "streams" | "notifier" | "changes" | "crowds" | "remote">;
 
 const PRIVATE = "m.read.private";
 const FULLY_READ = "m.fully_read";
@@ -28,15 +27,15 @@ export interface ClientReceipt {
 
 /**
  * A receipt of a local user. Receipts for events that the server does not have, or that lie before the present one, change nothing.
- * @throws MatrixError 403 when the user is not in the room
+ * @throws MatrixError 403 when the user may not see the event
  */
 export async function sendReceipt(ctx: ReceiptContext, receipt: ClientReceipt): Promise<void> {
-  const event = await ctx.events.one(receipt.eventId);
-  if (event === undefined || event.roomId !== receipt.roomId) return;
-  if (!(await ctx.members.joined(receipt.roomId)).has(receipt.userId)) throw forbidden("You don't have permission to access that event.");
+  const read = await visibleEvent(ctx, receipt.userId, receipt.roomId, receipt.eventId);
+  if (read === undefined) return;
   const data = { ts: ctx.clock.now() };
   const { eventId, threadId, ...rest } = receipt;
   const row: NewReceipt = { ...rest, eventId, eventIds: [eventId], threadId: threadId ?? null, data: stringifyAscii(data) };
+  await tellInRows(ctx, receipt.userId, receipt.roomId, read.event.streamOrdering);
   const stored = await store(ctx, [row]);
   if (stored.length > 0 && receipt.receiptType !== PRIVATE) ctx.remote.sendReceipt({ ...rest, threadId, eventIds: [eventId], data });
 }

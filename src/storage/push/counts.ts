@@ -34,10 +34,7 @@ export async function unreadCounts(read: ReadHandle, userId: string, roomIds: re
             WHERE r.room_id = w.room_id AND r.user_id = $1 AND r.receipt_type IN ('m.read', 'm.read.private') AND r.thread_id IS NULL),
            (SELECT e.stream_ordering FROM local_current_membership AS l JOIN events AS e ON e.event_id = l.event_id
             WHERE l.room_id = w.room_id AND l.user_id = $1)
-         ) AS unthreaded,
-         EXISTS (SELECT FROM receipts_linearized AS r
-                 WHERE r.room_id = w.room_id AND r.user_id = $1 AND r.receipt_type IN ('m.read', 'm.read.private')
-                   AND r.stream_id > (SELECT p.stream_id FROM event_push_summary_last_receipt_stream_id AS p)) AS has_new_receipt
+         ) AS unthreaded
        FROM unnest($2::text[]) AS w (room_id)
      ), threaded AS MATERIALIZED (
        SELECT r.room_id, r.thread_id, max(r.event_stream_ordering) AS at
@@ -50,7 +47,12 @@ export async function unreadCounts(read: ReadHandle, userId: string, roomIds: re
        JOIN event_push_summary AS s ON s.room_id = w.room_id AND s.user_id = $1
        LEFT JOIN threaded AS t ON t.room_id = s.room_id AND t.thread_id = s.thread_id
        WHERE (s.last_receipt_stream_ordering = COALESCE(t.at, w.unthreaded)
-              OR (s.last_receipt_stream_ordering IS NULL AND s.stream_ordering > COALESCE(t.at, w.unthreaded) AND NOT w.has_new_receipt))
+              OR (s.last_receipt_stream_ordering IS NULL AND s.stream_ordering > COALESCE(t.at, w.unthreaded)
+                  AND NOT EXISTS (
+                    SELECT FROM receipts_linearized AS r
+                    WHERE r.room_id = s.room_id AND r.user_id = $1 AND r.receipt_type IN ('m.read', 'm.read.private')
+                      AND (r.thread_id IS NULL OR r.thread_id = s.thread_id)
+                      AND r.stream_id > (SELECT p.stream_id FROM event_push_summary_last_receipt_stream_id AS p))))
          AND (s.notif_count <> 0 OR COALESCE(s.unread_count, 0) <> 0)
      ), rotated AS (
        SELECT p.stream_ordering AS position FROM event_push_summary_stream_ordering AS p

@@ -1,4 +1,5 @@
 import { execute, query, queryOne, type ReadHandle, type Txn } from "../database.ts";
+import { addToSummaries, type CrowdSum } from "./crowd-rows.ts";
 
 /**
  * Push actions are kept for a short time: every half minute they are added up in `event_push_summary`, and the rows of read events and of
@@ -71,11 +72,11 @@ async function applyRound(txn: Txn, receipts: readonly Receipt[], rotated: numbe
       params,
     ),
     // A receipt for all threads concerns those with a summary and those with actions still to be counted. They need a row in any case: without
-    // one the rotation would not know of the receipt.
+    // one the rotation would not know of the receipt. A summary holds as long as it names the latest receipt, which need not be this one.
     execute(
       txn,
       `INSERT INTO event_push_summary (room_id, user_id, thread_id, notif_count, unread_count, stream_ordering, last_receipt_stream_ordering)
-       SELECT r.room_id, r.user_id, t.thread_id, count(a.event_id) FILTER (WHERE a.notif = 1), count(a.event_id) FILTER (WHERE a.unread = 1), $5::bigint, r.at
+       SELECT r.room_id, r.user_id, t.thread_id, count(a.event_id) FILTER (WHERE a.notif = 1), count(a.event_id) FILTER (WHERE a.unread = 1), $5::bigint, latest.at
        FROM ${ROUND}
        CROSS JOIN LATERAL (
          SELECT r.thread_id WHERE r.thread_id IS NOT NULL
@@ -84,9 +85,14 @@ async function applyRound(txn: Txn, receipts: readonly Receipt[], rotated: numbe
          UNION
          SELECT p.thread_id FROM event_push_actions AS p WHERE r.thread_id IS NULL AND p.room_id = r.room_id AND p.user_id = r.user_id
        ) AS t (thread_id)
+       CROSS JOIN LATERAL (
+         SELECT GREATEST(r.at, max(l.event_stream_ordering)) AS at FROM receipts_linearized AS l
+         WHERE l.room_id = r.room_id AND l.user_id = r.user_id AND l.receipt_type IN ('m.read', 'm.read.private')
+           AND (l.thread_id IS NULL OR l.thread_id = t.thread_id)
+       ) AS latest
        LEFT JOIN event_push_actions AS a
-         ON a.room_id = r.room_id AND a.user_id = r.user_id AND a.thread_id = t.thread_id AND a.stream_ordering > r.at AND a.stream_ordering <= $5::bigint
-       GROUP BY r.room_id, r.user_id, t.thread_id, r.at
+         ON a.room_id = r.room_id AND a.user_id = r.user_id AND a.thread_id = t.thread_id AND a.stream_ordering > latest.at AND a.stream_ordering <= $5::bigint
+       GROUP BY r.room_id, r.user_id, t.thread_id, latest.at
        ON CONFLICT (user_id, room_id, thread_id) DO UPDATE
        SET notif_count = EXCLUDED.notif_count, unread_count = EXCLUDED.unread_count, stream_ordering = EXCLUDED.stream_ordering,
            last_receipt_stream_ordering = EXCLUDED.last_receipt_stream_ordering`,
@@ -98,8 +104,9 @@ async function applyRound(txn: Txn, receipts: readonly Receipt[], rotated: numbe
 /**
  * Adds the actions since the last time to the summaries, some ten thousand at once. False when there are more.
  * @param upTo position of the events stream: everything up to it is visible
+ * @param crowds what has no rows: of positions in (from, to]
  */
-export async function rotateActions(txn: Txn, upTo: number): Promise<boolean> {
+export async function rotateActions(txn: Txn, upTo: number, crowds: (from: number, to: number) => readonly CrowdSum[] = () => []): Promise<boolean> {
   const { from } = (await queryOne<{ from: number }>(txn, `SELECT p.stream_ordering AS "from" FROM event_push_summary_stream_ordering AS p`))!;
   const bound = await queryOne<{ stream_ordering: number }>(
     txn,
@@ -123,6 +130,7 @@ export async function rotateActions(txn: Txn, upTo: number): Promise<boolean> {
            stream_ordering = EXCLUDED.stream_ordering`,
       [from, to],
     ),
+    ...crowds(from, to).map((sum) => addToSummaries(txn, sum)),
     execute(txn, `UPDATE event_push_summary_stream_ordering SET stream_ordering = $1`, [to]),
   ]);
   return bound === undefined || to === upTo;

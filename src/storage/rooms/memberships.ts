@@ -26,6 +26,8 @@ export interface RoomMembers {
   readonly joined: ReadonlySet<string>;
   readonly local: ReadonlySet<string>;
   readonly servers: ReadonlySet<string>;
+  /** Changes whenever a local member comes, goes or takes another name. */
+  readonly version: number;
 }
 
 export interface MembershipsOptions {
@@ -48,7 +50,10 @@ export interface MembershipChange {
   readonly profile: MemberProfile;
 }
 
+let versions = 0;
+
 class Members implements RoomMembers {
+  version = ++versions;
   readonly joined = new Set<string>();
   readonly local = new Set<string>();
   readonly servers = new Set<string>();
@@ -139,6 +144,7 @@ export class Memberships {
       const { roomId, userId } = change;
       const isLocal = getDomain(userId) === this.options.serverName;
       this.rooms.update(roomId, (members) => {
+        if (isLocal) members.version = ++versions;
         if (change.membership === "join") members.add(userId);
         else members.remove(userId);
         return members;
