@@ -19,6 +19,7 @@ import { signingKeyFromSeed } from "./protocol/event/sign.ts";
 import { openPersister } from "./services/events/open-persister.ts";
 import { Audiences } from "./services/push/audience.ts";
 import { Crowds } from "./services/push/crowds.ts";
+import { kickGuestsWhenClosed } from "./services/rooms/kick-guests.ts";
 import { recoverCrowds } from "./services/push/recover-crowds.ts";
 import { rotateNotifications } from "./services/push/rotate.ts";
 import { unreadCounts } from "./services/push/unread.ts";
@@ -26,6 +27,7 @@ import { RequestTransactions } from "./services/request-transactions.ts";
 import { noEventHooks } from "./services/events/send.ts";
 import { SendTransactions } from "./services/events/transactions.ts";
 import { authenticateServer } from "./services/federation/authenticate-server.ts";
+import { InboundFederation } from "./services/federation/inbound/inbound-federation.ts";
 import { openFederation } from "./services/federation/open-federation.ts";
 import { ownKeysOf } from "./services/federation/own-keys.ts";
 import { MediaStore } from "./services/media/media-store.ts";
@@ -171,6 +173,7 @@ export async function createServer(config: Config, log: Logger, overrides: Overr
     onClose(() => rotateNotifications(basis));
     onClose(() => persister.whenIdle());
 
+    const inbound = new InboundFederation(basis, () => ctx);
     const typing = new Typing(clock, basis);
     onClose(() => typing.close());
     const presence = new Presence(basis, config.server.presence);
@@ -196,6 +199,8 @@ export async function createServer(config: Config, log: Logger, overrides: Overr
     const userParter = new UserParter(() => ctx);
     onClose(() => userParter.close());
 
+    onClose(() => inbound.close());
+
     const ctx: Context = {
       ...basis,
       backgroundUpdates,
@@ -207,6 +212,7 @@ export async function createServer(config: Config, log: Logger, overrides: Overr
       sendTransactions: new SendTransactions(read),
       signingKeys,
       ...federation,
+      inbound,
       media: new MediaRepository(new MediaStore(config.media.mediaStorePath, storageProviders(config.media.storageProviders), random, log.named("synapse.media"), config.media.enableLocalMediaStorage), new Thumbnailer(config.media.maxImagePixels)),
       remoteMedia: noRemoteMedia,
       slidingConnections: new SlidingConnections(basis),
@@ -238,6 +244,7 @@ export async function createServer(config: Config, log: Logger, overrides: Overr
 
     const followers = new StateFollowers(ctx);
     onClose(() => followers.close());
+    publisher.onStored((stored) => kickGuestsWhenClosed(ctx, stored));
     await recoverCrowds(ctx);
 
     const periodic = new PeriodicJobs(ctx, jobs);
@@ -255,6 +262,7 @@ export async function createServer(config: Config, log: Logger, overrides: Overr
         followers.start();
         if (config.workers.runBackgroundTasks) backgroundUpdates.start();
         clientIps.start();
+        await inbound.rooms.resume();
         return listeners.addresses;
       },
       reload: () => listeners?.reloadTls(),

@@ -1,4 +1,4 @@
-import { deleteOldExtremities, deleteOldTransactions } from "../../storage/events/graph.ts";
+import { deleteExpiredStickyEvents, deleteOldExtremities, deleteOldTransactions } from "../../storage/events/graph.ts";
 import { clearStaging, firstPositionSince } from "../../storage/push/rotate.ts";
 import type { Context } from "../context.ts";
 import { rotateNotifications } from "../push/rotate.ts";
@@ -30,6 +30,12 @@ export const eventJobs: readonly { name: string; intervalMs: number; when?(ctx: 
       const monthAgo = await firstPositionSince(ctx.read, ctx.clock.now() - 30 * DAY_MS);
       await ctx.transaction("_delete_old_forward_extrem_cache", (txn) => deleteOldExtremities(txn, monthAgo));
     },
+  },
+  {
+    name: "delete_expired_sticky_events",
+    intervalMs: HOUR_MS,
+    when: (ctx) => ctx.config.experimental.msc4354Enabled,
+    run: async (ctx) => void (await ctx.transaction("delete_expired_sticky_events", (txn) => deleteExpiredStickyEvents(txn, ctx.clock.now()))),
   },
   {
     name: "send_dummy_events_to_fill_extremities",

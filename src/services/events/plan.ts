@@ -81,6 +81,7 @@ function planned(item: EventToPersist): PlannedEvent {
     push: item.push ?? [],
     mayBeRedacted: item.builtOn === undefined,
     streamOrdering: 0,
+    stickyId: 0,
   };
 }
 

@@ -3,7 +3,7 @@ import type { StatementRecord } from "../../storage/database.ts";
 import { query } from "../../storage/database.ts";
 import { makeRoom, requesterOf } from "../../testing/rooms.ts";
 import { startTestServer, type TestServer, type TestUser } from "../../testing/server.ts";
-import { sendEvent } from "./send.ts";
+import { sendEvent, sendEvents } from "./send.ts";
 
 describe("sending events", function () {
   this.timeout(60_000);
@@ -13,7 +13,7 @@ describe("sending events", function () {
   let room: string;
 
   before(async () => {
-    server = await startTestServer();
+    server = await startTestServer({ config: { experimental_features: { msc4354_enabled: true }, allow_guest_access: true } });
     [alice, bob] = [await server.register("alice"), await server.register("bob")];
     room = await makeRoom(server.ctx, alice.userId, { members: [bob.userId] });
   });
@@ -103,6 +103,27 @@ describe("sending events", function () {
     assert.deepEqual(row, { redacts: sent, recheck: false, have_censored: false });
     const own = (await server.as(alice).put(path("send/m.room.message/r2"), { msgtype: "m.text", body: "of alice" })).body.event_id as string;
     assert.equal((await server.as(bob).put(path(`redact/${own}/y`), {})).status, 403);
+  });
+
+  it("keeps sticky events in their stream (MSC4354)", async () => {
+    const response = await server.as(alice).put(path("send/m.x/sticky?org.matrix.msc4354.sticky_duration_ms=60000"), {});
+    const [row] = await rows(`SELECT s.stream_id, s.expires_at - e.origin_server_ts AS lasts, s.event_stream_ordering = e.stream_ordering AS same FROM sticky_events AS s JOIN events AS e USING (event_id) WHERE s.event_id = $1`, [response.body.event_id]);
+    assert.deepEqual([row!.lasts, row!.same, row!.stream_id], [60_000, true, server.ctx.streams.stickyEvents.currentToken()]);
+  });
+
+  it("lets guests leave when a room closes itself to them", async () => {
+    const guest = "@1234:test";
+    const id = await makeRoom(server.ctx, alice.userId);
+    await sendEvents(server.ctx, requesterOf(guest), id, [{ type: "m.room.member", stateKey: guest, sender: guest, content: { membership: "join", kind: "guest" } }]);
+    const left = new Promise<void>((resolve) => {
+      const stop = server.ctx.publisher.onStored(({ memberships }) => {
+        if (!memberships.some(({ userId, membership }) => userId === guest && membership === "leave")) return;
+        stop();
+        resolve();
+      });
+    });
+    await sendEvent(server.ctx, requesterOf(alice.userId), { roomId: id, type: "m.room.guest_access", stateKey: "", content: { guest_access: "forbidden" } });
+    await left;
   });
 
   it("reads nothing and writes one batch, with warm caches", async () => {

@@ -127,3 +127,8 @@ export async function readRoomsWithManyExtremities(read: ReadHandle, atLeast: nu
 export async function deleteOldExtremities(txn: Txn, before: number): Promise<number> {
   return await execute(txn, `DELETE FROM stream_ordering_to_exterm AS s WHERE s.stream_ordering < $1`, [before]);
 }
+
+/** Forgets sticky events (MSC4354) whose time is over. Returns how many there were. */
+export async function deleteExpiredStickyEvents(txn: Txn, now: number): Promise<number> {
+  return await execute(txn, `DELETE FROM sticky_events AS s WHERE s.expires_at < $1`, [now]);
+}

@@ -19,6 +19,8 @@ export interface PlannedEvent {
   readonly mayBeRedacted: boolean;
   /** Set when the batch gets its stream ids. */
   streamOrdering: number;
+  /** Position in the stream of sticky events (MSC4354); 0 for events that are not sticky (any more). */
+  stickyId: number;
 }
 
 /** What changes in the current state of a room. */
@@ -117,4 +119,6 @@ export interface PersistOptions {
   readonly search: boolean;
   /** enable_ephemeral_messages */
   readonly ephemeralMessages: boolean;
+  /** MSC4354 */
+  readonly stickyEvents: boolean;
 }

@@ -1,5 +1,6 @@
 import { isJsonObject, type Json } from "../../../lib/json.ts";
 import type { MatrixEvent } from "../../../protocol/event/event.ts";
+import { stickyUntil } from "../../../protocol/event/serialise.ts";
 import { topicText } from "../../../protocol/topic.ts";
 import type { Batch, PlannedEvent, RoomPlan } from "./batch.ts";
 import { bulk, type ColumnType, derivedText, insertAll, type Value, type Writer } from "./bulk.ts";
@@ -188,6 +189,22 @@ export const roomRetention: EventTable = {
     return [[event.eventId, event.roomId, min, max]];
   },
 };
+
+export const stickyEvents: EventTable = {
+  table: "sticky_events",
+  of: "stateful",
+  columns: { stream_id: "bigint", instance_name: "text", ...ID_AND_ROOM, event_stream_ordering: "bigint", sender: "text", expires_at: "bigint" },
+  rows: ({ event, stickyId, streamOrdering }, { instance, now }) =>
+    stickyId === 0 ? [] : [[stickyId, instance, event.eventId, event.roomId, streamOrdering, event.sender, stickyUntil(event, now)]],
+};
+
+/** Events that clients are to be sent until a time (MSC4354), unless somebody called them spam. */
+export const stickyOnes = ({ rooms, now }: Batch): PlannedEvent[] =>
+  rooms.flatMap((room) =>
+    [...room.events, ...room.deoutliered].filter(
+      ({ event }) => event.rejectedReason === undefined && !event.outlier && !event.internal.policy_server_spammy && !event.internal.spam_checker_spammy && stickyUntil(event, now) > now,
+    ),
+  );
 
 const isLifetime = (value: Json | undefined): value is number | bigint | undefined => value === undefined || typeof value === "bigint" || Number.isSafeInteger(value);
 

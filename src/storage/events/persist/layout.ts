@@ -45,6 +45,7 @@ const LAYOUT: readonly Step[] = [
   updateThreads, //                          threads
   insert(rows.eventLabels),
   insert(rows.eventExpiry),
+  insert(rows.stickyEvents),
   applyRedactions, //                        event_push_actions, event_relations, threads
   insert(rows.roomMemberships),
   state.updateCurrentState, //               current_state_delta_stream, current_state_events, sliding_sync_joined_rooms of rooms left
@@ -78,13 +79,13 @@ async function insertActions(writer: Writer, batch: Batch): Promise<void> {
  * Writes a batch: two packets, one that takes the ids, one with all else.
  * @throws GoneWhilePersisting when a room or state group that it builds on is no longer there
  */
-export async function writeBatch(txn: Txn, streams: Pick<Streams, "events" | "backfill">, batch: Batch): Promise<void> {
+export async function writeBatch(txn: Txn, streams: Pick<Streams, "events" | "backfill" | "stickyEvents">, batch: Batch): Promise<void> {
   await takeIds(txn, streams, batch);
   await Promise.all(LAYOUT.map((step) => step(txn, batch)));
 }
 
 /** Stream orderings in the order of the rooms and their events, state group and chain numbers. Given back when the transaction fails. */
-async function takeIds(txn: Txn, streams: Pick<Streams, "events" | "backfill">, batch: Batch): Promise<void> {
+async function takeIds(txn: Txn, streams: Pick<Streams, "events" | "backfill" | "stickyEvents">, batch: Batch): Promise<void> {
   const ordered = (backfilled: boolean) => batch.rooms.filter((room) => room.backfilled === backfilled).flatMap((room) => [...room.events, ...room.deoutliered]);
   const live = ordered(false);
   const eventless = batch.rooms.filter((room) => state.hasNoEvents(room));
@@ -95,16 +96,19 @@ async function takeIds(txn: Txn, streams: Pick<Streams, "events" | "backfill">, 
     for (const snapshot of snapshots) snapshot.id = undefined;
   });
   const none: number[] = [];
-  const [liveIds, oldIds, groupIds, chainIds] = await Promise.all([
+  const sticky = batch.options.stickyEvents ? rows.stickyOnes(batch) : [];
+  const [liveIds, oldIds, groupIds, chainIds, stickyIds] = await Promise.all([
     live.length + eventless.length > 0 ? streams.events.next(txn, live.length + eventless.length) : none,
     old.length > 0 ? streams.backfill.next(txn, old.length) : none,
     takeNumbers(txn, "state_group_id_seq", snapshots.length),
     takeNumbers(txn, "event_auth_chain_id", chains.reduce((sum, plan) => sum + plan.newChains, 0)),
+    sticky.length > 0 ? streams.stickyEvents.next(txn, sticky.length) : none,
   ]);
   live.forEach((planned, index) => (planned.streamOrdering = liveIds[index]!));
   eventless.forEach((room, index) => (room.position = liveIds[live.length + index]!));
   old.forEach((planned, index) => (planned.streamOrdering = -oldIds[index]!));
   snapshots.forEach((snapshot, index) => (snapshot.id = groupIds[index]!));
+  sticky.forEach((planned, index) => (planned.stickyId = stickyIds[index]!));
   let used = 0;
   for (const plan of chains) {
     const real = (chain: number): number => (chain < 0 ? chainIds[used - chain - 1]! : chain);
