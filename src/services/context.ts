@@ -20,6 +20,7 @@ import type { Macaroons } from "./accounts/macaroons.ts";
 import type { RegistrationNonces } from "./accounts/registration-nonces.ts";
 import type { FederationClient } from "../outbound/federation/client.ts";
 import type { DestinationBackoff } from "./federation/backoff.ts";
+import type { InboundFederation } from "./federation/inbound/inbound-federation.ts";
 import type { KeyRing, ServerKey } from "./federation/key-ring.ts";
 import type { MediaRepository, RemoteMediaFetcher } from "./media/repository.ts";
 import type { DeviceInboxes } from "./devices/device-inboxes.ts";
@@ -132,6 +133,8 @@ export interface Context {
   /** Answers to requests with transaction ids. */
   readonly transactions: TransactionCache;
   readonly federationClient: FederationClient;
+  /** What other servers send and ask. */
+  readonly inbound: InboundFederation;
   /** Which servers do not answer at present. */
   readonly backoff: DestinationBackoff;
   readonly keyRing: KeyRing;

@@ -25,6 +25,17 @@ export async function insertRoom(txn: Txn, room: { roomId: string; creator: stri
   return count > 0;
 }
 
+/** Registers a room of other servers, or fills in its version; its creator is not known here. */
+export async function upsertRemoteRoom(txn: Txn, roomId: string, version: string): Promise<void> {
+  await execute(
+    txn,
+    `INSERT INTO rooms (room_id, creator, is_public, room_version, has_auth_chain_index)
+     VALUES ($1, '', false, $2, NOT EXISTS (SELECT FROM events AS e WHERE e.room_id = $1))
+     ON CONFLICT (room_id) DO UPDATE SET room_version = EXCLUDED.room_version WHERE rooms.room_version IS NULL`,
+    [roomId, version],
+  );
+}
+
 export async function setRoomPublic(txn: Txn, roomId: string, isPublic: boolean): Promise<void> {
   await execute(txn, "UPDATE rooms SET is_public = $2 WHERE room_id = $1", [roomId, isPublic]);
 }

@@ -1,0 +1,129 @@
+import type { Json, JsonObject } from "../../lib/json.ts";
+import { isJsonObject } from "../../lib/json.ts";
+import { requiredSigners } from "../../protocol/event-auth/auth-types.ts";
+import type { MatrixEvent } from "../../protocol/event/event.ts";
+import { byteLimitProblem, makeEventFromJson, parsePdu } from "../../protocol/event/format.ts";
+import { contentHashMatches } from "../../protocol/event/hash.ts";
+import { redactJson } from "../../protocol/event/redact.ts";
+import { signingKeyIds, verifyEventJson } from "../../protocol/event/sign.ts";
+import { isEventId, isServerName, isUserId } from "../../protocol/ids.ts";
+import type { RoomVersion } from "../../protocol/room-versions.ts";
+import type { Context } from "../context.ts";
+import { cacheKey } from "./key-ring.ts";
+
+export type PduCheckContext = Pick<Context, "clock" | "keyRing" | "log">;
+
+export interface CheckedPdus {
+  /** In the order of the input, duplicates dropped; what failed its hash is in its redacted form. */
+  readonly events: MatrixEvent[];
+  /** Why the others are dropped, by event id; PDUs without a proper form have none and are left out. */
+  readonly refused: ReadonlyMap<string, string>;
+}
+
+/** Signatures checked between two turns of the event loop. */
+const CHUNK = 100;
+
+/**
+ * The checks that need nothing but the event and the keys of its servers (server-server API, "Checks performed on receipt of a PDU", 1 to
+ * 3): format, signatures, hashes. All keys are asked for at once.
+ * @param roomId what the events must be of
+ */
+export async function checkPdus(ctx: PduCheckContext, version: RoomVersion, roomId: string, pdus: readonly Json[], receivedAt?: number): Promise<CheckedPdus> {
+  const refused = new Map<string, string>();
+  const parsed = new Map<string, MatrixEvent>();
+  for (const pdu of pdus) {
+    const event = parse(ctx, version, pdu, receivedAt);
+    if (event === undefined) continue;
+    if (event.roomId !== roomId) refused.set(event.eventId, "The event is of another room");
+    else if (!parsed.has(event.eventId)) parsed.set(event.eventId, event);
+  }
+  const events = [...parsed.values()];
+  const signers = new Map(events.map((event) => [event, requiredSigners(event)]));
+  const keys = await ctx.keyRing.keys(wantedKeys(events, signers));
+
+  const good: MatrixEvent[] = [];
+  for (const [index, event] of events.entries()) {
+    if (index % CHUNK === CHUNK - 1) await ctx.clock.sleep(0);
+    const problem = signatureProblem(event, signers.get(event)!, keys);
+    if (problem !== undefined) refused.set(event.eventId, problem);
+    else good.push(contentHashMatches(event.json) ? event : redacted(event));
+  }
+  for (const [id, reason] of refused) ctx.log.named("synapse.federation.federation_base").warn(`Dropping event ${id}: ${reason}`);
+  return { events: good, refused };
+}
+
+/** One event, or why it is refused. */
+export async function checkPdu(ctx: PduCheckContext, event: MatrixEvent): Promise<{ event: MatrixEvent; problem?: undefined } | { event?: undefined; problem: string }> {
+  const signers = requiredSigners(event);
+  const keys = await ctx.keyRing.keys(wantedKeys([event], new Map([[event, signers]])));
+  const problem = signatureProblem(event, signers, keys);
+  if (problem !== undefined) return { problem };
+  return { event: contentHashMatches(event.json) ? event : redacted(event) };
+}
+
+/** The event of a PDU by its form alone; undefined when it must be dropped. Room versions that this server does not federate have none. */
+function parse(ctx: PduCheckContext, version: RoomVersion, pdu: Json, receivedAt: number | undefined): MatrixEvent | undefined {
+  const { event, problem } = parsePdu(pdu, version, receivedAt);
+  const reason = problem ?? idProblem(event!);
+  if (reason === undefined) return event;
+  ctx.log.named("synapse.federation.federation_base").info(`Ignoring PDU for failing to deserialize: ${reason}`);
+  return undefined;
+}
+
+/** What the format leaves open and the database or the rules could not take. */
+export function idProblem(event: MatrixEvent): string | undefined {
+  if (event.roomVersion.stateDag) return "Room version is not federated";
+  if (event.roomVersion.strictByteLimits) {
+    const problem = byteLimitProblem(event.json);
+    if (problem !== undefined) return problem;
+  }
+  if (!isEventId(event.eventId) || !isUserId(event.sender)) return "Event or sender ID is malformed";
+  if (!(Math.abs(event.originServerTs) < 2 ** 63)) return "'origin_server_ts' is out of range";
+  for (const text of [event.type, event.stateKey, event.roomId, ...event.prevEventIds, ...event.authEventIds]) if (text?.includes("\0")) return "An ID holds NUL";
+  return undefined;
+}
+
+function wantedKeys(events: readonly MatrixEvent[], signers: ReadonlyMap<MatrixEvent, readonly string[]>): { serverName: string; keyId: string; validAt: number }[] {
+  // Of each key the earliest and the latest time asked for: what holds at both holds for all events.
+  const wanted = new Map<string, { serverName: string; keyId: string; first: number; last: number }>();
+  for (const event of events) {
+    const validAt = timeOfValidity(event);
+    for (const serverName of signers.get(event)!) {
+      if (!isServerName(serverName)) continue;
+      for (const keyId of signingKeyIds(event.json, serverName).slice(0, 5)) {
+        const key = cacheKey(serverName, keyId);
+        const known = wanted.get(key);
+        if (known === undefined) wanted.set(key, { serverName, keyId, first: validAt, last: validAt });
+        else {
+          known.first = Math.min(known.first, validAt);
+          known.last = Math.max(known.last, validAt);
+        }
+      }
+    }
+  }
+  return [...wanted.values()].flatMap(({ serverName, keyId, first, last }) => (first === last ? [{ serverName, keyId, validAt: last }] : [{ serverName, keyId, validAt: first }, { serverName, keyId, validAt: last }]));
+}
+
+/** Room versions before 5 take signatures by keys that have expired. */
+const timeOfValidity = (event: MatrixEvent): number => (event.roomVersion.enforceKeyValidity ? event.originServerTs : 0);
+
+function signatureProblem(event: MatrixEvent, signers: readonly string[], keys: Awaited<ReturnType<Context["keyRing"]["keys"]>>): string | undefined {
+  const validAt = timeOfValidity(event);
+  for (const server of signers) {
+    const ids = signingKeyIds(event.json, server);
+    if (ids.length === 0) return `unable to verify signature for sender domain ${server}: no signature`;
+    const signed = ids.some((keyId) => {
+      const key = keys.get(cacheKey(server, keyId));
+      return key !== undefined && key.validUntilTs >= validAt && verifyEventJson(event.json, event.roomVersion, server, key);
+    });
+    if (!signed) return `unable to verify signature for sender domain ${server}`;
+  }
+  return undefined;
+}
+
+/** The event without what its hash does not vouch for. */
+function redacted(event: MatrixEvent): MatrixEvent {
+  const json: JsonObject = redactJson(event.json, event.roomVersion);
+  if (isJsonObject(event.json.unsigned) && typeof event.json.unsigned.age_ts === "number") json.unsigned = { age_ts: event.json.unsigned.age_ts };
+  return makeEventFromJson(json, event.roomVersion);
+}
