@@ -199,7 +199,7 @@ async function unsignedOf(ctx: CreateContext, head: RoomHead, state: State, inpu
 }
 
 /** Stripped state of the configured types (`room_prejoin_state`), of an invite with the inviter's membership. */
-async function prejoinState(ctx: CreateContext, head: RoomHead, state: State, inviter: string | undefined): Promise<JsonObject[]> {
+export async function prejoinState(ctx: Pick<CreateContext, "config" | "events">, head: RoomHead, state: State, inviter: string | undefined): Promise<JsonObject[]> {
   const ids = new Set<string>();
   for (const { type, stateKey } of ctx.config.api.prejoinState) {
     if (stateKey !== undefined) {

@@ -1,7 +1,7 @@
 import type { Clock } from "../../lib/clock.ts";
 import type { Logger } from "../../lib/log.ts";
 import { UpdatableCache } from "../../lib/updatable-cache.ts";
-import { type Database, DatabaseUnavailable } from "../../storage/database.ts";
+import { type Database, DatabaseUnavailable, isUniqueViolation } from "../../storage/database.ts";
 import { readRoomHead } from "../../storage/events/graph.ts";
 import type { Batch, PersistOptions } from "../../storage/events/persist/batch.ts";
 import { writeBatch } from "../../storage/events/persist/layout.ts";
@@ -208,8 +208,9 @@ export class Persister {
       for (const task of tasks) task.resolve();
       return;
     } catch (error) {
-      if (tasks.length === 1 || error instanceof DatabaseUnavailable) {
-        for (const task of tasks) this.fail(task, error);
+      if (tasks.length === 1) return void (await this.afterFailure(tasks[0]!, error));
+      if (error instanceof DatabaseUnavailable) {
+        for (const task of tasks) await this.afterFailure(task, error);
         return;
       }
       this.ctx.log.named("synapse.storage.controllers.persist_events").debug("A batch of events could not be stored together", { error });
@@ -224,18 +225,38 @@ export class Persister {
         await this.store([task]);
         task.resolve();
       } catch (error) {
-        failed.add(task.roomId);
-        this.fail(task, error);
+        if (!(await this.afterFailure(task, error))) failed.add(task.roomId);
       }
     }
   }
 
-  /** What was built on events that are lost must be built anew; what is known of the room is read anew. */
-  private fail(task: Task, error: unknown): void {
+  /**
+   * When the connection breaks on COMMIT, nobody knows whether it was committed: the next attempt finds the rows there. Then the task is
+   * looked at as if it came from elsewhere, and succeeds when its events are stored. True when it did.
+   */
+  private async afterFailure(task: Task, error: unknown): Promise<boolean> {
+    this.forget(task, error);
+    if (task.isLight && isUniqueViolation(error)) {
+      try {
+        await this.store([{ ...task, items: task.items.map((item) => ({ ...item, builtOn: undefined })) }]);
+        this.forget(task, error);
+        task.resolve();
+        return true;
+      } catch {
+        // It is what it was: a clash with something else.
+      }
+    }
     task.reject(error);
+    return false;
+  }
+
+  /** What was built on events that may be lost must be built anew; what is known of the room is read anew. */
+  private forget(task: Task, error: unknown): void {
     const { roomId } = task;
     this.ctx.chains.forgetRoom(roomId);
     this.ctx.state.forgetRoom(roomId);
+    this.ctx.members.forgetRoom(roomId);
+    for (const { event } of task.items) if (event.type === "m.room.member" && event.stateKey !== undefined) this.ctx.members.forgetUser(event.stateKey);
     this.pinned.delete(roomId);
     this.heads.delete(roomId);
     const queue = this.queues.get(roomId);

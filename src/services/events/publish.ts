@@ -11,6 +11,7 @@ import type { Streams } from "../../storage/stream-ids.ts";
 import type { Crowds } from "../push/crowds.ts";
 import type { StreamChanges } from "../streams/changes.ts";
 import type { Notifier } from "../streams/notifier.ts";
+import type { EventToPersist } from "./event-to-persist.ts";
 import type { PlannedRoom } from "./plan.ts";
 
 export interface PublishContext {
@@ -33,6 +34,10 @@ export interface StoredEvents {
   /** New events that the auth rules allow, outliers among them. */
   readonly events: readonly MatrixEvent[];
   readonly memberships: readonly MembershipChange[];
+  /** The same events with whom they notify. */
+  readonly items: readonly EventToPersist[];
+  /** Events of the room were redacted. */
+  readonly redacted: boolean;
   /** The last local user has left. */
   readonly serverLeft: boolean;
 }
@@ -86,7 +91,7 @@ export class Publisher {
 
     const memberships = this.applyMemberships({ plan, work });
     const accepted = plan.events.filter(({ event }) => event.rejectedReason === undefined);
-    const stored: StoredEvents = { roomId, backfilled: plan.backfilled, events: accepted.map(({ event }) => event), memberships, serverLeft: plan.state?.serverLeft === true };
+    const stored: StoredEvents = { roomId, backfilled: plan.backfilled, events: accepted.map(({ event }) => event), memberships, items: work.items.filter(({ event }) => event.rejectedReason === undefined), redacted: forgotten.size > 0 || plan.banRedactions.length > 0, serverLeft: plan.state?.serverLeft === true };
     if (!plan.backfilled) this.notify({ plan, work }, memberships);
     for (const listener of this.listeners) listener(stored);
   }
@@ -125,6 +130,9 @@ export class Publisher {
     const live = plan.events.filter(({ event }) => event.rejectedReason === undefined && !event.outlier);
     const position = Math.max(plan.position, ...plan.events.map(({ streamOrdering }) => streamOrdering), ...plan.deoutliered.map(({ streamOrdering }) => streamOrdering));
     if (live.length > 0 || plan.state !== undefined) ctx.changes.events.record(plan.roomId, position);
+    if (plan.state !== undefined) ctx.changes.currentState.record(plan.roomId, position);
+    if (plan.backward.gaps.length > 0) ctx.changes.timelineGaps.record(plan.roomId, position);
+    for (const { event, streamOrdering } of live) ctx.changes.recentEvents.record(plan.roomId, { position: streamOrdering, eventId: event.eventId, depth: event.depth });
     const userIds = new Set<string>();
     for (const { userId } of memberships) if (getDomain(userId) === ctx.serverName) userIds.add(userId);
     for (const { alsoWake } of work.items) for (const userId of alsoWake ?? []) userIds.add(userId);

@@ -67,7 +67,7 @@ export async function sendEvent(ctx: SendContext, requester: Requester, input: S
   const version = await ctx.roomVersions.get(input.roomId);
   if (version === undefined) throw forbidden(`User ${requester.userId} not in room ${input.roomId}`);
   if (options.rateLimit !== false) await limitSending(ctx, requester, input.type, redactedBy(version, input));
-  const send = async (): Promise<string> => (await sendEvents(ctx, requester, input.roomId, [toEvent(requester, input)], options))[0]!.eventId;
+  const send = async (): Promise<string> => (await sendEvents(ctx, requester, input.roomId, [toEvent(requester, input)]))[0]!.eventId;
   if (input.txnId === undefined || requester.deviceId === undefined) return { eventId: await send() };
   return { eventId: await ctx.sendTransactions.once(requester.userId, requester.deviceId, input.roomId, input.txnId, send) };
 }
@@ -76,8 +76,7 @@ export async function sendEvent(ctx: SendContext, requester: Requester, input: S
  * Builds events one upon the other on the head of a room and stores them together; returns them, or what the state had already in place
  * of an event that changes nothing. Checks about the sender (`checkSender`) and limits are the caller's.
  */
-export async function sendEvents(ctx: SendContext, requester: Requester, roomId: string, inputs: readonly EventInput[], options: SendOptions = {}): Promise<MatrixEvent[]> {
-  void options;
+export async function sendEvents(ctx: SendContext, requester: Requester, roomId: string, inputs: readonly EventInput[]): Promise<MatrixEvent[]> {
   const version = await ctx.roomVersions.get(roomId);
   if (version === undefined) throw forbidden("Unknown room");
   for (let attempt = 1; ; attempt++) {

@@ -47,7 +47,11 @@ export class SendTransactions {
   private async run(device: string, key: string, userId: string, deviceId: string, send: () => Promise<string>): Promise<string> {
     const sent = (await this.ofDevice(device, userId, deviceId)).get(key);
     if (sent !== undefined) return sent;
-    const eventId = await send();
+    const eventId = await send().catch((error: unknown) => {
+      // It may have been stored all the same: the next attempt asks the database.
+      this.devices.delete(device);
+      throw error;
+    });
     this.devices.update(device, (transactions) => transactions.set(key, eventId));
     return eventId;
   }
