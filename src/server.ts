@@ -15,6 +15,7 @@ import { Macaroons } from "./services/accounts/macaroons.ts";
 import { RegistrationNonces } from "./services/accounts/registration-nonces.ts";
 import { appserviceIdentities } from "./services/appservices/identities.ts";
 import type { Context } from "./services/context.ts";
+import { followMemberships } from "./services/membership-effects.ts";
 import { signingKeyFromSeed } from "./protocol/event/sign.ts";
 import { openPersister } from "./services/events/open-persister.ts";
 import { Audiences } from "./services/push/audience.ts";
@@ -22,6 +23,7 @@ import { Crowds } from "./services/push/crowds.ts";
 import { kickGuestsWhenClosed } from "./services/rooms/kick-guests.ts";
 import { recoverCrowds } from "./services/push/recover-crowds.ts";
 import { rotateNotifications } from "./services/push/rotate.ts";
+import { UnreadCache } from "./services/push/unread-cache.ts";
 import { unreadCounts } from "./services/push/unread.ts";
 import { RequestTransactions } from "./services/request-transactions.ts";
 import { noEventHooks } from "./services/events/send.ts";
@@ -29,6 +31,9 @@ import { SendTransactions } from "./services/events/transactions.ts";
 import { authenticateServer } from "./services/federation/authenticate-server.ts";
 import { InboundFederation } from "./services/federation/inbound/inbound-federation.ts";
 import { openFederation } from "./services/federation/open-federation.ts";
+import { FederationSender } from "./services/federation/outbound/federation-sender.ts";
+import { remoteServers } from "./services/federation/outbound/remote-servers.ts";
+import { PartialRooms } from "./services/federation/partial-rooms.ts";
 import { ownKeysOf } from "./services/federation/own-keys.ts";
 import { MediaStore } from "./services/media/media-store.ts";
 import { MediaRepository, noRemoteMedia } from "./services/media/repository.ts";
@@ -41,7 +46,6 @@ import { DeviceListPokes } from "./services/devices/list-pokes.ts";
 import { Presence } from "./services/presence/presence.ts";
 import { UserPushRules } from "./services/push/user-push-rules.ts";
 import { RateLimits } from "./services/rate-limits.ts";
-import { noRemoteServers } from "./services/remote-servers.ts";
 import { StateFollowers } from "./services/directory/followers.ts";
 import { ErasedUsers } from "./services/erased-users.ts";
 import { noRemoteRooms } from "./services/rooms/remote-rooms.ts";
@@ -55,7 +59,6 @@ import { LazyMembers } from "./services/sync/lazy-members.ts";
 import { taskActions } from "./services/tasks/actions.ts";
 import { TaskScheduler } from "./services/tasks/scheduler.ts";
 import { Templates } from "./services/templates.ts";
-import { TransactionCache } from "./services/transaction-cache.ts";
 import { Typing } from "./services/typing/typing.ts";
 import { AccountCache } from "./storage/accounts/account-cache.ts";
 import { Database } from "./storage/database.ts";
@@ -156,7 +159,9 @@ export async function createServer(config: Config, log: Logger, overrides: Overr
     const signingKeys = config.key.signingKeys.map(({ version, seed }) => signingKeyFromSeed(version, seed));
     const federation = openFederation({ config, clock, log, random, read, transaction }, signingKeys, ownKeysOf(config, signingKeys));
     onClose(() => federation.federationClient.close());
-    const remote = noRemoteServers;
+    const partialRooms = new PartialRooms(read);
+    const federationSender = new FederationSender({ config, clock, log, read, transaction, streams, events, state, members, erasedUsers, partialRooms, ...federation }, () => ctx);
+    const remote = remoteServers(federation, federationSender);
     const appservices = appserviceIdentities(config.appservice.registrations);
     const basis = { config, clock, random, log, db, read, transaction, streams, localIds, changes, notifier, events, state, members, roomVersions, authGraph, crowds, accounts, ignoredUsers, erasedUsers, pushRules, remote, remoteRooms: noRemoteRooms, roomUpgrades: new RoomUpgrades(clock), identityInvites: noIdentityServers };
 
@@ -169,8 +174,11 @@ export async function createServer(config: Config, log: Logger, overrides: Overr
     }
 
     const { persister, publisher } = openPersister(basis);
+    const unreadCache = new UnreadCache((userId, roomIds) => unreadCounts(ctx, userId, roomIds));
+    onClose(publisher.onStored((stored) => unreadCache.stored(stored)));
     // What is not in the summaries yet is known to nobody else.
     onClose(() => rotateNotifications(basis));
+    onClose(() => federationSender.close());
     onClose(() => persister.whenIdle());
 
     const inbound = new InboundFederation(basis, () => ctx);
@@ -184,8 +192,6 @@ export async function createServer(config: Config, log: Logger, overrides: Overr
     deviceListPokes.poke();
     const deviceResyncs = new DeviceResyncs(log.named("synapse.handlers.device"));
     onClose(() => deviceResyncs.settled());
-    const transactions = new TransactionCache(clock);
-    onClose(() => transactions.close());
     const clientIps = new ClientIps(basis);
     onClose(() => clientIps.close());
     const limits = new RateLimits(config.ratelimiting, read, clock, appservices);
@@ -212,6 +218,8 @@ export async function createServer(config: Config, log: Logger, overrides: Overr
       sendTransactions: new SendTransactions(read),
       signingKeys,
       ...federation,
+      federationSender,
+      partialRooms,
       inbound,
       media: new MediaRepository(new MediaStore(config.media.mediaStorePath, storageProviders(config.media.storageProviders), random, log.named("synapse.media"), config.media.enableLocalMediaStorage), new Thumbnailer(config.media.maxImagePixels)),
       remoteMedia: noRemoteMedia,
@@ -226,7 +234,6 @@ export async function createServer(config: Config, log: Logger, overrides: Overr
       deviceInboxes: new DeviceInboxes(changes.toDevice),
       deviceListPokes,
       deviceResyncs,
-      transactions,
       accountHooks,
       appservices,
       macaroons: new Macaroons(config.key.macaroonSecretKey, serverName, clock, random),
@@ -236,7 +243,8 @@ export async function createServer(config: Config, log: Logger, overrides: Overr
       userParter,
       templates: new Templates(config.server.customTemplateDirectory),
       metrics: serverMetrics,
-      unreadCounts: (userId, roomIds) => unreadCounts(ctx, userId, roomIds),
+      unreadCache,
+      unreadCounts: (userId, roomIds) => unreadCache.counts(userId, roomIds),
       authenticate: (request) => authenticate(ctx, request),
       isServerAdmin: (requester) => isServerAdmin(ctx, requester),
       authenticateServer: (request) => authenticateServer(ctx, request),
@@ -245,6 +253,7 @@ export async function createServer(config: Config, log: Logger, overrides: Overr
     const followers = new StateFollowers(ctx);
     onClose(() => followers.close());
     publisher.onStored((stored) => kickGuestsWhenClosed(ctx, stored));
+    publisher.onStored((stored) => followMemberships(ctx, stored));
     await recoverCrowds(ctx);
 
     const periodic = new PeriodicJobs(ctx, jobs);
@@ -262,6 +271,7 @@ export async function createServer(config: Config, log: Logger, overrides: Overr
         followers.start();
         if (config.workers.runBackgroundTasks) backgroundUpdates.start();
         clientIps.start();
+        federationSender.start(publisher);
         await inbound.rooms.resume();
         return listeners.addresses;
       },

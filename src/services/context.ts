@@ -22,6 +22,8 @@ import type { FederationClient } from "../outbound/federation/client.ts";
 import type { DestinationBackoff } from "./federation/backoff.ts";
 import type { InboundFederation } from "./federation/inbound/inbound-federation.ts";
 import type { KeyRing, ServerKey } from "./federation/key-ring.ts";
+import type { FederationSender } from "./federation/outbound/federation-sender.ts";
+import type { PartialRooms } from "./federation/partial-rooms.ts";
 import type { MediaRepository, RemoteMediaFetcher } from "./media/repository.ts";
 import type { DeviceInboxes } from "./devices/device-inboxes.ts";
 import type { DeviceResyncs } from "./devices/device-resyncs.ts";
@@ -30,6 +32,7 @@ import type { DeviceListPokes } from "./devices/list-pokes.ts";
 import type { Presence } from "./presence/presence.ts";
 import type { Audiences } from "./push/audience.ts";
 import type { Crowds } from "./push/crowds.ts";
+import type { UnreadCache } from "./push/unread-cache.ts";
 import type { UserPushRules } from "./push/user-push-rules.ts";
 import type { RateLimits } from "./rate-limits.ts";
 import type { RemoteServers } from "./remote-servers.ts";
@@ -51,7 +54,6 @@ import type { Notifier } from "./streams/notifier.ts";
 import type { LazyMembers } from "./sync/lazy-members.ts";
 import type { TaskScheduler } from "./tasks/scheduler.ts";
 import type { Templates } from "./templates.ts";
-import type { TransactionCache } from "./transaction-cache.ts";
 import type { Typing } from "./typing/typing.ts";
 
 /**
@@ -112,6 +114,8 @@ export interface Context {
   readonly audiences: Audiences;
   /** What large rooms notify of without rows. */
   readonly crowds: Crowds;
+  /** Unread counts at hand; whoever removes events tells it. */
+  readonly unreadCache: UnreadCache;
   /** Tells what was stored. */
   readonly publisher: Publisher;
   /** What changed last in the per-user streams, from memory. */
@@ -130,11 +134,13 @@ export interface Context {
   readonly deviceInboxes: DeviceInboxes;
   readonly deviceListPokes: DeviceListPokes;
   readonly deviceResyncs: DeviceResyncs;
-  /** Answers to requests with transaction ids. */
-  readonly transactions: TransactionCache;
   readonly federationClient: FederationClient;
   /** What other servers send and ask. */
   readonly inbound: InboundFederation;
+  /** Sends events and EDUs to other servers. */
+  readonly federationSender: FederationSender;
+  /** Rooms whose state is not wholly known yet. */
+  readonly partialRooms: PartialRooms;
   /** Which servers do not answer at present. */
   readonly backoff: DestinationBackoff;
   readonly keyRing: KeyRing;

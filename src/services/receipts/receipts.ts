@@ -9,7 +9,7 @@ import { tellInRows } from "../push/unread.ts";
 import { visibleEvent } from "../rooms/single-event.ts";
 
 /** Read receipts and the fully-read marker (client-server API, "Receipts", "Read and unread markers"). */
-export type ReceiptContext = Parameters<typeof visibleEvent>[0] & Pick<Context, "transaction" | "streams" | "notifier" | "changes" | "crowds" | "remote">;
+export type ReceiptContext = Parameters<typeof visibleEvent>[0] & Pick<Context, "transaction" | "streams" | "notifier" | "changes" | "crowds" | "remote" | "unreadCache">;
 
 const PRIVATE = "m.read.private";
 const FULLY_READ = "m.fully_read";
@@ -102,7 +102,10 @@ async function store(ctx: ReceiptContext, receipts: readonly NewReceipt[]): Prom
       const stored = await putReceipts(txn, receipts, streamIds, ctx.streams.receipts.instanceName);
       const position = streamIds.at(-1)!;
       txn.afterCommit(() => {
-        for (const { roomId } of stored) ctx.changes.receipts.record(roomId, position);
+        for (const { roomId, userId } of stored) {
+          ctx.changes.receipts.record(roomId, position);
+          ctx.unreadCache.forget(roomId, userId);
+        }
       });
       return stored;
     },

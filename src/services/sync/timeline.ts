@@ -46,7 +46,8 @@ export async function loadTimelines(ctx: Needs, request: SyncRequest, entries: r
   if (incremental.length > 0) {
     const stretches = incremental.map((entry): Stretch => ({ roomId: entry.roomId, after: entry.since, upTo: entry.upTo }));
     const roomIds = incremental.map((entry) => entry.roomId);
-    const [rows, gaps] = await Promise.all([latestByStream(ctx.read, stretches, limit + 1), timelineGaps(ctx.read, roomIds, since!, now)]);
+    const gappy = roomIds.filter((roomId) => ctx.changes.timelineGaps.hasChanged(roomId, since!));
+    const [rows, gaps] = await Promise.all([recentRows(ctx, stretches, limit + 1), gappy.length === 0 ? new Map<string, number>() : timelineGaps(ctx.read, gappy, since!, now)]);
     const byRoom = rowsByRoom(rows);
     for (const entry of incremental) {
       const own = byRoom.get(entry.roomId) ?? [];
@@ -131,6 +132,19 @@ function finish(room: Gathering, limit: number): TimelineBatch {
     prevBatch: first?.streamOrdering !== undefined ? first.streamOrdering - 1 : (room.cursor?.stream_ordering ?? room.entry.upTo),
     limited: cut || room.more || room.gap || room.entry.newlyJoined,
   };
+}
+
+/** As `latestByStream`, from memory as far as that goes back. */
+async function recentRows(ctx: Needs, stretches: readonly Stretch[], limit: number): Promise<TimelineRow[]> {
+  const rows: TimelineRow[] = [];
+  const unknown: Stretch[] = [];
+  for (const stretch of stretches) {
+    const recent = ctx.changes.recentEvents.latest(stretch.roomId, stretch.after ?? -Infinity, stretch.upTo, limit);
+    if (recent === undefined) unknown.push(stretch);
+    else for (const { eventId, position, depth } of recent) rows.push({ room_id: stretch.roomId, event_id: eventId, stream_ordering: position, topological_ordering: depth });
+  }
+  if (unknown.length > 0) rows.push(...(await latestByStream(ctx.read, unknown, limit)));
+  return rows;
 }
 
 function rowsByRoom(rows: readonly TimelineRow[]): Map<string, TimelineRow[]> {
