@@ -134,6 +134,10 @@ describe("what users do in rooms: receipts, markers, typing, tags, threads", () 
       await typing(bob, { typing: false }).expect(200);
       assert.deepEqual(server.ctx.typing.typingIn(room), []);
       await typing(carol, { typing: true }).expect(403);
+      await typing(bob, { typing: true }).expect(200);
+      await updateMembership(server.ctx, requesterOf(bob), { roomId: room, target: bob.userId, action: "leave" });
+      assert.deepEqual(server.ctx.typing.typingIn(room), [], "who leaves types no more");
+      await updateMembership(server.ctx, requesterOf(bob), { roomId: room, target: bob.userId, action: "join" });
       await typing(bob, { typing: true }, alice).expect(400);
       await typing(bob, {}).expect(400);
       await typing(bob, { typing: true, timeout: "long" }).expect(400);

@@ -9,9 +9,8 @@ export const putSendToDevice = endpoint({
   auth: "guest",
   lossless: true,
   async handle(ctx, { requester, params, body }) {
-    const { userId, deviceId } = requester;
-    const key = ["sendToDevice", userId, deviceId ?? "", params.messageType, params.txnId];
-    return await ctx.transactions.once(key, async () => {
+    const path = `sendToDevice/${params.messageType}/${params.txnId}`;
+    return await ctx.requestTransactions.once(requester, path, async () => {
       if (body.messages === undefined) throw missingParam("Missing params: ['messages']");
       await sendToDevices(ctx, requester, params.messageType, body.messages);
       return {};

@@ -96,9 +96,15 @@ export async function staleUsers(read: ReadHandle, limit: number): Promise<strin
   return rows.map((row) => row.user_id);
 }
 
-/** We share no room with these users any more: their servers send us no updates, what is cached grows old. */
-export async function unsubscribeFrom(txn: Txn, userIds: readonly string[]): Promise<void> {
-  await execute(txn, `DELETE FROM device_lists_remote_extremeties WHERE user_id = ANY($1::text[])`, [userIds]);
+/** Those of these users who share no room with us: their servers send us no updates any more, and what is cached is not to be trusted. */
+export async function unsubscribeFromStrangers(txn: Txn, userIds: readonly string[]): Promise<void> {
+  await execute(
+    txn,
+    `DELETE FROM device_lists_remote_extremeties AS extremity WHERE extremity.user_id = ANY($1::text[]) AND NOT EXISTS (
+       SELECT FROM current_state_events AS member
+       WHERE member.type = 'm.room.member' AND member.state_key = extremity.user_id AND member.membership = 'join')`,
+    [userIds],
+  );
 }
 
 /** Notes an update to be looked at again when rooms with partial state have their full state. */
