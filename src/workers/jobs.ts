@@ -13,6 +13,7 @@ export const jobs: readonly Job[] = [
   { name: "clean_scheduled_tasks", intervalMs: 60_000, run: (ctx) => ctx.tasks.clean() },
   ...eventJobs,
   { name: "prune_device_tables", intervalMs: 3_600_000, run: pruneDeviceTables },
+  { name: "wake_destinations_needing_catchup", intervalMs: 60_000, when: (ctx) => ctx.config.workers.sendFederation, run: (ctx) => ctx.federationSender.wakeWaiting() },
   { name: "_maybe_retry_device_resync", intervalMs: 30_000, run: (ctx) => retryResyncs(ctx) },
   {
     name: "save_stream_positions",

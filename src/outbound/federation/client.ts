@@ -1,7 +1,7 @@
 import { checkServerIdentity, rootCertificates } from "node:tls";
 import { Agent, type Dispatcher } from "undici";
 import type { Clock } from "../../lib/clock.ts";
-import { isJsonObject, type Json, type JsonObject, stringify } from "../../lib/json.ts";
+import { isJsonObject, type Json, type JsonObject, JsonText } from "../../lib/json.ts";
 import { parseJson } from "../../lib/lossless-json.ts";
 import type { Logger } from "../../lib/log.ts";
 import { canonicalJson } from "../../protocol/canonical-json.ts";
@@ -44,7 +44,8 @@ export interface FederationRequestOptions {
   /** Path with its parameters encoded. */
   readonly path: string;
   readonly query?: Readonly<Record<string, string | readonly string[] | undefined>>;
-  readonly content?: JsonObject;
+  /** A `JsonText` must be in canonical form. */
+  readonly content?: JsonObject | JsonText;
   /** Largest answer in bytes; default 100 MiB (state of a large room). */
   readonly maxBytes?: number;
   readonly timeoutMs?: number;
@@ -52,6 +53,10 @@ export interface FederationRequestOptions {
   readonly longRetries?: boolean;
   /** Also to a server that is left in peace. */
   readonly ignoreBackoff?: boolean;
+  /** Every error answer counts as a sign that the server is down: for what each Matrix server answers with success. */
+  readonly everyErrorCounts?: boolean;
+  /** Runs each try, and so decides when it may start (limits of what goes on at once). Pauses between tries are outside. */
+  readonly inTurn?: <T>(attempt: () => Promise<T>) => Promise<T>;
   readonly signal?: AbortSignal;
 }
 
@@ -67,6 +72,13 @@ export class RemoteError extends Error {
     super(`${destination} answered ${status} ${errcode}`);
     this.name = "RemoteError";
   }
+}
+
+/** The server does not know the endpoint: an older version may do (as Synapse tells it from other errors). */
+export function isUnknownEndpoint(error: unknown): boolean {
+  if (!(error instanceof RemoteError)) return false;
+  const { status, errcode, body } = error;
+  return (status === 404 && Object.keys(body).length === 0) || ([400, 404, 405].includes(status) && errcode === "M_UNRECOGNIZED");
 }
 
 /** The other server could not be asked: no connection, no answer in time, nonsense, or it is left in peace. */
@@ -143,16 +155,19 @@ export class FederationClient {
     const longest = request.longRetries ? this.options.maxLongRetryDelayMs : this.options.maxShortRetryDelayMs;
     for (let attempt = 1; ; attempt++) {
       try {
-        const result = await this.once(request, read);
+        const result = await (request.inTurn === undefined ? this.once(request, read) : request.inTurn(() => this.once(request, read)));
         this.backoff.succeeded(destination);
         return result;
       } catch (error) {
         if (error instanceof RemoteError && !isTransient(error)) {
-          this.backoff.succeeded(destination);
+          if (request.everyErrorCounts) this.backoff.failed(destination);
+          else this.backoff.succeeded(destination);
           throw error;
         }
         if (attempt >= tries || request.signal?.aborted || !isRepeatable(request, error)) {
-          if (!(error instanceof RemoteError) || error.status >= 500 || error.status === 401) this.backoff.failed(destination);
+          const counts = !(error instanceof RemoteError) || error.status >= 500 || error.status === 401 || request.everyErrorCounts === true;
+          // Who stops the request says nothing about the server.
+          if (counts && !request.signal?.aborted) this.backoff.failed(destination);
           if (error instanceof RemoteError || error instanceof DestinationUnavailable) throw error;
           throw new DestinationUnavailable(destination, reasonOf(error), error);
         }
@@ -190,7 +205,8 @@ export class FederationClient {
   private async send<T>(request: FederationRequestOptions, target: Target, read: (answer: Dispatcher.ResponseData) => Promise<T>): Promise<T> {
     if (isAddress(target.host) && !this.filter.permits(target.host)) throw new BlockedAddress(target.host);
     const uri = request.path + queryString(request.query);
-    const content = request.content === undefined ? undefined : stringify(request.content);
+    // The body is the text that is signed: it is made once, and nothing can read it in two ways.
+    const content = request.content instanceof JsonText ? request.content.text : request.content === undefined ? undefined : canonicalJson(request.content);
     const timeout = AbortSignal.timeout(request.timeoutMs ?? this.options.timeoutMs);
     const signal = request.signal === undefined ? timeout : AbortSignal.any([timeout, request.signal]);
     const host = target.host.includes(":") ? `[${target.host}]` : target.host;
@@ -201,7 +217,7 @@ export class FederationClient {
       headers: {
         host: target.hostHeader,
         "user-agent": this.options.userAgent,
-        authorization: authorizationHeader(this.options, request, uri),
+        authorization: authorizationHeader(this.options, request, uri, content),
         ...(content === undefined ? {} : { "content-type": "application/json" }),
       },
       body: content ?? null,
@@ -262,10 +278,11 @@ export class FederationClient {
   }
 }
 
-/** The X-Matrix header of a request: who asks, whom, signed with the method, the URI and the content. */
-export function authorizationHeader(own: { serverName: string; signingKey: SigningKey }, request: Pick<FederationRequestOptions, "method" | "destination" | "content">, uri: string): string {
-  const signed: JsonObject = { method: request.method, uri, origin: own.serverName, destination: request.destination, ...(request.content === undefined ? {} : { content: request.content }) };
-  const signature = signText(canonicalJson(signed), own.signingKey);
+/** The X-Matrix header of a request: who asks, whom, signed with the method, the URI and the content (canonical JSON). */
+export function authorizationHeader(own: { serverName: string; signingKey: SigningKey }, request: Pick<FederationRequestOptions, "method" | "destination">, uri: string, content: string | undefined): string {
+  // "content" comes first among the keys.
+  const rest = canonicalJson({ method: request.method, uri, origin: own.serverName, destination: request.destination }).slice(1);
+  const signature = signText(content === undefined ? `{${rest}` : `{"content":${content},${rest}`, own.signingKey);
   return `X-Matrix origin="${own.serverName}",key="${own.signingKey.keyId}",sig="${signature}",destination="${request.destination}"`;
 }
 

@@ -36,6 +36,21 @@ export class DestinationBackoff implements Backoff {
     });
   }
 
+  /** The servers of these that may be tried now or within `ms` milliseconds: what is queued for the others would only pile up. */
+  async triableWithin(destinations: readonly string[], ms: number): Promise<string[]> {
+    await this.load(destinations.filter((destination) => this.timings.peek(destination) === undefined));
+    const latest = this.ctx.clock.now() + ms;
+    return destinations.filter((destination) => {
+      const timing = this.timings.get(destination) ?? HEALTHY;
+      return timing.retryInterval === 0 || latest >= timing.retryLastTs + timing.retryInterval;
+    });
+  }
+
+  /** How long the server is left in peace after its last failure, milliseconds; 0: not at all. */
+  async interval(destination: string): Promise<number> {
+    return (await this.timing(destination)).retryInterval;
+  }
+
   succeeded(destination: string): void {
     const timing = this.timings.get(destination);
     if (timing === undefined || timing.retryInterval === 0) return;

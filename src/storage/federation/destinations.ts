@@ -27,3 +27,66 @@ export async function storeRetryTimings(txn: Txn, timings: readonly { destinatio
     [timings.map((row) => row.destination), timings.map((row) => row.retryLastTs), timings.map((row) => row.retryInterval), timings.map((row) => row.failureTs ?? null)],
   );
 }
+
+/** Rooms with an event that servers are to get, and the position of the newest one: what catching up starts from. Rooms that are gone are left out. */
+export async function storeDestinationRooms(txn: Txn, rows: readonly { destination: string; roomId: string; streamOrdering: number }[]): Promise<void> {
+  // Sorted, so that two processes never lock rows in different orders.
+  const destinations = [...new Set(rows.map((row) => row.destination))].sort();
+  const sorted = [...rows].sort((a, b) => (a.destination === b.destination ? (a.roomId < b.roomId ? -1 : 1) : a.destination < b.destination ? -1 : 1));
+  await Promise.all([
+    execute(txn, `INSERT INTO destinations (destination) SELECT unnest($1::text[]) ON CONFLICT (destination) DO NOTHING`, [destinations]),
+    execute(
+      txn,
+      `INSERT INTO destination_rooms AS stored (destination, room_id, stream_ordering)
+       SELECT new.destination, new.room_id, new.stream_ordering
+       FROM unnest($1::text[], $2::text[], $3::bigint[]) AS new (destination, room_id, stream_ordering)
+       JOIN rooms AS r ON r.room_id = new.room_id
+       ON CONFLICT (destination, room_id) DO UPDATE SET stream_ordering = GREATEST(stored.stream_ordering, EXCLUDED.stream_ordering)`,
+      [sorted.map((row) => row.destination), sorted.map((row) => row.roomId), sorted.map((row) => row.streamOrdering)],
+    ),
+  ]);
+}
+
+/** The server has received events up to that position. */
+export async function setLastSuccessful(txn: Txn, destination: string, streamOrdering: number): Promise<void> {
+  await execute(
+    txn,
+    `INSERT INTO destinations (destination, last_successful_stream_ordering) VALUES ($1, $2)
+     ON CONFLICT (destination) DO UPDATE SET last_successful_stream_ordering = EXCLUDED.last_successful_stream_ordering`,
+    [destination, streamOrdering],
+  );
+}
+
+/** Of each room, the newest event that the server has not got since that position; oldest first, at most `limit`. */
+export function missedEvents(read: ReadHandle, destination: string, after: number, limit: number): Promise<{ event_id: string; room_id: string; stream_ordering: number }[]> {
+  return query(
+    read,
+    `SELECT e.event_id, e.room_id, e.stream_ordering
+     FROM destination_rooms AS d JOIN events AS e ON e.stream_ordering = d.stream_ordering
+     WHERE d.destination = $1 AND d.stream_ordering > $2 ORDER BY d.stream_ordering LIMIT $3`,
+    [destination, after, limit],
+  );
+}
+
+/**
+ * Servers, by name after `after`, for which events or to-device messages wait and which may be tried at `now` (milliseconds); at most
+ * `limit`. Those that were never reached have no position to catch up from: their events count all.
+ */
+export async function destinationsWaiting(read: ReadHandle, after: string, now: number, limit: number): Promise<string[]> {
+  const rows = await query<{ destination: string }>(
+    read,
+    `WITH of_events AS (
+       SELECT DISTINCT r.destination FROM destination_rooms AS r LEFT JOIN destinations AS d ON d.destination = r.destination
+       WHERE r.destination > $1 AND r.stream_ordering > COALESCE(d.last_successful_stream_ordering, 0)
+         AND COALESCE(d.retry_last_ts, 0) + COALESCE(d.retry_interval, 0) < $2
+       ORDER BY r.destination LIMIT $3
+     ), of_messages AS (
+       SELECT DISTINCT o.destination FROM device_federation_outbox AS o LEFT JOIN destinations AS d ON d.destination = o.destination
+       WHERE o.destination > $1 AND COALESCE(d.retry_last_ts, 0) + COALESCE(d.retry_interval, 0) < $2
+       ORDER BY o.destination LIMIT $3
+     )
+     SELECT destination FROM of_events UNION SELECT destination FROM of_messages ORDER BY destination LIMIT $3`,
+    [after, now, limit],
+  );
+  return rows.map((row) => row.destination);
+}

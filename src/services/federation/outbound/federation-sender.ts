@@ -1,0 +1,200 @@
+import type { JsonObject } from "../../../lib/json.ts";
+import { getDomain } from "../../../protocol/ids.ts";
+import { destinationsWaiting } from "../../../storage/federation/destinations.ts";
+import { arrivalOf } from "../../../storage/federation/positions.ts";
+import type { UserPresence } from "../../../storage/presence/presence.ts";
+import type { Context } from "../../context.ts";
+import type { Publisher } from "../../events/publish.ts";
+import { CATCH_UP_INTERVAL_MS, DestinationQueue, type QueueContext, type QueueTools } from "./destination-queue.ts";
+import { EventFeed, type EventFeedContext } from "./event-feed.ts";
+import type { PublicReceipt } from "./pending-edus.ts";
+import { TransactionSender } from "./transactions.ts";
+import { Turns } from "./turns.ts";
+import { Wakeups } from "./wakeups.ts";
+
+export type SenderContext = EventFeedContext & Omit<QueueContext, "persister"> & Pick<Context, "backoff" | "federationClient" | "log">;
+
+/** Transactions under way at once; servers that are slow hold one each. */
+const SENDING_AT_ONCE = 200;
+/** Transactions made ready at once: each is a few queries. */
+const PREPARING_AT_ONCE = 4;
+/** Servers in a room up to which receipts go at once, and the age (milliseconds) of events up to which they always do. */
+const SMALL_ROOM = 10;
+const RECENT_MS = 60_000;
+/** Servers that are told of device rows at once; more are woken one by one. */
+const FEW_SERVERS = 20;
+const CATCH_UP_PAGE = 25;
+
+/** Sends to other servers what they are to get: one queue for each of them, fed by the events stream and by whoever has EDUs. */
+export class FederationSender {
+  private readonly queues = new Map<string, DestinationQueue>();
+  private readonly feed: EventFeed;
+  private readonly wakeups: Wakeups;
+  private readonly stopping = new AbortController();
+  private readonly tools: QueueTools;
+  private readonly background = new Set<Promise<void>>();
+  private readonly undo: (() => void)[] = [];
+  private started = false;
+  private readonly ctx: QueueContext & SenderContext;
+
+  constructor(basis: SenderContext, context: () => Pick<Context, "persister">) {
+    this.ctx = {
+      ...basis,
+      get persister() {
+        return context().persister;
+      },
+    };
+    this.tools = {
+      transactions: new TransactionSender(basis, new Turns(SENDING_AT_ONCE), this.stopping.signal),
+      preparing: new Turns(PREPARING_AT_ONCE),
+      signal: this.stopping.signal,
+    };
+    this.feed = new EventFeed(basis, (event, destinations) => this.toEach(destinations, (queue) => queue.addEvent(event)));
+    const perSecond = basis.config.ratelimiting.federationRrTransactionsPerRoomPerSecond;
+    this.wakeups = new Wakeups(basis.clock, 1_000 / perSecond, (destination) => this.wakeNow(destination));
+  }
+
+  /** Begins to send, where no other process does that. */
+  start(publisher: Publisher): void {
+    if (!this.ctx.config.workers.sendFederation || this.started) return;
+    this.started = true;
+    this.undo.push(
+      publisher.onStored((stored) => this.feed.stored(stored)),
+      this.ctx.streams.events.onAdvance(() => this.feed.poke()),
+      this.ctx.backoff.onRecovered((destination) => this.wakeNow(destination)),
+    );
+    this.feed.poke();
+  }
+
+  /** An EDU that newer ones of the same key replace. */
+  sendKeyed(destinations: Iterable<string>, type: string, key: string, content: JsonObject): void {
+    this.inBackground(this.toEach(destinations, (queue) => queue.addKeyed(`${type} ${key}`, { type, content })));
+  }
+
+  sendPresence(states: readonly UserPresence[], destinations: Iterable<string>): void {
+    this.inBackground(
+      this.toEach(destinations, (queue) => {
+        queue.addPresence(states);
+        this.wakeups.add(queue.destination);
+      }),
+    );
+  }
+
+  /**
+   * A receipt goes at once where it is likely to be noticed: in small rooms, for new events, and to the server of the event's sender; to the
+   * others with whatever goes there next, or in a little while.
+   */
+  sendReceipt(receipt: PublicReceipt): void {
+    this.inBackground(
+      (async () => {
+        const servers = await this.serversIn(receipt.roomId);
+        const reachable = await this.ctx.backoff.triableWithin(servers, CATCH_UP_INTERVAL_MS);
+        let isUrgent = (_server: string): boolean => true;
+        if (reachable.length >= SMALL_ROOM) {
+          const arrival = await arrivalOf(this.ctx.read, receipt.eventIds[0] ?? "");
+          const isRecent = arrival !== undefined && this.ctx.clock.now() - arrival.receivedTs < RECENT_MS;
+          isUrgent = (server) => isRecent || server === getDomain(arrival?.sender ?? "");
+        }
+        for (const server of reachable) {
+          const queue = this.queue(server);
+          if (queue === undefined) continue;
+          queue.addReceipt(receipt);
+          if (isUrgent(server)) queue.wake();
+          else this.wakeups.add(server);
+        }
+      })(),
+    );
+  }
+
+  /** Rows of to-device messages or device list changes for these servers were written. */
+  wake(destinations: Iterable<string>): void {
+    const all = [...destinations];
+    this.inBackground(
+      this.toEach(all, (queue) => {
+        queue.noteDeviceRows();
+        if (all.length <= FEW_SERVERS) queue.wake();
+        else this.wakeups.add(queue.destination);
+      }),
+    );
+  }
+
+  /** Servers in the room, without this one. */
+  async serversIn(roomId: string): Promise<string[]> {
+    const partial = await this.ctx.partialRooms.serversOf(roomId);
+    const servers = new Set([...(await this.ctx.members.joinedServers(roomId)), ...(partial ?? [])]);
+    servers.delete(this.ctx.config.server.serverName);
+    return [...servers];
+  }
+
+  /** Wakes the queues of servers for which something waits in the database and which may be tried again. A job, each minute. */
+  async wakeWaiting(): Promise<void> {
+    let after = "";
+    while (!this.stopping.signal.aborted) {
+      const page = await destinationsWaiting(this.ctx.read, after, this.ctx.clock.now(), CATCH_UP_PAGE);
+      if (page.length === 0) return;
+      for (const destination of page) {
+        this.queue(destination)?.noteDeviceRows();
+        this.wakeups.add(destination);
+      }
+      after = page.at(-1)!;
+    }
+  }
+
+  /** How much waits: queues that send now, events and EDUs in memory. */
+  get pending(): { destinations: number; pdus: number; edus: number } {
+    const queues = [...this.queues.values()];
+    return {
+      destinations: queues.filter((queue) => queue.isSending).length,
+      pdus: queues.reduce((sum, queue) => sum + queue.pendingEvents, 0),
+      edus: queues.reduce((sum, queue) => sum + queue.pendingEdus, 0),
+    };
+  }
+
+  /** Resolves when all that was asked for so far has been sent or given up. */
+  async settled(): Promise<void> {
+    await this.feed.settled();
+    while (this.background.size > 0) await Promise.all(this.background);
+    await Promise.all([...this.queues.values()].map((queue) => queue.settled()));
+  }
+
+  /** Breaks off what is under way: it is in the database, or may be lost. */
+  async close(): Promise<void> {
+    for (const undo of this.undo) undo();
+    this.wakeups.close();
+    await this.feed.close();
+    this.stopping.abort();
+    await this.settled();
+  }
+
+  /** Calls `add` with the queue of each server that is worth it: others have been away for long, and will be for a while. */
+  private async toEach(destinations: Iterable<string>, add: (queue: DestinationQueue) => void): Promise<void> {
+    const others = [...new Set(destinations)].filter((server) => server !== this.ctx.config.server.serverName);
+    for (const server of await this.ctx.backoff.triableWithin(others, CATCH_UP_INTERVAL_MS)) {
+      const queue = this.queue(server);
+      if (queue !== undefined) add(queue);
+    }
+  }
+
+  private wakeNow(destination: string): void {
+    this.queue(destination)?.wake();
+  }
+
+  /** undefined for servers that this one does not talk to, and before the start. */
+  private queue(destination: string): DestinationQueue | undefined {
+    const { federation } = this.ctx.config;
+    if (!this.started || this.stopping.signal.aborted) return undefined;
+    if (federation.domainWhitelist !== undefined && !federation.domainWhitelist.includes(destination)) return undefined;
+    let queue = this.queues.get(destination);
+    if (queue === undefined) this.queues.set(destination, (queue = new DestinationQueue(this.ctx, this.tools, destination)));
+    return queue;
+  }
+
+  private inBackground(work: Promise<void>): void {
+    const guarded = work
+      .catch((error: unknown) => {
+        if (!this.stopping.signal.aborted) this.ctx.log.named("synapse.federation.sender").warn("Something could not be queued for other servers", { error });
+      })
+      .finally(() => this.background.delete(guarded));
+    this.background.add(guarded);
+  }
+}

@@ -1,0 +1,91 @@
+import { JsonText, type Json, type JsonObject } from "../../../lib/json.ts";
+import { canonicalJson, CanonicalJsonError } from "../../../protocol/canonical-json.ts";
+import type { MatrixEvent } from "../../../protocol/event/event.ts";
+import { federationPdu } from "../../../protocol/event/serialise.ts";
+import type { Context } from "../../context.ts";
+import type { Edu } from "./pending-edus.ts";
+import type { Turns } from "./turns.ts";
+
+export const MAX_PDUS = 50;
+export const MAX_EDUS = 100;
+
+/** The text of an event is shared by all servers that get it at about the same time; it holds the event's age. */
+const SHARED_FOR_MS = 1_000;
+
+/** Sends transactions (server-server API, "Transactions"). */
+export class TransactionSender {
+  private readonly texts = new WeakMap<MatrixEvent, { readonly text: string | undefined; readonly at: number }>();
+  private nextId: number;
+
+  constructor(
+    private readonly ctx: Pick<Context, "clock" | "config" | "federationClient" | "log">,
+    private readonly turns: Turns,
+    private readonly signal: AbortSignal,
+  ) {
+    this.nextId = ctx.clock.now();
+  }
+
+  /**
+   * Resolves when the server has taken the transaction. What has no canonical form (old rows hold anything) is left out: nobody could
+   * check the signature.
+   * @throws RemoteError, DestinationUnavailable, DestinationDenied
+   */
+  async send(destination: string, events: readonly MatrixEvent[], edus: readonly Edu[]): Promise<void> {
+    const now = this.ctx.clock.now();
+    const { serverName } = this.ctx.config.server;
+    const pdus = events.flatMap((event) => this.pdu(event, now) ?? []);
+    const eduTexts = edus.flatMap(({ type, content }) => this.canonical({ content, edu_type: type }, `EDU of type ${type}`) ?? []);
+    if (pdus.length === 0 && eduTexts.length === 0) return;
+    const body = `{"edus":[${eduTexts.join(",")}],"origin":${JSON.stringify(serverName)},"origin_server_ts":${now},"pdus":[${pdus.join(",")}]}`;
+    const answer = await this.ctx.federationClient.request({
+      method: "PUT",
+      destination,
+      path: `/_matrix/federation/v1/send/${this.nextId++}`,
+      content: new JsonText(body),
+      maxBytes: 1024 * 1024,
+      longRetries: true,
+      everyErrorCounts: true,
+      inTurn: (attempt) => this.turns.run(attempt),
+      signal: this.signal,
+    });
+    this.noteRefusals(destination, answer);
+  }
+
+  private pdu(event: MatrixEvent, now: number): string | undefined {
+    const known = this.texts.get(event);
+    if (known !== undefined && now - known.at < SHARED_FOR_MS) return known.text;
+    const text = this.canonical(federationPdu(event, now), `event ${event.eventId}`);
+    this.texts.set(event, { text, at: now });
+    return text;
+  }
+
+  private canonical(json: JsonObject, what: string): string | undefined {
+    try {
+      return canonicalJson(json);
+    } catch (error) {
+      if (!(error instanceof CanonicalJsonError)) throw error;
+      this.log.warn(`Not sending ${what}: ${error.message}`);
+      return undefined;
+    }
+  }
+
+  /** Servers answer what they like; it changes nothing. */
+  private noteRefusals(destination: string, answer: Json): void {
+    const results = isRecord(answer) ? answer.pdus : undefined;
+    if (results === undefined) return;
+    if (!isRecord(results)) {
+      this.log.warn(`${destination} answered a transaction with an invalid type for pdus`);
+      return;
+    }
+    for (const [eventId, result] of Object.entries(results).slice(0, MAX_PDUS)) {
+      if (isRecord(result) && result.error === undefined) continue;
+      this.log.info(`${destination} refused event ${eventId.slice(0, 255)}`);
+    }
+  }
+
+  private get log() {
+    return this.ctx.log.named("synapse.federation.sender.transaction_manager");
+  }
+}
+
+const isRecord = (value: unknown): value is JsonObject => typeof value === "object" && value !== null && !Array.isArray(value);
