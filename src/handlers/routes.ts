@@ -48,6 +48,7 @@ import { membershipRoutes } from "./client/room/membership.ts";
 import { messageRoutes } from "./client/room/messages.ts";
 import { publicRoomRoutes } from "./client/room/public-rooms.ts";
 import { searchRoutes } from "./client/room/search.ts";
+import { roomMembershipRoutes } from "./client/room-membership.ts";
 import { upgradeRoutes } from "./client/room-upgrade-rest-servlet.ts";
 import { userDirectoryRoutes } from "./client/user-directory.ts";
 import { voipRoutes } from "./client/voip.ts";
@@ -100,6 +101,7 @@ export const routes: readonly Endpoint[] = [
   ...createRoutes,
   ...membershipRoutes,
   ...knockRoutes,
+  ...roomMembershipRoutes,
   ...upgradeRoutes,
   ...memberRoutes,
   ...messageRoutes,

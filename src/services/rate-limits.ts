@@ -7,7 +7,7 @@ import type { ReadHandle } from "../storage/database.ts";
 import type { AppserviceIdentities } from "./accounts/hooks.ts";
 import type { Requester } from "./requester.ts";
 
-/** Limits by the names of the config section, and two that have no option. */
+/** Limits by the names of the config section, and some that have no option. */
 export type RateLimitName = Exclude<keyof RatelimitConfig, "federation" | "federationRrTransactionsPerRoomPerSecond"> | keyof typeof FIXED_LIMITS;
 
 const FIXED_LIMITS = {
@@ -15,6 +15,8 @@ const FIXED_LIMITS = {
   loginTokenRequest: { perSecond: 1 / 60, burstCount: 1 },
   /** Questions whether a name is free, by address. */
   usernameAvailable: { perSecond: 1, burstCount: 2 },
+  /** Pages of space hierarchies, by user. */
+  roomHierarchy: { perSecond: 5, burstCount: 10 },
 } as const;
 
 type RateLimitSettings = Readonly<Record<RateLimitName, RateLimit | undefined>>;
@@ -160,5 +162,6 @@ const OPTION_NAMES: Partial<Record<RateLimitName, string>> = {
   threepidValidation: "rc_3pid_validation",
   remoteMediaDownloads: "remote_media_download_per_second",
   loginTokenRequest: "login_token_request",
+  roomHierarchy: "room_hierarchy",
   usernameAvailable: "username_available",
 };

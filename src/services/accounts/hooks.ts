@@ -121,6 +121,8 @@ export interface AppserviceIdentity {
   readonly rateLimited: boolean;
   /** MSC4190: makes and deletes devices of its users without logging in. */
   readonly deviceManagement: boolean;
+  /** MSC4502: what the registration allows beside the usual. */
+  readonly scopes: readonly string[];
   /** The user is its sender or in one of its namespaces. */
   interestedInUser(userId: string): boolean;
   /** The user is its sender or in one of its exclusive namespaces. */

@@ -23,6 +23,7 @@ function identity(registration: AppserviceRegistration): AppserviceIdentity {
     sender,
     rateLimited,
     deviceManagement: registration.msc4190,
+    scopes: registration.scopes,
     interestedInUser: (userId) => userId === sender || users.some(({ matches }) => matches(userId)),
     ownsUser: (userId) => userId === sender || users.some(({ exclusive, matches }) => exclusive && matches(userId)),
     interestedInAlias: (alias) => aliases.some(({ matches }) => matches(alias)),

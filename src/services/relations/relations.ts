@@ -14,7 +14,7 @@ import { bundleAggregations } from "./bundle.ts";
 
 type Needs = Pick<Context, "config" | "read" | "clock" | "events" | "state" | "members" | "ignoredUsers" | "erasedUsers" | "accounts" | "isServerAdmin">;
 
-/** How far `recurse` follows relations of relations; what clients are told (MSC3981). */
+/** How far `recurse` follows relations of relations at least; what clients are told (MSC3981). */
 const RECURSION_DEPTH = 3;
 
 export interface RelationsRequest {

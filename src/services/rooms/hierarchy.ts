@@ -16,7 +16,7 @@ const SESSION_TYPE = "room_hierarchy_pagination"; // as Synapse: its sessions go
 const SESSION_MS = 5 * 60_000;
 const LOOK_AHEAD = 60;
 
-type Needs = Pick<Context, "config" | "read" | "transaction" | "clock" | "random" | "events" | "members" | "remoteRooms" | "log">;
+type Needs = Pick<Context, "config" | "read" | "transaction" | "clock" | "random" | "events" | "members" | "limits" | "remoteRooms" | "log">;
 
 export interface HierarchyRequest {
   readonly roomId: string;
@@ -46,9 +46,10 @@ interface Visited {
   readonly inaccessible: ReadonlySet<string>;
 }
 
-/** @throws MatrixError 403 when the user may not see the room; 400 for a bad `from` */
+/** @throws MatrixError 403 when the user may not see the room; 400 for a bad `from`; 429 */
 export async function roomHierarchy(ctx: Needs, requester: Requester, request: HierarchyRequest): Promise<JsonObject> {
   const { userId } = requester;
+  await ctx.limits.check("roomHierarchy", userId, { requester });
   const denied = (): MatrixError => forbidden(`User ${userId} not in room ${request.roomId}, and room previews are disabled`);
   const locals = new LocalRooms(ctx, userId, request.admin ?? false);
   if (!request.admin) {

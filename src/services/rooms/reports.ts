@@ -1,5 +1,5 @@
 import { type JsonObject, stringifyAscii } from "../../lib/json.ts";
-import { badJson, notFound } from "../../protocol/errors.ts";
+import { badJson, MatrixError, notFound } from "../../protocol/errors.ts";
 import { getDomain } from "../../protocol/ids.ts";
 import { insertEventReport, insertRoomReport, insertUserReport } from "../../storage/rooms/reports.ts";
 import { findRoom } from "../../storage/rooms/rooms.ts";
@@ -11,7 +11,10 @@ const MAX_REASON = 1000;
 
 /** Files a report of an event that the user can see. `body` is kept whole. @throws MatrixError 404 */
 export async function reportEvent(ctx: Context, requester: Requester, roomId: string, eventId: string, body: JsonObject): Promise<void> {
-  const event = await visibleEvent(ctx, requester.userId, roomId, eventId).catch(() => undefined);
+  const event = await visibleEvent(ctx, requester.userId, roomId, eventId).catch((error: unknown) => {
+    if (error instanceof MatrixError) return undefined;
+    throw error;
+  });
   if (event === undefined) {
     // MSC4277: who cannot see it is not told whether it exists.
     if (ctx.config.experimental.msc4277Enabled) return;
