@@ -52,6 +52,11 @@ import { roomMembershipRoutes } from "./client/room-membership.ts";
 import { upgradeRoutes } from "./client/room-upgrade-rest-servlet.ts";
 import { userDirectoryRoutes } from "./client/user-directory.ts";
 import { voipRoutes } from "./client/voip.ts";
+import { historyRoutes } from "./federation/history.ts";
+import { federationMediaRoutes } from "./federation/media.ts";
+import { membershipRoutes as federationMembershipRoutes } from "./federation/membership.ts";
+import { queryRoutes } from "./federation/query.ts";
+import { transactionRoutes } from "./federation/send.ts";
 import { health } from "./health.ts";
 import { metricsRoutes } from "./metrics.ts";
 import { wellKnownRoutes } from "./well-known.ts";
@@ -144,6 +149,12 @@ export const routes: readonly Endpoint[] = [
   // sync
   ...syncRoutes,
   ...slidingSyncRoutes,
+  // federation
+  ...transactionRoutes,
+  ...historyRoutes,
+  ...federationMembershipRoutes,
+  ...queryRoutes,
+  ...federationMediaRoutes,
   // keys
   ...localKeyRoutes,
   ...remoteKeyRoutes,

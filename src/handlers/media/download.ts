@@ -41,7 +41,8 @@ async function download(ctx: Context, request: Download): Promise<RawReply> {
   return mediaReply({ mediaType: media.media_type ?? "application/octet-stream", length: media.media_length ?? undefined, uploadName: request.fileName ?? media.upload_name ?? undefined, content });
 }
 
-async function readFile(ctx: Context, file: MediaFile): Promise<NonNullable<Awaited<ReturnType<Context["media"]["files"]["read"]>>>> {
+/** The content of a file of the store. @throws MatrixError 404 */
+export async function readFile(ctx: Context, file: MediaFile): Promise<NonNullable<Awaited<ReturnType<Context["media"]["files"]["read"]>>>> {
   try {
     const content = await ctx.media.files.read(file);
     if (content !== undefined) return content;
