@@ -53,6 +53,16 @@ export interface DatabaseOptions {
   applicationName: string;
 }
 
+/**
+ * What the function of a transaction returns when it need not see the answers of its last statements: COMMIT leaves together with them.
+ * If one fails, so does the transaction. Nothing but statements may decide about it any more.
+ */
+export class LastStatements<T> {
+  constructor(readonly done: Promise<T>) {
+    done.catch(() => {}); // reported by the transaction
+  }
+}
+
 export interface TransactionOptions {
   isolation?: "read committed" | "repeatable read";
   readOnly?: boolean;
@@ -159,7 +169,7 @@ export class Database {
    * attempts in total, so `fn` must have no effect but through `txn` and its hooks.
    * @throws DatabaseUnavailable when Postgres cannot be reached
    */
-  async transaction<T>(name: string, fn: (txn: Txn) => Promise<T>, options: TransactionOptions = {}): Promise<T> {
+  async transaction<T>(name: string, fn: (txn: Txn) => Promise<T | LastStatements<T>>, options: TransactionOptions = {}): Promise<T> {
     for (let attempt = 1; ; attempt++) {
       try {
         return await this.attempt(name, fn, options);
@@ -171,7 +181,7 @@ export class Database {
     }
   }
 
-  private async attempt<T>(name: string, fn: (txn: Txn) => Promise<T>, options: TransactionOptions): Promise<T> {
+  private async attempt<T>(name: string, fn: (txn: Txn) => Promise<T | LastStatements<T>>, options: TransactionOptions): Promise<T> {
     const client = await this.pool.connect();
     const txn = new Handle((sql, params) => this.timed(name, sql, () => submit(client, this.statement(sql, params))), name);
     let broken: Error | undefined;
@@ -179,9 +189,13 @@ export class Database {
       const level = options.isolation === "read committed" ? "READ COMMITTED" : "REPEATABLE READ";
       const begun = submit(client, `BEGIN ISOLATION LEVEL ${level}${options.readOnly ? " READ ONLY" : ""}`);
       begun.catch(() => {}); // reported by the first statement of fn, or by COMMIT
-      const result = await fn(txn);
+      const returned = await fn(txn);
+      const isLast = returned instanceof LastStatements;
+      const committing = isLast ? submit(client, "COMMIT") : undefined;
+      committing?.catch(() => {}); // after a failed statement its own error is the one to tell
+      const result = isLast ? await returned.done : returned;
       await begun;
-      const end = await client.query("COMMIT");
+      const end = await (committing ?? client.query("COMMIT"));
       // COMMIT of a transaction in which a statement failed is answered with ROLLBACK, not with an error.
       if (end.command === "ROLLBACK") throw new Error(`Transaction ${name} had a failed statement that nobody awaited`);
       for (const hook of txn.commitHooks) hook();

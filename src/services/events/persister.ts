@@ -299,10 +299,7 @@ export class Persister {
       options: this.ctx.options,
     };
     if (writing.length === 0) return this.settle(rooms);
-    await this.ctx.db.transaction("persist_events", async (txn) => {
-      await writeBatch(txn, this.ctx.streams, batch);
-      txn.afterCommit(() => this.settle(rooms));
-    });
+    await writeBatch(this.ctx.db, this.ctx.streams, batch, () => this.settle(rooms));
   }
 
   /** The batch is committed: heads, events and caches say so. */

@@ -1,27 +1,37 @@
 import { execute, type Txn } from "../../database.ts";
 
-/**
- * Statements that are sent as one, each a WITH query of it: their order among each other is open, none sees what another writes, and
- * foreign keys are checked at the end.
- */
-export class Together {
-  private readonly statements: string[] = [];
-  private readonly params: unknown[] = [];
+/** Statements worked out and not sent yet: an error in working them out comes before anything is written. */
+export class Statements {
+  private readonly list: { readonly sql: string; readonly params: readonly unknown[] }[] = [];
 
   add(sql: string, params: readonly unknown[]): void {
-    const offset = this.params.length;
-    this.statements.push(offset === 0 ? sql : renumbered(sql, offset));
-    this.params.push(...params);
+    this.list.push({ sql, params });
   }
 
+  /**
+   * Adds other statements as one, each a WITH query of it: their order among each other is open, none sees what another writes, and
+   * foreign keys are checked at the end.
+   */
+  addTogether(others: Statements): void {
+    if (others.list.length <= 1) return void this.list.push(...others.list);
+    const params: unknown[] = [];
+    const parts = others.list.map(({ sql, params: own }, index) => {
+      const part = `part${index} AS (${renumbered(sql, params.length)})`;
+      params.push(...own);
+      return part;
+    });
+    this.add(`WITH ${parts.join(", ")} SELECT`, params);
+  }
+
+  /** Sends all of them at once, in order. */
   async send(txn: Txn): Promise<void> {
-    if (this.statements.length === 0) return;
-    await execute(txn, this.statements.length === 1 ? this.statements[0]! : `WITH ${this.statements.map((sql, index) => `part${index} AS (${sql})`).join(", ")} SELECT`, this.params);
+    await Promise.all(this.list.map(({ sql, params }) => execute(txn, sql, params)));
   }
 }
 
 /** A statement's text with its placeholders moved up; texts are few and come again. */
 function renumbered(sql: string, offset: number): string {
+  if (offset === 0) return sql;
   let texts = moved.get(sql);
   if (texts === undefined) moved.set(sql, (texts = new Map()));
   let text = texts.get(offset);
@@ -31,11 +41,11 @@ function renumbered(sql: string, offset: number): string {
 
 const moved = new Map<string, Map<number, string>>();
 
-/** Where a statement goes: to the database, or together with others. */
-export type Writer = Txn | Together;
+/** Where a statement goes: to the database, or to those that are sent later. */
+export type Writer = Txn | Statements;
 
 export async function write(writer: Writer, sql: string, params: readonly unknown[]): Promise<number> {
-  if (!(writer instanceof Together)) return await execute(writer, sql, params);
+  if (!(writer instanceof Statements)) return await execute(writer, sql, params);
   writer.add(sql, params);
   return 0;
 }

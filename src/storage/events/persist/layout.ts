@@ -1,15 +1,14 @@
-import { query, type Txn } from "../../database.ts";
+import { type Database, LastStatements, query, type Txn } from "../../database.ts";
 import { insertPushActions } from "../../push/actions.ts";
 import type { Streams } from "../../stream-ids.ts";
 import type { Batch } from "./batch.ts";
-import { Together, type Writer } from "./bulk.ts";
+import { Statements } from "./bulk.ts";
 import * as rows from "./event-tables.ts";
 import { type EventTable, insertEvents } from "./event-tables.ts";
 import { applyRedactions, updateThreads } from "./relation-tables.ts";
 import * as state from "./state-tables.ts";
 
-type Step = (writer: Txn, batch: Batch) => Promise<unknown>;
-type PartStep = (writer: Writer, batch: Batch) => Promise<unknown>;
+type Step = (statements: Statements, batch: Batch) => Promise<unknown>;
 
 /**
  * Everything that an event touches, in the order in which it is written (foreign keys and triggers look back): risk 64. Each step is
@@ -55,33 +54,42 @@ const LAYOUT: readonly Step[] = [
   state.updateBanRedactions, //              room_ban_redactions
 ];
 
-function insert(table: EventTable): PartStep {
-  return (writer, batch) => insertEvents(writer, batch, table);
+function insert(table: EventTable): Step {
+  return (statements, batch) => insertEvents(statements, batch, table);
 }
 
-function together(...steps: readonly PartStep[]): Step {
-  return async (txn, batch) => {
-    const all = new Together();
-    const added = steps.map((step) => step(all, batch)); // adds before it first waits
-    const sent = all.send(txn);
-    await Promise.all([...added, sent]);
+function together(...steps: readonly Step[]): Step {
+  return async (statements, batch) => {
+    const all = new Statements();
+    const added = Promise.all(steps.map((step) => step(all, batch)));
+    statements.addTogether(all);
+    await added;
   };
 }
 
-async function insertActions(writer: Writer, batch: Batch): Promise<void> {
+async function insertActions(statements: Statements, batch: Batch): Promise<void> {
   await insertPushActions(
-    writer,
+    statements,
     rows.accepted(batch).map(({ event, streamOrdering, push }) => ({ roomId: event.roomId, eventId: event.eventId, depth: event.depth, streamOrdering, actions: push })),
   );
 }
 
 /**
- * Writes a batch: two packets, one that takes the ids, one with all else.
+ * Writes a batch: two packets, one that takes the ids, one with all else and the COMMIT.
  * @throws GoneWhilePersisting when a room or state group that it builds on is no longer there
  */
-export async function writeBatch(txn: Txn, streams: Pick<Streams, "events" | "backfill" | "stickyEvents">, batch: Batch): Promise<void> {
-  await takeIds(txn, streams, batch);
-  await Promise.all(LAYOUT.map((step) => step(txn, batch)));
+export async function writeBatch(db: Database, streams: Pick<Streams, "events" | "backfill" | "stickyEvents">, batch: Batch, stored: () => void): Promise<void> {
+  try {
+    await db.transaction("persist_events", async (txn) => {
+      txn.afterCommit(stored);
+      await takeIds(txn, streams, batch);
+      const statements = new Statements();
+      await Promise.all(LAYOUT.map((step) => step(statements, batch)));
+      return new LastStatements(statements.send(txn));
+    });
+  } catch (error) {
+    throw state.isGuardFailure(error) ? new state.GoneWhilePersisting("A room or state group was deleted meanwhile") : error;
+  }
 }
 
 /** Stream orderings in the order of the rooms and their events, state group and chain numbers. Given back when the transaction fails. */

@@ -1,6 +1,5 @@
 import { type StateKey, splitStateKey } from "../../../protocol/event/event.ts";
 import { getDomain } from "../../../protocol/ids.ts";
-import { query, type Txn } from "../../database.ts";
 import type { StateSnapshot } from "../../state/snapshot.ts";
 import type { Batch, RoomPlan, SlidingSyncState } from "./batch.ts";
 import { bulk, insertAll, type Value, write, type Writer } from "./bulk.ts";
@@ -13,23 +12,22 @@ export class GoneWhilePersisting extends Error {
 
 /**
  * Holds on to what the batch builds upon: rooms (a purge waits, or has happened) and stored state groups, which are taken off the
- * list of those to be deleted.
- * @throws GoneWhilePersisting
+ * list of those to be deleted. Fails when one of them is no longer there, by a division by zero: COMMIT is on its way already.
  */
-export async function guard(txn: Txn, batch: Batch): Promise<void> {
-  const rooms = batch.rooms.map((room) => room.roomId).sort();
+export async function guard(txn: Writer, batch: Batch): Promise<void> {
+  const rooms = [...new Set(batch.rooms.map((room) => room.roomId))].sort();
   const groups = [...storedGroups(batch)].sort((a, b) => a - b);
-  const [row] = await query<{ rooms: number; groups: number }>(
+  await write(
     txn,
     `WITH held_rooms AS (SELECT r.room_id FROM rooms AS r WHERE r.room_id = ANY($1::text[]) FOR KEY SHARE),
           held_groups AS (SELECT g.id FROM state_groups AS g WHERE g.id = ANY($2::bigint[]) FOR KEY SHARE),
           wanted AS (DELETE FROM state_groups_pending_deletion AS p WHERE p.state_group = ANY($2::bigint[]))
-     SELECT (SELECT count(*) FROM held_rooms) AS rooms, (SELECT count(*) FROM held_groups) AS groups`,
-    [rooms, groups],
+     SELECT 1 / ((SELECT count(*) FROM held_rooms) = $3::bigint AND (SELECT count(*) FROM held_groups) = $4::bigint)::integer AS all_there`,
+    [rooms, groups, rooms.length, groups.length],
   );
-  if (row!.rooms < new Set(rooms).size) throw new GoneWhilePersisting(`Room does not exist: one of ${rooms.join(", ")}`);
-  if (row!.groups < groups.length) throw new GoneWhilePersisting("State groups have been deleted");
 }
+
+export const isGuardFailure = (error: unknown): boolean => (error as { code?: unknown } | null)?.code === "22012";
 
 function storedGroups(batch: Batch): Set<number> {
   const fresh = new Set<StateSnapshot>(batch.rooms.flatMap((room) => room.snapshots.map(({ snapshot }) => snapshot)));
