@@ -21,12 +21,12 @@ import { openPersister } from "./services/events/open-persister.ts";
 import { Audiences } from "./services/push/audience.ts";
 import { Crowds } from "./services/push/crowds.ts";
 import { kickGuestsWhenClosed } from "./services/rooms/kick-guests.ts";
-import { recoverCrowds } from "./services/push/recover-crowds.ts";
+import { recoverCrowds } from "./services/events/recover-crowds.ts";
 import { rotateNotifications } from "./services/push/rotate.ts";
 import { UnreadCache } from "./services/push/unread-cache.ts";
 import { unreadCounts } from "./services/push/unread.ts";
 import { RequestTransactions } from "./services/request-transactions.ts";
-import { noEventHooks } from "./services/events/send.ts";
+import { checkCanonicalAlias } from "./services/directory/canonical-alias.ts";
 import { SendTransactions } from "./services/events/transactions.ts";
 import { authenticateServer } from "./services/federation/authenticate-server.ts";
 import { InboundFederation } from "./services/federation/inbound/inbound-federation.ts";
@@ -213,7 +213,7 @@ export async function createServer(config: Config, log: Logger, overrides: Overr
       persister,
       publisher,
       audiences: new Audiences(),
-      eventHooks: noEventHooks,
+      eventHooks: { beforeSend: [(built) => checkCanonicalAlias(ctx, built)] },
       requestTransactions: new RequestTransactions(clock),
       sendTransactions: new SendTransactions(read),
       signingKeys,

@@ -3,8 +3,14 @@ import fc from "fast-check";
 import { PersistentMap } from "./persistent-map.ts";
 
 describe("persistent map", () => {
-  const key = fc.oneof(fc.string({ maxLength: 2 }), fc.integer({ min: 0, max: 500 }).map((n) => `m.room.member\u0000@u${n}:x`));
-  const change = fc.oneof(fc.tuple(fc.constant("set" as const), key, fc.integer({ min: 0, max: 5 })), fc.tuple(fc.constant("delete" as const), key, fc.constant(0)));
+  const key = fc.oneof(
+    fc.string({ maxLength: 2 }),
+    fc.integer({ min: 0, max: 500 }).map((n) => `m.room.member\u0000@u${n}:x`),
+  );
+  const change = fc.oneof(
+    fc.tuple(fc.constant("set" as const), key, fc.integer({ min: 0, max: 5 })),
+    fc.tuple(fc.constant("delete" as const), key, fc.constant(0)),
+  );
 
   it("holds what a Map holds after any changes, and leaves older versions as they were", () => {
     fc.assert(
@@ -51,7 +57,11 @@ describe("persistent map", () => {
       if (other !== undefined) pair = [other, text];
       byHash.set(fnv(text), text);
     }
-    let map = PersistentMap.from<string, number>([[pair[0], 1], [pair[1], 2], ["x", 3]]);
+    let map = PersistentMap.from<string, number>([
+      [pair[0], 1],
+      [pair[1], 2],
+      ["x", 3],
+    ]);
     assert.deepEqual([map.get(pair[0]), map.get(pair[1]), map.size], [1, 2, 3]);
     const before = map;
     map = map.without([pair[0]]);

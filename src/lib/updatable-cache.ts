@@ -10,7 +10,10 @@ export class UpdatableCache<K extends string | number, V> {
 
   /** @param limit total weight kept; @param weight of a value, at least 1 (default 1: the limit counts values) */
   constructor(limit: number, weight?: (value: V) => number) {
-    this.held = weight === undefined ? new LRUCache({ max: limit }) : new LRUCache({ maxSize: limit, maxEntrySize: limit, sizeCalculation: (entry) => Math.max(1, weight(entry.value)) });
+    this.held =
+      weight === undefined
+        ? new LRUCache({ max: limit })
+        : new LRUCache({ maxSize: limit, maxEntrySize: limit, sizeCalculation: (entry) => Math.max(1, weight(entry.value)) });
   }
 
   /** The value held, or undefined; counts as a use. */

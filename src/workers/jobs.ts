@@ -2,6 +2,7 @@ import { accountJobs } from "../services/accounts/jobs.ts";
 import { pruneDeviceTables } from "../services/devices/hooks.ts";
 import { retryResyncs } from "../services/devices/lists-remote.ts";
 import { eventJobs } from "../services/events/jobs.ts";
+import { rotateNotifications } from "../services/push/rotate.ts";
 import { saveStreamPositions } from "../storage/stream-ids.ts";
 import { flushMediaUses } from "../services/media/media.ts";
 import type { Job } from "./periodic.ts";
@@ -12,8 +13,14 @@ export const jobs: readonly Job[] = [
   { name: "launch_scheduled_tasks", intervalMs: 60_000, run: (ctx) => Promise.resolve(ctx.tasks.launch()) },
   { name: "clean_scheduled_tasks", intervalMs: 60_000, run: (ctx) => ctx.tasks.clean() },
   ...eventJobs,
+  { name: "rotate_notifs", intervalMs: 30_000, run: (ctx, signal) => rotateNotifications(ctx, signal) },
   { name: "prune_device_tables", intervalMs: 3_600_000, run: pruneDeviceTables },
-  { name: "wake_destinations_needing_catchup", intervalMs: 60_000, when: (ctx) => ctx.config.workers.sendFederation, run: (ctx) => ctx.federationSender.wakeWaiting() },
+  {
+    name: "wake_destinations_needing_catchup",
+    intervalMs: 60_000,
+    when: (ctx) => ctx.config.workers.sendFederation,
+    run: (ctx) => ctx.federationSender.wakeWaiting(),
+  },
   { name: "_maybe_retry_device_resync", intervalMs: 30_000, run: (ctx) => retryResyncs(ctx) },
   {
     name: "save_stream_positions",

@@ -14,7 +14,8 @@ export async function requireConsent(ctx: Pick<Context, "accounts" | "config">, 
   const userId = requester.authenticatedEntity;
   if (consent.blockEventsError === undefined || requester.appserviceId !== undefined || !userId.startsWith("@") || userId === serverNotices.userId) return;
   const user = await ctx.accounts.user(userId);
-  if (user === undefined || user.userType === "support" || user.userType === "bot" || user.appserviceId !== null || user.consentVersion === consent.version) return;
+  if (user === undefined || user.userType === "support" || user.userType === "bot" || user.appserviceId !== null || user.consentVersion === consent.version)
+    return;
   const uri = consentUri(ctx, localpartOf(userId));
   throw new MatrixError(403, "M_CONSENT_NOT_GIVEN", consent.blockEventsError.replaceAll("%(consent_uri)s", uri), { consent_uri: uri });
 }
@@ -22,6 +23,8 @@ export async function requireConsent(ctx: Pick<Context, "accounts" | "config">, 
 /** The link to the page with the terms, signed for the user (`form_secret`), as Synapse makes it. */
 export function consentUri(ctx: Pick<Context, "config">, localpart: string): string {
   const { key, server } = ctx.config;
-  const mac = createHmac("sha256", key.formSecret ?? "").update(localpart).digest("hex");
+  const mac = createHmac("sha256", key.formSecret ?? "")
+    .update(localpart)
+    .digest("hex");
   return `${server.publicBaseurl}_matrix/consent?${new URLSearchParams({ u: localpart, h: mac }).toString()}`;
 }

@@ -62,7 +62,8 @@ const MAX_PREVS = 10;
  */
 export async function createEvent(ctx: CreateContext, head: RoomHead, roomId: string, version: RoomVersion, input: EventInput): Promise<BuiltEvent> {
   const { prevIds, depth, before } = await parentsOf(ctx, head, roomId);
-  if (input.type === "m.room.create" && input.stateKey !== undefined && prevIds.length > 0) throw new MatrixError(400, "M_INVALID_PARAM", "Cannot resend m.room.create event");
+  if (input.type === "m.room.create" && input.stateKey !== undefined && prevIds.length > 0)
+    throw new MatrixError(400, "M_INVALID_PARAM", "Cannot resend m.room.create event");
   const state = before?.map ?? emptyState;
   const authEvents = await authEventsOf(ctx, head, state, authTypesForEvent(version, input));
   const event = buildEvent(
@@ -93,7 +94,10 @@ export async function createEvent(ctx: CreateContext, head: RoomHead, roomId: st
   const levels = PowerLevels.of(authEvents);
   authorise(ctx, event, authEvents);
   await judgeRedaction(ctx, event, levels);
-  const after = input.stateKey === undefined ? before : (before ?? StateSnapshot.full(event.roomId, emptyState)).after(stateKeyOf(input.type, input.stateKey), event.eventId);
+  const after =
+    input.stateKey === undefined
+      ? before
+      : (before ?? StateSnapshot.full(event.roomId, emptyState)).after(stateKeyOf(input.type, input.stateKey), event.eventId);
   return {
     event,
     json,
@@ -107,7 +111,12 @@ export async function createEvent(ctx: CreateContext, head: RoomHead, roomId: st
 
 /** As `createEvent`, with whom the event notifies. */
 export async function withPush(ctx: CreateContext, built: BuiltEvent, head: RoomHead): Promise<BuiltEvent> {
-  const { push, crowd } = await evaluatePushForAll(ctx, { event: built.event, before: built.before?.map, levels: built.levels, atHand: (id) => head.pendingEvent(id) });
+  const { push, crowd } = await evaluatePushForAll(ctx, {
+    event: built.event,
+    before: built.before?.map,
+    levels: built.levels,
+    atHand: (id) => head.pendingEvent(id),
+  });
   return push.length === 0 && crowd.length === 0 ? built : { ...built, push, crowd };
 }
 
@@ -130,7 +139,11 @@ export async function duplicateOf(ctx: Pick<Context, "events">, built: BuiltEven
   return old !== undefined && old.sender === event.sender && canonicalJson(old.content) === canonicalJson(event.content) ? old : undefined;
 }
 
-async function parentsOf(ctx: CreateContext, head: RoomHead, roomId: string): Promise<{ prevIds: string[]; depth: number | bigint; before: StateSnapshot | undefined }> {
+async function parentsOf(
+  ctx: CreateContext,
+  head: RoomHead,
+  roomId: string,
+): Promise<{ prevIds: string[]; depth: number | bigint; before: StateSnapshot | undefined }> {
   const all = [...head.tips.values()];
   const tips = all.length <= MAX_PREVS ? all : all.sort((a, b) => (BigInt(b.depth) > BigInt(a.depth) ? 1 : -1)).slice(0, MAX_PREVS);
   if (tips.length === 0) return { prevIds: [], depth: 1, before: undefined };
@@ -199,7 +212,12 @@ async function unsignedOf(ctx: CreateContext, head: RoomHead, state: State, inpu
 }
 
 /** Stripped state of the configured types (`room_prejoin_state`), of an invite with the inviter's membership. */
-export async function prejoinState(ctx: Pick<CreateContext, "config" | "events">, head: RoomHead, state: State, inviter: string | undefined): Promise<JsonObject[]> {
+export async function prejoinState(
+  ctx: Pick<CreateContext, "config" | "events">,
+  head: RoomHead,
+  state: State,
+  inviter: string | undefined,
+): Promise<JsonObject[]> {
   const ids = new Set<string>();
   for (const { type, stateKey } of ctx.config.api.prejoinState) {
     if (stateKey !== undefined) {
@@ -221,8 +239,15 @@ export async function prejoinState(ctx: Pick<CreateContext, "config" | "events">
 let counter = 0;
 
 /** Room versions 1 and 2: the sender chooses the id, and references carry hashes. */
-async function oldReferences(ctx: CreateContext, head: RoomHead, ids: readonly string[]): Promise<{ eventId: string; referenceHash: (id: string) => string | undefined }> {
-  const stored = await ctx.events.get(ids.filter((id) => head.pendingEvent(id) === undefined), { raw: true, rejected: true });
+async function oldReferences(
+  ctx: CreateContext,
+  head: RoomHead,
+  ids: readonly string[],
+): Promise<{ eventId: string; referenceHash: (id: string) => string | undefined }> {
+  const stored = await ctx.events.get(
+    ids.filter((id) => head.pendingEvent(id) === undefined),
+    { raw: true, rejected: true },
+  );
   const eventId = `$${Math.floor(ctx.clock.now() / 1000)}${counter++}${ctx.random.letters(5)}:${ctx.config.server.serverName}`;
   return {
     eventId,

@@ -47,7 +47,9 @@ export async function sendDummyEvent(ctx: Needs, roomId: string, proactively = f
       return true;
     } catch (error) {
       if (!(error instanceof MatrixError) || error.status !== 403) throw error;
-      ctx.log.named("synapse.handlers.message").info(`Failed to send dummy event into room ${roomId} for user ${userId} due to lack of power. Will try another user`);
+      ctx.log
+        .named("synapse.handlers.message")
+        .info(`Failed to send dummy event into room ${roomId} for user ${userId} due to lack of power. Will try another user`);
     }
   }
   return false;

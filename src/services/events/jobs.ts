@@ -1,7 +1,6 @@
 import { deleteExpiredStickyEvents, deleteOldExtremities, deleteOldTransactions } from "../../storage/events/graph.ts";
 import { clearStaging, firstPositionSince } from "../../storage/push/rotate.ts";
 import type { Context } from "../context.ts";
-import { rotateNotifications } from "../push/rotate.ts";
 import { DummyEvents } from "./dummy-events.ts";
 
 const HOUR_MS = 60 * 60 * 1000;
@@ -12,7 +11,6 @@ const dummyEvents = new DummyEvents();
 
 /** What is done again and again about events; names and intervals as Synapse's. */
 export const eventJobs: readonly { name: string; intervalMs: number; when?(ctx: Context): boolean; run(ctx: Context, signal: AbortSignal): Promise<void> }[] = [
-  { name: "rotate_notifs", intervalMs: 30_000, run: (ctx, signal) => rotateNotifications(ctx, signal) },
   {
     name: "_cleanup_old_transaction_ids",
     intervalMs: 5 * 60_000,

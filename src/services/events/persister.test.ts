@@ -6,7 +6,7 @@ import { signingKeyFromSeed } from "../../protocol/event/sign.ts";
 import { CREATE_KEY, memberKey, POWER_LEVELS_KEY } from "../../protocol/power-levels.ts";
 import { roomVersion } from "../../protocol/room-versions.ts";
 import { query } from "../../storage/database.ts";
-import { type State, StateSnapshot } from "../../storage/state/snapshot.ts";
+import type { State, StateSnapshot } from "../../storage/state/snapshot.ts";
 import { makeRoom, requesterOf } from "../../testing/rooms.ts";
 import { startTestServer, type TestServer, type TestUser } from "../../testing/server.ts";
 import type { EventToPersist } from "./event-to-persist.ts";
@@ -28,7 +28,8 @@ describe("the persister", function () {
   });
   after(() => server.close());
 
-  const rows = async <R extends object = Record<string, unknown>>(sql: string, params: unknown[] = []): Promise<R[]> => await query<R>(server.ctx.read, sql, params);
+  const rows = async <R extends object = Record<string, unknown>>(sql: string, params: unknown[] = []): Promise<R[]> =>
+    await query<R>(server.ctx.read, sql, params);
   const ids = async (sql: string, params: unknown[]): Promise<string[]> => (await rows<{ id: string }>(sql, params)).map(({ id }) => id).sort();
   const extremities = (room: string) => ids("SELECT event_id AS id FROM event_forward_extremities WHERE room_id = $1", [room]);
   const message = (body: string): JsonObject => ({ msgtype: "m.text", body });
@@ -41,19 +42,34 @@ describe("the persister", function () {
   }
 
   /** An event as another server would have sent it, on given events and a given state. */
-  function remoteEvent(room: string, prevs: readonly MatrixEvent[], before: State, input: { type: string; content: JsonObject; stateKey?: string; sender?: string; redacts?: string }): MatrixEvent {
+  function remoteEvent(
+    room: string,
+    prevs: readonly MatrixEvent[],
+    before: State,
+    input: { type: string; content: JsonObject; stateKey?: string; sender?: string; redacts?: string },
+  ): MatrixEvent {
     const sender = input.sender ?? REMOTE;
     const auth = [CREATE_KEY, POWER_LEVELS_KEY, memberKey(sender)].flatMap((key) => before.get(key) ?? []);
     const depth = Math.max(...prevs.map((prev) => Number(prev.depth))) + 1;
     return buildEvent(
-      { roomVersion: V11, roomId: room, sender, originServerTs: server.ctx.clock.now(), depth, prevEventIds: prevs.map((prev) => prev.eventId), authEventIds: auth, ...input },
+      {
+        roomVersion: V11,
+        roomId: room,
+        sender,
+        originServerTs: server.ctx.clock.now(),
+        depth,
+        prevEventIds: prevs.map((prev) => prev.eventId),
+        authEventIds: auth,
+        ...input,
+      },
       "other",
       [REMOTE_KEY],
     );
   }
 
   function item(event: MatrixEvent, before: StateSnapshot): EventToPersist {
-    const after = event.stateKey === undefined || event.rejectedReason !== undefined ? before : before.after(stateKeyOf(event.type, event.stateKey), event.eventId);
+    const after =
+      event.stateKey === undefined || event.rejectedReason !== undefined ? before : before.after(stateKeyOf(event.type, event.stateKey), event.eventId);
     return { event, before, after };
   }
 
@@ -70,25 +86,38 @@ describe("the persister", function () {
     let from = start;
     let reading: Promise<void> = Promise.resolve();
     const read = async (to: number): Promise<void> => {
-      for (const row of await rows<{ stream_ordering: number }>("SELECT stream_ordering FROM events WHERE stream_ordering > $1 AND stream_ordering <= $2", [from, to])) seen.push(row.stream_ordering);
+      for (const row of await rows<{ stream_ordering: number }>("SELECT stream_ordering FROM events WHERE stream_ordering > $1 AND stream_ordering <= $2", [
+        from,
+        to,
+      ]))
+        seen.push(row.stream_ordering);
       from = to;
     };
-    const stop = server.ctx.streams.events.onAdvance((token) => (reading = reading.then(() => read(token))));
+    const stop = server.ctx.streams.events.onAdvance((token) => {
+      reading = reading.then(() => read(token));
+    });
     await Promise.all(
       Array.from({ length: 100 }, async (_, n) => {
         const room = rooms[n % 10]!;
         if (n % 4 !== 0) return void (await say(room, `writer ${n}`));
         const head = await server.ctx.persister.head(room);
         const tip = [...head.storedTips.values()][0]!;
-        await server.ctx.persister.persist([item(remoteEvent(room, [await one(tip.eventId)], tip.state.map, { type: "m.room.message", content: message(`remote ${n}`) }), tip.state)]);
+        await server.ctx.persister.persist([
+          item(remoteEvent(room, [await one(tip.eventId)], tip.state.map, { type: "m.room.message", content: message(`remote ${n}`) }), tip.state),
+        ]);
       }),
     );
     await server.ctx.persister.whenIdle();
     stop();
     await reading;
-    const all = (await rows<{ stream_ordering: number }>("SELECT stream_ordering FROM events WHERE stream_ordering > $1", [start])).map((row) => row.stream_ordering);
+    const all = (await rows<{ stream_ordering: number }>("SELECT stream_ordering FROM events WHERE stream_ordering > $1", [start])).map(
+      (row) => row.stream_ordering,
+    );
     assert.equal(seen.length, new Set(seen).size);
-    assert.deepEqual(seen.sort((a, b) => a - b), all.sort((a, b) => a - b));
+    assert.deepEqual(
+      seen.sort((a, b) => a - b),
+      all.sort((a, b) => a - b),
+    );
     assert.ok(all.length >= 100);
   });
 
@@ -124,7 +153,7 @@ describe("the persister", function () {
     assert.equal((await server.ctx.state.currentIds(room)).has(stateKeyOf("m.room.topic", "")), false);
     // An event on top of it replaces the extremity before it.
     const next = remoteEvent(room, [failed], before.map, { type: "m.room.message", content: message("after") });
-    await server.ctx.persister.persist([item(next, (await stateAfter(failed.eventId)))]);
+    await server.ctx.persister.persist([item(next, await stateAfter(failed.eventId))]);
     assert.deepEqual(await extremities(room), [next.eventId]);
   });
 
@@ -202,7 +231,9 @@ describe("the persister", function () {
 
   it("deletes the current state when the last local user leaves, and keeps who was there (risk 55)", async () => {
     const room = await makeRoom(server.ctx, alice.userId, { members: [REMOTE], state: [{ type: "m.room.name", content: { name: "Left" } }] });
-    await sendEvents(server.ctx, requesterOf(alice.userId), room, [{ type: "m.room.member", stateKey: alice.userId, sender: alice.userId, content: { membership: "leave" } }]);
+    await sendEvents(server.ctx, requesterOf(alice.userId), room, [
+      { type: "m.room.member", stateKey: alice.userId, sender: alice.userId, content: { membership: "leave" } },
+    ]);
     const [row] = await rows(
       `SELECT (SELECT count(*) FROM current_state_events WHERE room_id = $1) AS current, (SELECT count(*) FROM sliding_sync_joined_rooms WHERE room_id = $1) AS joined,
          (SELECT membership FROM local_current_membership WHERE room_id = $1 AND user_id = $2) AS local,
@@ -219,7 +250,9 @@ describe("the persister", function () {
 
   it("stores invites from rooms that the server is not in, with what they tell of the room", async () => {
     const room = "!elsewhere:other";
-    await server.ctx.transaction("room", (txn) => query(txn, "INSERT INTO rooms (room_id, is_public, creator, room_version, has_auth_chain_index) VALUES ($1, false, '', '11', true)", [room]));
+    await server.ctx.transaction("room", (txn) =>
+      query(txn, "INSERT INTO rooms (room_id, is_public, creator, room_version, has_auth_chain_index) VALUES ($1, false, '', '11', true)", [room]),
+    );
     const invite = buildEvent(
       {
         roomVersion: V11,
@@ -246,7 +279,10 @@ describe("the persister", function () {
     );
     invite.outlier = true;
     await server.ctx.persister.persist([{ event: invite }]);
-    const [row] = await rows("SELECT membership, has_known_state, room_type, room_name, is_encrypted, forgotten FROM sliding_sync_membership_snapshots WHERE room_id = $1", [room]);
+    const [row] = await rows(
+      "SELECT membership, has_known_state, room_type, room_name, is_encrypted, forgotten FROM sliding_sync_membership_snapshots WHERE room_id = $1",
+      [room],
+    );
     assert.deepEqual(row, { membership: "invite", has_known_state: true, room_type: "m.space", room_name: "Space", is_encrypted: true, forgotten: 0 });
     assert.equal((await server.ctx.members.roomsOf(bob.userId)).get(room)?.membership, "invite");
     // Its auth events are not known: the chain cover index waits for them (risk 59).
@@ -278,7 +314,9 @@ describe("the persister", function () {
   it("takes a state group off the list of those to be deleted when it is used (risk 68)", async () => {
     const room = await makeRoom(server.ctx, alice.userId);
     const group = (await stateAfter((await extremities(room))[0]!)).id;
-    await server.ctx.transaction("pending", (txn) => query(txn, "INSERT INTO state_groups_pending_deletion (state_group, insertion_ts) VALUES ($1, 0)", [group]));
+    await server.ctx.transaction("pending", (txn) =>
+      query(txn, "INSERT INTO state_groups_pending_deletion (state_group, insertion_ts) VALUES ($1, 0)", [group]),
+    );
     await say(room, "still in use");
     assert.equal((await rows("SELECT 1 FROM state_groups_pending_deletion WHERE state_group = $1", [group])).length, 0);
   });
@@ -291,7 +329,10 @@ describe("the persister", function () {
       await query(txn, "DELETE FROM rooms WHERE room_id = $1", [bad]);
     });
     const results = await Promise.allSettled([say(good, "one"), say(bad, "two"), say(good, "three")]);
-    assert.deepEqual(results.map(({ status }) => status), ["fulfilled", "rejected", "fulfilled"]);
+    assert.deepEqual(
+      results.map(({ status }) => status),
+      ["fulfilled", "rejected", "fulfilled"],
+    );
     assert.equal((await extremities(good)).length, 1);
   });
 
@@ -299,7 +340,9 @@ describe("the persister", function () {
     const room = await makeRoom(server.ctx, alice.userId);
     const kill = (async () => {
       for (let n = 0; n < 10; n++) {
-        await rows("SELECT pg_terminate_backend(a.pid) FROM pg_stat_activity AS a WHERE a.datname = current_database() AND a.pid <> pg_backend_pid() AND a.state <> 'idle'").catch(() => []);
+        await rows(
+          "SELECT pg_terminate_backend(a.pid) FROM pg_stat_activity AS a WHERE a.datname = current_database() AND a.pid <> pg_backend_pid() AND a.state <> 'idle'",
+        ).catch(() => []);
         await new Promise((resolve) => setImmediate(resolve));
       }
     })();

@@ -262,7 +262,8 @@ export class Persister {
     const queue = this.queues.get(roomId);
     if (queue === undefined) return;
     const stays = queue.filter((waiting) => !waiting.isLight);
-    for (const waiting of queue) if (waiting.isLight) waiting.reject(error instanceof DatabaseUnavailable ? error : new StaleEvent("An earlier event of the room could not be stored"));
+    for (const waiting of queue)
+      if (waiting.isLight) waiting.reject(error instanceof DatabaseUnavailable ? error : new StaleEvent("An earlier event of the room could not be stored"));
     if (stays.length === 0) this.queues.delete(roomId);
     else this.queues.set(roomId, stays);
   }
@@ -323,7 +324,12 @@ export class Persister {
     if (plan.state?.serverLeft === true) head.hasJoinedRow = false;
     else if (plan.slidingSync.joinedRoom !== undefined) head.hasJoinedRow = true;
     for (const id of plan.participants) head.participants.add(id);
-    if (plan.chains !== undefined) this.ctx.chains.written(plan.roomId, plan.chains, plan.events.map(({ event }) => event));
+    if (plan.chains !== undefined)
+      this.ctx.chains.written(
+        plan.roomId,
+        plan.chains,
+        plan.events.map(({ event }) => event),
+      );
   }
 
   private async pin(roomId: string): Promise<RoomHead> {

@@ -35,7 +35,9 @@ export async function planRoom(ctx: PlanContext, work: RoomWork): Promise<Planne
 
   const newItems = items.filter(({ event }) => !known.has(event.eventId));
   const events = newItems.map(planned);
-  const deoutliered = items.filter(({ event }) => known.get(event.eventId)?.outlier === true && !event.outlier && event.rejectedReason === undefined).map(planned);
+  const deoutliered = items
+    .filter(({ event }) => known.get(event.eventId)?.outlier === true && !event.outlier && event.rejectedReason === undefined)
+    .map(planned);
   const tips = work.backfilled ? work.head.storedTips : await newTips(ctx, work, items, fresh);
   const resolved = work.backfilled ? undefined : await stateOfTips(ctx, work, items, tips, work.refresh);
   const finalTips = resolved?.tips ?? tips;
@@ -43,7 +45,11 @@ export async function planRoom(ctx: PlanContext, work: RoomWork): Promise<Planne
 
   const [backward, chains, slidingSync, redactedRelations] = await Promise.all([
     fresh ? NO_GAPS : backwardExtremities(ctx, events, deoutliered),
-    ctx.chains.plan(work.roomId, newItems.map(({ event }) => event), fresh),
+    ctx.chains.plan(
+      work.roomId,
+      newItems.map(({ event }) => event),
+      fresh,
+    ),
     planSlidingSync(ctx, work, items, newItems, state),
     relationsOfRedacted(ctx, newItems),
   ]);
@@ -115,7 +121,10 @@ async function newTips(ctx: PlanContext, work: RoomWork, items: readonly EventTo
     const ids = new Set(added.map(({ event }) => event.eventId));
     const [followed, behind] = await Promise.all([
       readPrevsOfStored(ctx.read, [...tips.keys()]),
-      readPrevsBehindRejected(ctx.read, [...prevs].filter((id) => !ids.has(id) && !work.head.storedTips.has(id))),
+      readPrevsBehindRejected(
+        ctx.read,
+        [...prevs].filter((id) => !ids.has(id) && !work.head.storedTips.has(id)),
+      ),
     ]);
     for (const id of followed) tips.delete(id);
     for (const id of behind) tips.delete(id);
@@ -165,14 +174,24 @@ async function stateChange(ctx: PlanContext, roomId: string, next: State, items:
 }
 
 /** Whether a local user is joined after the change. Where no local membership changes, nothing changed about that. */
-async function isStillJoined(ctx: PlanContext, roomId: string, set: ReadonlyMap<StateKey, string>, removed: readonly StateKey[], items: readonly EventToPersist[]): Promise<boolean> {
+async function isStillJoined(
+  ctx: PlanContext,
+  roomId: string,
+  set: ReadonlyMap<StateKey, string>,
+  removed: readonly StateKey[],
+  items: readonly EventToPersist[],
+): Promise<boolean> {
   const changed = new Map<string, string | undefined>();
   for (const key of [...removed, ...set.keys()]) {
     const [type, userId] = splitStateKey(key);
     if (type === "m.room.member" && getDomain(userId) === ctx.serverName) changed.set(userId, set.get(key));
   }
   if (changed.size === 0) return true;
-  const events = await eventsOf(ctx, [...changed.values()].filter((id) => id !== undefined), items);
+  const events = await eventsOf(
+    ctx,
+    [...changed.values()].filter((id) => id !== undefined),
+    items,
+  );
   for (const event of events.values()) if (event.membership === "join") return true;
   for (const userId of await ctx.members.joinedLocal(roomId)) if (!changed.has(userId)) return true;
   return false;
@@ -232,7 +251,8 @@ async function relationsOfRedacted(ctx: PlanContext, items: readonly EventToPers
 function participants(ctx: PlanContext, work: RoomWork, items: readonly EventToPersist[]): string[] {
   const ids = new Set<string>();
   for (const { event, before, builtOn } of items) {
-    if (builtOn === undefined || before === undefined || (event.type !== "m.room.message" && event.type !== "m.room.encrypted") || event.stateKey !== undefined) continue;
+    if (builtOn === undefined || before === undefined || (event.type !== "m.room.message" && event.type !== "m.room.encrypted") || event.stateKey !== undefined)
+      continue;
     const id = before.map.get(stateKeyOf("m.room.member", event.sender));
     if (id !== undefined && !work.head.participants.has(id) && getDomain(event.sender) === ctx.serverName) ids.add(id);
   }
@@ -244,7 +264,8 @@ async function banRedactions(ctx: PlanContext, items: readonly EventToPersist[])
   const out: { userId: string; eventId: string; begins: boolean }[] = [];
   for (const { event, before } of items) {
     const membership = event.membership;
-    if (event.stateKey === undefined || event.rejectedReason !== undefined || (membership !== "leave" && membership !== "join" && membership !== "ban")) continue;
+    if (event.stateKey === undefined || event.rejectedReason !== undefined || (membership !== "leave" && membership !== "join" && membership !== "ban"))
+      continue;
     const own = event.sender === event.stateKey;
     if (membership === "join" || (membership === "leave" && !own)) out.push({ userId: event.stateKey, eventId: event.eventId, begins: false });
     if (membership === "join" || own || event.content["org.matrix.msc4293.redact_events"] !== true || before === undefined) continue;

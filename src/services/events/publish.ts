@@ -91,7 +91,15 @@ export class Publisher {
 
     const memberships = this.applyMemberships({ plan, work });
     const accepted = plan.events.filter(({ event }) => event.rejectedReason === undefined);
-    const stored: StoredEvents = { roomId, backfilled: plan.backfilled, events: accepted.map(({ event }) => event), memberships, items: work.items.filter(({ event }) => event.rejectedReason === undefined), redacted: forgotten.size > 0 || plan.banRedactions.length > 0, serverLeft: plan.state?.serverLeft === true };
+    const stored: StoredEvents = {
+      roomId,
+      backfilled: plan.backfilled,
+      events: accepted.map(({ event }) => event),
+      memberships,
+      items: work.items.filter(({ event }) => event.rejectedReason === undefined),
+      redacted: forgotten.size > 0 || plan.banRedactions.length > 0,
+      serverLeft: plan.state?.serverLeft === true,
+    };
     if (!plan.backfilled) this.notify({ plan, work }, memberships);
     for (const listener of this.listeners) listener(stored);
   }
@@ -113,7 +121,16 @@ export class Publisher {
     for (const key of plan.state?.removed ?? []) {
       const [type, userId] = splitStateKey(key);
       if (type !== "m.room.member") continue;
-      changes.push({ roomId, userId, membership: undefined, sender: "", eventId: "", streamOrdering: 0, roomVersion: undefined, profile: { displayName: undefined, avatarUrl: undefined } });
+      changes.push({
+        roomId,
+        userId,
+        membership: undefined,
+        sender: "",
+        eventId: "",
+        streamOrdering: 0,
+        roomVersion: undefined,
+        profile: { displayName: undefined, avatarUrl: undefined },
+      });
     }
     for (const { event } of plan.events) {
       if (plan.backfilled || !event.outlier || event.internal.out_of_band_membership !== true || event.rejectedReason !== undefined) continue;
@@ -128,11 +145,16 @@ export class Publisher {
   private notify({ plan, work }: Pick<PlannedRoom, "plan" | "work">, memberships: readonly MembershipChange[]): void {
     const { ctx } = this;
     const live = plan.events.filter(({ event }) => event.rejectedReason === undefined && !event.outlier);
-    const position = Math.max(plan.position, ...plan.events.map(({ streamOrdering }) => streamOrdering), ...plan.deoutliered.map(({ streamOrdering }) => streamOrdering));
+    const position = Math.max(
+      plan.position,
+      ...plan.events.map(({ streamOrdering }) => streamOrdering),
+      ...plan.deoutliered.map(({ streamOrdering }) => streamOrdering),
+    );
     if (live.length > 0 || plan.state !== undefined) ctx.changes.events.record(plan.roomId, position);
     if (plan.state !== undefined) ctx.changes.currentState.record(plan.roomId, position);
     if (plan.backward.gaps.length > 0) ctx.changes.timelineGaps.record(plan.roomId, position);
-    for (const { event, streamOrdering } of live) ctx.changes.recentEvents.record(plan.roomId, { position: streamOrdering, eventId: event.eventId, depth: event.depth });
+    for (const { event, streamOrdering } of live)
+      ctx.changes.recentEvents.record(plan.roomId, { position: streamOrdering, eventId: event.eventId, depth: event.depth });
     const userIds = new Set<string>();
     for (const { userId } of memberships) if (getDomain(userId) === ctx.serverName) userIds.add(userId);
     for (const { alsoWake } of work.items) for (const userId of alsoWake ?? []) userIds.add(userId);

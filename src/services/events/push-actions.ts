@@ -54,7 +54,8 @@ export async function evaluatePush(ctx: PushContext, input: PushInput): Promise<
   for (const userId of userIds) {
     const ruleSet = rules.get(userId);
     if (ruleSet === undefined) continue;
-    const displayName = profiles.get(userId)?.displayName ?? (event.stateKey === userId && typeof event.content.displayname === "string" ? event.content.displayname : undefined);
+    const displayName =
+      profiles.get(userId)?.displayName ?? (event.stateKey === userId && typeof event.content.displayname === "string" ? event.content.displayname : undefined);
     let outcome: Outcome;
     if (event.stateKey === userId || mentions.has(userId) || mayName(body, userId, displayName)) {
       outcome = outcomeOf(ruleSet.evaluate(pushEvent, { userId, displayName }));
@@ -186,7 +187,8 @@ async function relatedEvents(ctx: PushContext, { event }: PushInput): Promise<Ma
   const target = events.get(relation.event_id as string);
   if (target !== undefined && typeof relation.rel_type === "string") related.set(relation.rel_type, { event: target, isFallback: false });
   const replied = events.get(reply as string);
-  if (replied !== undefined) related.set("m.in_reply_to", { event: replied, isFallback: relation.rel_type === "m.thread" && relation.is_falling_back === true });
+  if (replied !== undefined)
+    related.set("m.in_reply_to", { event: replied, isFallback: relation.rel_type === "m.thread" && relation.is_falling_back === true });
   return related;
 }
 
@@ -207,7 +209,8 @@ async function onlyVisible(ctx: PushContext, { event, before, atHand }: PushInpu
   const ignoredBy = event.stateKey === undefined ? await ctx.ignoredUsers.ignorersOf(event.sender) : undefined;
   const heard = ignoredBy === undefined || ignoredBy.size === 0 ? actions : actions.filter(({ userId }) => !ignoredBy.has(userId));
   if (before === undefined) return heard.filter(({ userId }) => userId === event.stateKey);
-  const load = async (id: string | undefined): Promise<MatrixEvent | undefined> => (id === undefined ? undefined : (atHand?.(id) ?? (await ctx.events.one(id))));
+  const load = async (id: string | undefined): Promise<MatrixEvent | undefined> =>
+    id === undefined ? undefined : (atHand?.(id) ?? (await ctx.events.one(id)));
   const visibility = (await load(before.get(stateKeyOf("m.room.history_visibility", ""))))?.content.history_visibility;
   if (clientVisibility({ event, userId: "", visibility, membership: undefined }) === "shown") return heard;
   const [local, current] = await Promise.all([ctx.members.joinedLocal(event.roomId), ctx.state.currentIds(event.roomId)]);
@@ -220,7 +223,8 @@ async function onlyVisible(ctx: PushContext, { event, before, atHand }: PushInpu
     const membership = isJoined ? "join" : (await load(id))?.membership;
     const isOwn = event.type === "m.room.member" && event.stateKey === action.userId;
     const previousContent = isOwn && membership !== undefined ? { membership } : undefined;
-    if (clientVisibility({ event, userId: action.userId, visibility, membership: isOwn ? event.membership : membership, previousContent }) === "shown") visible.push(action);
+    if (clientVisibility({ event, userId: action.userId, visibility, membership: isOwn ? event.membership : membership, previousContent }) === "shown")
+      visible.push(action);
   }
   return visible;
 }

@@ -52,7 +52,8 @@ describe("storing events leaves the rows that Synapse leaves", function () {
     const [expected, actual] = await Promise.all(
       [source, target].map(async ({ database }, index) => {
         const rows = await query<Record<string, unknown>>(database.read, sql, [rooms]);
-        for (const row of rows) for (const column of positions) if (typeof row[column] === "number") row[column] = orderings.get(row[column] * (index === 0 ? 1 : -1)) ?? row[column];
+        for (const row of rows)
+          for (const column of positions) if (typeof row[column] === "number") row[column] = orderings.get(row[column] * (index === 0 ? 1 : -1)) ?? row[column];
         return rows.map((row) => JSON.stringify(row)).sort();
       }),
     );
@@ -80,20 +81,28 @@ describe("storing events leaves the rows that Synapse leaves", function () {
 
   it("stream_ordering_to_exterm has each event (risk 58)", async () => {
     // Synapse stores the events of a new room in one batch, with the last of them as extremity: what it has, we have.
-    const sql = "SELECT s.room_id, s.event_id, e.event_id AS at FROM stream_ordering_to_exterm AS s JOIN events AS e USING (stream_ordering) WHERE s.room_id = ANY($1)";
-    const [expected, actual] = await Promise.all([source, target].map(async ({ database }) => (await query(database.read, sql, [rooms])).map((row) => JSON.stringify(row))));
+    const sql =
+      "SELECT s.room_id, s.event_id, e.event_id AS at FROM stream_ordering_to_exterm AS s JOIN events AS e USING (stream_ordering) WHERE s.room_id = ANY($1)";
+    const [expected, actual] = await Promise.all(
+      [source, target].map(async ({ database }) => (await query(database.read, sql, [rooms])).map((row) => JSON.stringify(row))),
+    );
     assert.deepEqual(difference(expected!, actual!).missing, []);
   });
 
   it("current state and memberships (risks 55, 56)", async () => {
-    await same(`SELECT c.room_id, c.type, c.state_key, c.event_id, c.membership, c.event_stream_ordering FROM current_state_events AS c WHERE c.room_id = ANY($1)`, ["event_stream_ordering"]);
+    await same(
+      `SELECT c.room_id, c.type, c.state_key, c.event_id, c.membership, c.event_stream_ordering FROM current_state_events AS c WHERE c.room_id = ANY($1)`,
+      ["event_stream_ordering"],
+    );
     // Without those whose event was censored since.
     await same(
       `SELECT m.event_id, m.user_id, m.sender, m.room_id, m.membership, m.display_name, m.avatar_url, m.event_stream_ordering FROM room_memberships AS m JOIN event_json AS j USING (event_id)
        WHERE m.room_id = ANY($1) AND (j.json::jsonb -> 'content' ? 'displayname' OR m.membership <> 'join')`,
       ["event_stream_ordering"],
     );
-    await same(`SELECT l.room_id, l.user_id, l.event_id, l.membership, l.event_stream_ordering FROM local_current_membership AS l WHERE l.room_id = ANY($1)`, ["event_stream_ordering"]);
+    await same(`SELECT l.room_id, l.user_id, l.event_id, l.membership, l.event_stream_ordering FROM local_current_membership AS l WHERE l.room_id = ANY($1)`, [
+      "event_stream_ordering",
+    ]);
   });
 
   it("the last delta of each state key (risk 57)", async () => {
@@ -116,10 +125,17 @@ describe("storing events leaves the rows that Synapse leaves", function () {
   });
 
   it("relations, threads, redactions and search", async () => {
-    await same(`SELECT r.event_id, r.relates_to_id, r.relation_type, r.aggregation_key FROM event_relations AS r JOIN events AS e USING (event_id) WHERE e.room_id = ANY($1)`);
-    await same(`SELECT t.room_id, t.thread_id, t.latest_event_id, t.topological_ordering, t.stream_ordering FROM threads AS t WHERE t.room_id = ANY($1)`, ["stream_ordering"]);
+    await same(
+      `SELECT r.event_id, r.relates_to_id, r.relation_type, r.aggregation_key FROM event_relations AS r JOIN events AS e USING (event_id) WHERE e.room_id = ANY($1)`,
+    );
+    await same(`SELECT t.room_id, t.thread_id, t.latest_event_id, t.topological_ordering, t.stream_ordering FROM threads AS t WHERE t.room_id = ANY($1)`, [
+      "stream_ordering",
+    ]);
     await same(`SELECT d.event_id, d.redacts, d.recheck FROM redactions AS d JOIN events AS e ON e.event_id = d.event_id WHERE e.room_id = ANY($1)`);
-    await same(`SELECT s.event_id, s.room_id, s.sender, s.key, s.vector::text, s.origin_server_ts, s.stream_ordering FROM event_search AS s WHERE s.room_id = ANY($1)`, ["stream_ordering"]);
+    await same(
+      `SELECT s.event_id, s.room_id, s.sender, s.key, s.vector::text, s.origin_server_ts, s.stream_ordering FROM event_search AS s WHERE s.room_id = ANY($1)`,
+      ["stream_ordering"],
+    );
   });
 
   it("the state at each event (risks 51, 65, 66, 67)", async () => {
@@ -181,13 +197,17 @@ async function inStreamOrder(db: Database, rooms: readonly string[]): Promise<Ma
 }
 
 async function copyRooms(from: Database, to: Database, rooms: readonly string[]): Promise<void> {
-  const rows = await query<{ room_id: string; creator: string; room_version: string }>(from.read, "SELECT room_id, creator, room_version FROM rooms WHERE room_id = ANY($1)", [rooms]);
+  const rows = await query<{ room_id: string; creator: string; room_version: string }>(
+    from.read,
+    "SELECT room_id, creator, room_version FROM rooms WHERE room_id = ANY($1)",
+    [rooms],
+  );
   await to.transaction("rooms", (txn) =>
-    execute(txn, "INSERT INTO rooms (room_id, is_public, creator, room_version, has_auth_chain_index) SELECT a, false, b, c, true FROM unnest($1::text[], $2::text[], $3::text[]) AS r (a, b, c)", [
-      rows.map((row) => row.room_id),
-      rows.map((row) => row.creator),
-      rows.map((row) => row.room_version),
-    ]),
+    execute(
+      txn,
+      "INSERT INTO rooms (room_id, is_public, creator, room_version, has_auth_chain_index) SELECT a, false, b, c, true FROM unnest($1::text[], $2::text[], $3::text[]) AS r (a, b, c)",
+      [rows.map((row) => row.room_id), rows.map((row) => row.creator), rows.map((row) => row.room_version)],
+    ),
   );
 }
 

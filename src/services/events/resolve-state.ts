@@ -11,18 +11,30 @@ export type ResolveContext = Pick<Context, "authGraph" | "events" | "roomVersion
  * @param known events that are not stored yet
  * @throws Error when the room's version is not known
  */
-export async function resolveState(ctx: ResolveContext, roomId: string, states: readonly StateSnapshot[], known: ReadonlyMap<string, MatrixEvent>): Promise<State> {
+export async function resolveState(
+  ctx: ResolveContext,
+  roomId: string,
+  states: readonly StateSnapshot[],
+  known: ReadonlyMap<string, MatrixEvent>,
+): Promise<State> {
   const first = states[0]!.map;
   const different = states.map((state) => state.map).filter((map, index, all) => all.indexOf(map) === index);
   if (different.length === 1) return first;
   const result = await resolveMaps(ctx, roomId, different, known);
   // What is left of one of the states shares its structure.
-  const base = different.map((map) => ({ map, away: differences(map, result) })).sort((a, b) => a.away.changed.length + a.away.gone.length - (b.away.changed.length + b.away.gone.length))[0]!;
+  const base = different
+    .map((map) => ({ map, away: differences(map, result) }))
+    .sort((a, b) => a.away.changed.length + a.away.gone.length - (b.away.changed.length + b.away.gone.length))[0]!;
   return base.map.without(base.away.gone).with(base.away.changed);
 }
 
 /** As `resolveState`, of any maps. */
-export async function resolveMaps(ctx: ResolveContext, roomId: string, stateSets: readonly StateMap[], known: ReadonlyMap<string, MatrixEvent> = new Map()): Promise<State> {
+export async function resolveMaps(
+  ctx: ResolveContext,
+  roomId: string,
+  stateSets: readonly StateMap[],
+  known: ReadonlyMap<string, MatrixEvent> = new Map(),
+): Promise<State> {
   const version = [...known.values()].find((event) => event.roomId === roomId)?.roomVersion ?? (await ctx.roomVersions.get(roomId));
   if (version === undefined) throw new Error(`The version of room ${roomId} is not known`);
   const loaded = new Map<string, MatrixEvent | null>();

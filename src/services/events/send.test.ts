@@ -26,7 +26,11 @@ describe("sending events", function () {
   for (const version of ["1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12"]) {
     it(`makes a room of version ${version} and sends into it`, async () => {
       const id = await makeRoom(server.ctx, alice.userId, { version, members: [bob.userId] });
-      const { eventId } = await sendEvent(server.ctx, requesterOf(bob.userId), { roomId: id, type: "m.room.message", content: { msgtype: "m.text", body: "hello" } });
+      const { eventId } = await sendEvent(server.ctx, requesterOf(bob.userId), {
+        roomId: id,
+        type: "m.room.message",
+        content: { msgtype: "m.text", body: "hello" },
+      });
       const event = await server.ctx.events.one(eventId);
       assert.equal(event!.content.body, "hello");
       const [broken] = await rows(
@@ -44,7 +48,12 @@ describe("sending events", function () {
     assert.equal(first.status, 200, JSON.stringify(first.body));
     assert.equal(second.body.event_id, first.body.event_id);
     server.ctx.sendTransactions.forgetDevice(alice.userId, alice.deviceId);
-    const again = await sendEvent(server.ctx, requesterOf(alice.userId, alice.deviceId), { roomId: room, type: "m.room.message", content: { msgtype: "m.text", body: "other" }, txnId: "t1" });
+    const again = await sendEvent(server.ctx, requesterOf(alice.userId, alice.deviceId), {
+      roomId: room,
+      type: "m.room.message",
+      content: { msgtype: "m.text", body: "other" },
+      txnId: "t1",
+    });
     assert.equal(again.eventId, first.body.event_id);
     assert.equal((await rows(`SELECT 1 FROM event_txn_id_device_id WHERE txn_id = 't1'`)).length, 1);
   });
@@ -107,14 +116,19 @@ describe("sending events", function () {
 
   it("keeps sticky events in their stream (MSC4354)", async () => {
     const response = await server.as(alice).put(path("send/m.x/sticky?org.matrix.msc4354.sticky_duration_ms=60000"), {});
-    const [row] = await rows(`SELECT s.stream_id, s.expires_at - e.origin_server_ts AS lasts, s.event_stream_ordering = e.stream_ordering AS same FROM sticky_events AS s JOIN events AS e USING (event_id) WHERE s.event_id = $1`, [response.body.event_id]);
+    const [row] = await rows(
+      `SELECT s.stream_id, s.expires_at - e.origin_server_ts AS lasts, s.event_stream_ordering = e.stream_ordering AS same FROM sticky_events AS s JOIN events AS e USING (event_id) WHERE s.event_id = $1`,
+      [response.body.event_id],
+    );
     assert.deepEqual([row!.lasts, row!.same, row!.stream_id], [60_000, true, server.ctx.streams.stickyEvents.currentToken()]);
   });
 
   it("lets guests leave when a room closes itself to them", async () => {
     const guest = "@1234:test";
     const id = await makeRoom(server.ctx, alice.userId);
-    await sendEvents(server.ctx, requesterOf(guest), id, [{ type: "m.room.member", stateKey: guest, sender: guest, content: { membership: "join", kind: "guest" } }]);
+    await sendEvents(server.ctx, requesterOf(guest), id, [
+      { type: "m.room.member", stateKey: guest, sender: guest, content: { membership: "join", kind: "guest" } },
+    ]);
     const left = new Promise<void>((resolve) => {
       const stop = server.ctx.publisher.onStored(({ memberships }) => {
         if (!memberships.some(({ userId, membership }) => userId === guest && membership === "leave")) return;
@@ -128,7 +142,8 @@ describe("sending events", function () {
 
   it("reads nothing and writes one batch, with warm caches", async () => {
     const requester = requesterOf(alice.userId, alice.deviceId);
-    const send = (n: number) => sendEvent(server.ctx, requester, { roomId: room, type: "m.room.message", content: { msgtype: "m.text", body: `warm ${n}` }, txnId: `warm${n}` });
+    const send = (n: number) =>
+      sendEvent(server.ctx, requester, { roomId: room, type: "m.room.message", content: { msgtype: "m.text", body: `warm ${n}` }, txnId: `warm${n}` });
     await send(0);
     const statements: StatementRecord[] = [];
     const stop = server.ctx.db.observe((record) => statements.push(record));
@@ -152,7 +167,13 @@ describe("sending events", function () {
     const users = await Promise.all(Array.from({ length: 20 }, (_, n) => server.register(`sender${n}`)));
     const id = await makeRoom(server.ctx, alice.userId, { members: users.map((user) => user.userId) });
     commits = 0;
-    await Promise.all(users.flatMap((user) => [0, 1, 2].map((n) => sendEvent(server.ctx, requesterOf(user.userId), { roomId: id, type: "m.room.message", content: { msgtype: "m.text", body: `${n}` } }))));
+    await Promise.all(
+      users.flatMap((user) =>
+        [0, 1, 2].map((n) =>
+          sendEvent(server.ctx, requesterOf(user.userId), { roomId: id, type: "m.room.message", content: { msgtype: "m.text", body: `${n}` } }),
+        ),
+      ),
+    );
     stop();
     assert.ok(commits <= 10, `${commits} transactions for 60 events`);
     const [graph] = await rows(

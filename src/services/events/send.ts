@@ -6,14 +6,13 @@ import type { RoomVersion } from "../../protocol/room-versions.ts";
 import { checkBlocking } from "../accounts/blocking.ts";
 import type { Context } from "../context.ts";
 import type { Requester } from "../requester.ts";
-import { checkCanonicalAlias } from "./alias-checks.ts";
 import { requireConsent } from "./consent.ts";
 import { type BuiltEvent, type CreateContext, createEvent, duplicateOf, type EventInput, withPush } from "./create.ts";
 import { isRetryable } from "./persister.ts";
 import type { RoomHead } from "./room-head.ts";
 
 export type SendContext = CreateContext &
-  Pick<Context, "accounts" | "eventHooks" | "limits" | "log" | "monthlyActive" | "presence" | "remoteRooms" | "sendTransactions" | "transaction">;
+  Pick<Context, "accounts" | "eventHooks" | "limits" | "log" | "monthlyActive" | "presence" | "sendTransactions" | "transaction">;
 
 export interface SendInput {
   readonly roomId: string;
@@ -92,7 +91,12 @@ export async function sendEvents(ctx: SendContext, requester: Requester, roomId:
 }
 
 /** `stored` is not awaited here: the next sender builds on these events while they are on their way. */
-async function buildAndStore(ctx: SendContext, roomId: string, version: RoomVersion, inputs: readonly EventInput[]): Promise<{ events: MatrixEvent[]; stored: Promise<void> }> {
+async function buildAndStore(
+  ctx: SendContext,
+  roomId: string,
+  version: RoomVersion,
+  inputs: readonly EventInput[],
+): Promise<{ events: MatrixEvent[]; stored: Promise<void> }> {
   const head = await ctx.persister.head(roomId);
   const events: MatrixEvent[] = [];
   const stored: Promise<void>[] = [];
@@ -110,12 +114,17 @@ async function buildAndStore(ctx: SendContext, roomId: string, version: RoomVers
   return { events, stored: all };
 }
 
-async function buildOne(ctx: SendContext, head: RoomHead, roomId: string, version: RoomVersion, input: EventInput): Promise<BuiltEvent | { duplicate: MatrixEvent }> {
+async function buildOne(
+  ctx: SendContext,
+  head: RoomHead,
+  roomId: string,
+  version: RoomVersion,
+  input: EventInput,
+): Promise<BuiltEvent | { duplicate: MatrixEvent }> {
   await requireMembership(ctx, head, roomId, input);
   const built = await createEvent(ctx, head, roomId, version, input);
   const duplicate = await duplicateOf(ctx, built, head);
   if (duplicate !== undefined) return { duplicate };
-  if (input.type === "m.room.canonical_alias") await checkCanonicalAlias(ctx, built);
   if (input.type === "m.call.invite" && input.stateKey === undefined) await refuseCallInPublic(ctx, built);
   for (const hook of ctx.eventHooks.beforeSend) await hook(built);
   return await withPush(ctx, built, head);
@@ -138,7 +147,12 @@ async function requireMembership(ctx: SendContext, head: RoomHead, roomId: strin
  * May the requester send anything now: the server may be blocked, the account suspended, the terms not agreed to.
  * @throws MatrixError 403; ShadowBanned after a while
  */
-export async function checkSender(ctx: SendContext, requester: Requester, input: Pick<SendInput, "type" | "content" | "redacts">, options: SendOptions = {}): Promise<void> {
+export async function checkSender(
+  ctx: SendContext,
+  requester: Requester,
+  input: Pick<SendInput, "type" | "content" | "redacts">,
+  options: SendOptions = {},
+): Promise<void> {
   if (requester.shadowBanned && !options.ignoreShadowBan && input.type !== "m.room.member") {
     await ctx.clock.sleep(1_000 * (1 + ctx.random.below(10)));
     throw new ShadowBanned();
@@ -162,7 +176,12 @@ async function checkSuspension(ctx: SendContext, requester: Requester, input: Pi
 }
 
 /** `rc_message`, or for redacting what others sent `rc_admin_redaction` where it is set. */
-export async function limitSending(ctx: Pick<SendContext, "config" | "events" | "limits">, requester: Requester, type: string, redacts: string | undefined): Promise<void> {
+export async function limitSending(
+  ctx: Pick<SendContext, "config" | "events" | "limits">,
+  requester: Requester,
+  type: string,
+  redacts: string | undefined,
+): Promise<void> {
   const target = type === "m.room.redaction" && redacts !== undefined ? await ctx.events.one(redacts, { raw: true }) : undefined;
   const isModeration = target !== undefined && target.sender !== requester.userId && ctx.config.ratelimiting.adminRedaction !== undefined;
   await ctx.limits.check(isModeration ? "adminRedaction" : "message", requester.userId, { requester });
@@ -202,5 +221,7 @@ async function refuseCallInPublic(ctx: SendContext, built: BuiltEvent): Promise<
 /** Who writes is active; presence may take its time. */
 function noteActivity(ctx: SendContext, requester: Requester, events: readonly MatrixEvent[]): void {
   if (!events.some((event) => event.type === "m.room.message")) return;
-  ctx.presence.bumpActive(requester.userId, requester.deviceId).catch((error: unknown) => ctx.log.named("synapse.handlers.message").warn("Error bumping presence active time", { error }));
+  ctx.presence
+    .bumpActive(requester.userId, requester.deviceId)
+    .catch((error: unknown) => ctx.log.named("synapse.handlers.message").warn("Error bumping presence active time", { error }));
 }

@@ -32,11 +32,16 @@ export async function planSlidingSync(
   const isLocal = (key: StateKey): boolean => key.startsWith("m.room.member\u0000") && getDomain(splitStateKey(key)[1]) === ctx.serverName;
   const members = [...change.set].filter(([key]) => isLocal(key));
   if (members.length > 0) {
-    const memberEvents = await eventsOf(ctx, members.map(([, id]) => id), items);
+    const memberEvents = await eventsOf(
+      ctx,
+      members.map(([, id]) => id),
+      items,
+    );
     const shared = await sharedState(ctx, work, items, change);
     for (const [key, id] of members) {
       const event = memberEvents.get(id);
-      if (event !== undefined) snapshots.push({ userId: splitStateKey(key)[1], sender: event.sender, eventId: id, membership: event.membership ?? "", state: shared });
+      if (event !== undefined)
+        snapshots.push({ userId: splitStateKey(key)[1], sender: event.sender, eventId: id, membership: event.membership ?? "", state: shared });
     }
   }
   return { ...(await joinedRoom(ctx, work, items, change)), snapshots, removed: change.removed.filter(isLocal).map((key) => splitStateKey(key)[1]) };
@@ -91,7 +96,12 @@ async function stateColumns(ctx: PlanContext, ids: ReadonlyMap<StateKey, string>
 }
 
 /** The columns that these state events set; `undefined`: no such event. */
-export function columnsOf(create: JsonObject | undefined, encryption: JsonObject | undefined, name: JsonObject | undefined, tombstone: JsonObject | undefined): SlidingSyncState {
+export function columnsOf(
+  create: JsonObject | undefined,
+  encryption: JsonObject | undefined,
+  name: JsonObject | undefined,
+  tombstone: JsonObject | undefined,
+): SlidingSyncState {
   return {
     ...(create !== undefined && set("roomType", create.type)),
     ...(encryption !== undefined && { isEncrypted: encryption.algorithm !== undefined && encryption.algorithm !== null }),

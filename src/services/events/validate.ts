@@ -93,10 +93,14 @@ function checkAliasLengths(aliases: Json | undefined): void {
 function checkRetention(event: MatrixEvent): void {
   if (event.stateKey === undefined) throw bad("must be a state event");
   const { min_lifetime: min, max_lifetime: max } = event.content;
-  for (const [name, value] of [["min_lifetime", min], ["max_lifetime", max]] as const) {
+  for (const [name, value] of [
+    ["min_lifetime", min],
+    ["max_lifetime", max],
+  ] as const) {
     if (value !== undefined && value !== null && !isJsonInteger(value)) throw badJson(`'${name}' must be an integer`);
   }
-  if (min !== undefined && min !== null && max !== undefined && max !== null && (min as number) > (max as number)) throw badJson("'min_lifetime' can't be greater than 'max_lifetime");
+  if (min !== undefined && min !== null && max !== undefined && max !== null && (min as number) > (max as number))
+    throw badJson("'min_lifetime' can't be greater than 'max_lifetime");
 }
 
 const LEVELS = ["ban", "events_default", "invite", "kick", "redact", "state_default", "users_default"];
@@ -120,6 +124,7 @@ function checkLevel(key: string, value: Json): void {
 function checkMentions(mentions: Json): void {
   if (!isJsonObject(mentions)) throw badJson("m.mentions must be an object");
   const { user_ids: userIds, room } = mentions;
-  if (userIds !== undefined && (!Array.isArray(userIds) || !userIds.every((id) => typeof id === "string"))) throw badJson('"user_ids": must be a list of strings');
+  if (userIds !== undefined && (!Array.isArray(userIds) || !userIds.every((id) => typeof id === "string")))
+    throw badJson('"user_ids": must be a list of strings');
   if (room !== undefined && typeof room !== "boolean") throw badJson('"room": must be a boolean');
 }

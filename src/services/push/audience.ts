@@ -45,7 +45,11 @@ export class Audiences {
 async function load(ctx: AudienceContext, roomId: string, local: readonly string[]): Promise<Audience> {
   const services = ctx.appservices.all();
   const userIds = services.length === 0 ? local : local.filter((userId) => !services.some((service) => service.ownsUser(userId)));
-  const [rules, profiles, pushed] = await Promise.all([ctx.pushRules.forUsers(userIds), ctx.members.localProfiles(roomId), usersWithPushers(ctx.read, userIds)]);
+  const [rules, profiles, pushed] = await Promise.all([
+    ctx.pushRules.forUsers(userIds),
+    ctx.members.localProfiles(roomId),
+    usersWithPushers(ctx.read, userIds),
+  ]);
   const crowds = new Map<RuleSet, string[]>();
   const withPushers: { userId: string; rules: RuleSet }[] = [];
   const names: Audience["names"][number][] = [];

@@ -7,7 +7,7 @@ import { sendEvent } from "../events/send.ts";
 
 /** Numbers that look random and are the same in each run. */
 function* numbers(seed: number): Generator<number, never> {
-  for (let state = seed; ; ) {
+  for (let state = seed; ;) {
     state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
     yield state / 2 ** 32;
   }
@@ -56,7 +56,9 @@ describe("unread counts", function () {
           const { eventId, thread } = sent[index]!;
           const threaded = next() < 0.5;
           const type = next() < 0.3 ? "m.read.private" : "m.read";
-          const response = await server.as(bob).post(`/_matrix/client/v3/rooms/${encodeURIComponent(room)}/receipt/${type}/${encodeURIComponent(eventId)}`, threaded ? { thread_id: thread } : {});
+          const response = await server
+            .as(bob)
+            .post(`/_matrix/client/v3/rooms/${encodeURIComponent(room)}/receipt/${type}/${encodeURIComponent(eventId)}`, threaded ? { thread_id: thread } : {});
           assert.equal(response.status, 200, JSON.stringify(response.body));
           if (threaded) threads.set(thread, Math.max(threads.get(thread) ?? -1, index));
           else all = Math.max(all, index);

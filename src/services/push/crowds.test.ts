@@ -5,12 +5,12 @@ import { makeRoom, requesterOf } from "../../testing/rooms.ts";
 import { startTestServer, type TestServer, type TestUser } from "../../testing/server.ts";
 import { sendEvent } from "../events/send.ts";
 import { Crowds } from "./crowds.ts";
-import { recoverCrowds } from "./recover-crowds.ts";
+import { recoverCrowds } from "../events/recover-crowds.ts";
 
 const CROWD = 150;
 
 function* numbers(seed: number): Generator<number, never> {
-  for (let state = seed; ; ) {
+  for (let state = seed; ;) {
     state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
     yield state / 2 ** 32;
   }
@@ -47,7 +47,8 @@ describe("notifications in large rooms", function () {
     assert.equal(await countOf(alice.userId, room), 0);
     await rotate();
     // Now by the tables alone, as Synapse reads them.
-    for (const user of ["@member1x:test", "@member7x:test", bob.userId]) assert.equal((await storedCounts(server.ctx.read, user, [room])).get(room)?.main.notifications, 2, user);
+    for (const user of ["@member1x:test", "@member7x:test", bob.userId])
+      assert.equal((await storedCounts(server.ctx.read, user, [room])).get(room)?.main.notifications, 2, user);
     for (const user of ["@member1x:test", bob.userId]) assert.equal(await countOf(user, room), 2, user);
   });
 

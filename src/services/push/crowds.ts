@@ -10,7 +10,7 @@ import type { NotifyingEvent } from "../../storage/push/actions.ts";
  *
  * Synapse knows the form: it keeps rows no longer than a day itself, and after that counts by the summary alone.
  *
- * Between two rotations the notices can be worked out again from the events, should the process be killed: `recover-crowds.ts`.
+ * Between two rotations the notices can be worked out again from the events, should the process be killed: `services/events/recover-crowds.ts`.
  */
 export interface CrowdNotice {
   /** Shared by the events of a room while its members stay the same. */
@@ -47,7 +47,15 @@ export class Crowds {
   add(event: MatrixEvent, notices: readonly CrowdNotice[]): void {
     let entries = this.byRoom.get(event.roomId);
     if (entries === undefined) this.byRoom.set(event.roomId, (entries = []));
-    entries.push({ roomId: event.roomId, eventId: event.eventId, position: event.streamOrdering!, depth: event.depth, at: this.now(), notices, told: new Set() });
+    entries.push({
+      roomId: event.roomId,
+      eventId: event.eventId,
+      position: event.streamOrdering!,
+      depth: event.depth,
+      at: this.now(),
+      notices,
+      told: new Set(),
+    });
     this.count++;
     const oldest = entries[0]!;
     if (oldest.at < this.now() - KEPT_MS || this.count > MAX_ENTRIES) this.prune();

@@ -35,8 +35,14 @@ export async function listNotifications(
   await tellInRows(ctx, userId);
   const rows = await notificationsBefore(ctx.read, userId, before, limit, onlyHighlights);
   if (rows.length === 0) return { notifications: [], next_token: null };
-  const [events, receipts] = await Promise.all([ctx.events.get(rows.map((row) => row.eventId)), readPositionsOfUser(ctx.read, userId, ["m.read", "m.read.private"])]);
-  const readUpTo = await eventPositionsAnywhere(ctx.read, [...new Set(rows.map((row) => row.roomId))].flatMap((roomId) => receipts.get(roomId)?.eventId ?? []));
+  const [events, receipts] = await Promise.all([
+    ctx.events.get(rows.map((row) => row.eventId)),
+    readPositionsOfUser(ctx.read, userId, ["m.read", "m.read.private"]),
+  ]);
+  const readUpTo = await eventPositionsAnywhere(
+    ctx.read,
+    [...new Set(rows.map((row) => row.roomId))].flatMap((roomId) => receipts.get(roomId)?.eventId ?? []),
+  );
   const known = rows.filter((row) => events.has(row.eventId));
   const shown = await presentEvents(
     ctx,
@@ -49,7 +55,14 @@ export async function listNotifications(
       const receipt = receipts.get(row.roomId);
       const position = receipt && readUpTo.get(receipt.eventId);
       const read = position !== undefined && (position.depth > row.depth || (position.depth === row.depth && position.streamOrdering >= row.streamOrdering));
-      return { room_id: row.roomId, profile_tag: row.profileTag, actions: readActions(row.actions, row.highlight), ts: row.receivedTs, event: shown[index]!, read };
+      return {
+        room_id: row.roomId,
+        profile_tag: row.profileTag,
+        actions: readActions(row.actions, row.highlight),
+        ts: row.receivedTs,
+        event: shown[index]!,
+        read,
+      };
     }),
     next_token: String(rows.at(-1)!.streamOrdering),
   };

@@ -105,7 +105,9 @@ export async function copyRoomRules(ctx: PushRulesContext, userId: string, oldRo
   const ofOldRoom = (condition: Json): boolean => isJsonObject(condition) && condition.key === "room_id" && condition.pattern === oldRoomId;
   for (const { rule, enabled } of (await ctx.pushRules.of(userId)).rules) {
     if (!enabled || !rule.conditions.some(ofOldRoom)) continue;
-    const conditions = rule.conditions.map((condition) => (isJsonObject(condition) && condition.key === "room_id" ? { ...condition, pattern: newRoomId } : condition));
+    const conditions = rule.conditions.map((condition) =>
+      isJsonObject(condition) && condition.key === "room_id" ? { ...condition, pattern: newRoomId } : condition,
+    );
     await storeRule(ctx, userId, rule.kind, newRoomId, { conditions, actions: rule.actions }, {});
   }
 }

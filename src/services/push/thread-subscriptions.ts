@@ -28,7 +28,13 @@ export async function isAutomaticSubscription(ctx: ThreadSubscriptionContext, us
  * nor undoes an unsubscription that was made after its cause.
  * @throws MatrixError 404; 400 when the cause is not in the thread; 409 when the user unsubscribed after it
  */
-export async function subscribeToThread(ctx: ThreadSubscriptionContext, userId: string, roomId: string, rootId: string, cause: string | undefined): Promise<void> {
+export async function subscribeToThread(
+  ctx: ThreadSubscriptionContext,
+  userId: string,
+  roomId: string,
+  rootId: string,
+  cause: string | undefined,
+): Promise<void> {
   await threadRoot(ctx, userId, roomId, rootId);
   const causing = cause === undefined ? undefined : await causeIn(ctx, userId, roomId, rootId, cause);
   const automatic = causing !== undefined;

@@ -36,7 +36,10 @@ export class UnreadCache {
       else found.set(roomId, counts);
     }
     if (missing.length === 0) return found;
-    const loaded = await this.load(userId, missing.map(({ roomId }) => roomId));
+    const loaded = await this.load(
+      userId,
+      missing.map(({ roomId }) => roomId),
+    );
     for (const { roomId, room, version } of missing) {
       const counts = loaded.get(roomId) ?? EMPTY;
       found.set(roomId, counts);
@@ -59,7 +62,8 @@ export class UnreadCache {
     room.version++;
     for (const action of item.push ?? []) {
       const counts = room.byUser.get(action.userId);
-      if (counts !== undefined) room.byUser.set(action.userId, added(counts, action.threadId, Number(action.notif), Number(action.highlight), Number(action.unread)));
+      if (counts !== undefined)
+        room.byUser.set(action.userId, added(counts, action.threadId, Number(action.notif), Number(action.highlight), Number(action.unread)));
     }
     for (const { users, except, threadId } of item.crowd ?? []) {
       const told = new Set(users);
@@ -90,7 +94,11 @@ export class UnreadCache {
 }
 
 function added(counts: UnreadCounts, threadId: string, notifications: number, highlights: number, unread: number): UnreadCounts {
-  const more = (old: ThreadCounts): ThreadCounts => ({ notifications: old.notifications + notifications, highlights: old.highlights + highlights, unread: old.unread + unread });
+  const more = (old: ThreadCounts): ThreadCounts => ({
+    notifications: old.notifications + notifications,
+    highlights: old.highlights + highlights,
+    unread: old.unread + unread,
+  });
   if (threadId === "main") return { main: more(counts.main), threads: counts.threads };
   return { main: counts.main, threads: new Map([...counts.threads, [threadId, more(counts.threads.get(threadId) ?? NOTHING)]]) };
 }

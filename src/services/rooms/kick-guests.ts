@@ -5,7 +5,9 @@ import { updateMembership } from "./membership.ts";
 
 /** When a room closes itself to guests, those of this server leave it (client-server API, "Guest access"). Called after each commit. */
 export function kickGuestsWhenClosed(ctx: Context, { roomId, backfilled, events }: StoredEvents): void {
-  const closes = events.some((event) => event.type === "m.room.guest_access" && event.stateKey === "" && !event.outlier && event.content.guest_access !== "can_join");
+  const closes = events.some(
+    (event) => event.type === "m.room.guest_access" && event.stateKey === "" && !event.outlier && event.content.guest_access !== "can_join",
+  );
   if (backfilled || !closes) return;
   kickGuests(ctx, roomId).catch((error: unknown) => ctx.log.named("synapse.handlers.room_member").warn("Error kicking guest user", { error }));
 }

@@ -4,7 +4,7 @@ import type { MatrixEvent } from "../../protocol/event/event.ts";
 import type { RoomVersion } from "../../protocol/room-versions.ts";
 import { insertRoom } from "../../storage/rooms/rooms.ts";
 import type { Context } from "../context.ts";
-import { checkCanonicalAlias } from "../events/alias-checks.ts";
+import { checkCanonicalAlias } from "../directory/canonical-alias.ts";
 import { type BuiltEvent, createEvent, createFirstEvent, type EventInput } from "../events/create.ts";
 import { RoomHead } from "../events/room-head.ts";
 import type { Requester } from "../requester.ts";

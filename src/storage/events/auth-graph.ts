@@ -34,7 +34,7 @@ export class AuthGraph {
    */
   async below(eventIds: Iterable<string>, known: ReadonlyMap<string, MatrixEvent> = new Map()): Promise<Map<string, readonly string[]>> {
     const found = new Map<string, readonly string[]>();
-    for (let level = new Set(eventIds); level.size > 0; ) {
+    for (let level = new Set(eventIds); level.size > 0;) {
       const next = new Set<string>();
       const missing: string[] = [];
       const take = (id: string, ids: readonly string[]): void => {

@@ -45,8 +45,13 @@ export class EventStore {
   /** The events of these ids that exist, in the order asked for. Without options: redactions applied, rejected events left out. */
   async get(eventIds: Iterable<string>, options: GetEventsOptions = {}): Promise<Map<string, MatrixEvent>> {
     const ids = [...new Set(eventIds)];
-    const found: (Entry | undefined | Promise<Entry | undefined>)[] = ids.map((id) => this.entries.get(id) ?? this.load(id));
-    const settled = found.some((entry) => entry instanceof Promise) ? await Promise.all(found) : (found as (Entry | undefined)[]);
+    const settled: (Entry | undefined)[] = [];
+    const waiting: Promise<void>[] = [];
+    ids.forEach((id, index) => {
+      settled[index] = this.entries.get(id);
+      if (settled[index] === undefined) waiting.push(this.load(id).then((entry) => void (settled[index] = entry)));
+    });
+    if (waiting.length > 0) await Promise.all(waiting);
     const events = new Map<string, MatrixEvent>();
     for (let i = 0; i < ids.length; i++) {
       const entry = settled[i];
@@ -124,7 +129,7 @@ export class EventStore {
   private async readEntries(ids: readonly string[]): Promise<Map<string, Entry>> {
     const stored = new Map<string, Stored>();
     // Also what redacts them, and what redacts that: two redactions may even name each other.
-    for (let wanted = new Set(ids); wanted.size > 0; ) {
+    for (let wanted = new Set(ids); wanted.size > 0;) {
       const next = new Set<string>();
       for (const row of await readEventRows(this.read, [...wanted])) {
         const raw = this.parse(row);

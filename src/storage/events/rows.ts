@@ -48,7 +48,15 @@ export interface EventFlags {
 /** What is known of each event that is stored at all; unknown ids are left out. */
 export async function readEventFlags(read: ReadHandle, eventIds: readonly string[]): Promise<Map<string, EventFlags>> {
   if (eventIds.length === 0) return new Map();
-  const rows = await query<{ event_id: string; room_id: string; outlier: boolean; rejected: boolean; depth: number | bigint; stream_ordering: number; soft_failed: boolean }>(
+  const rows = await query<{
+    event_id: string;
+    room_id: string;
+    outlier: boolean;
+    rejected: boolean;
+    depth: number | bigint;
+    stream_ordering: number;
+    soft_failed: boolean;
+  }>(
     read,
     `SELECT e.event_id, e.room_id, e.outlier, e.rejection_reason IS NOT NULL OR EXISTS (SELECT FROM rejections AS x WHERE x.event_id = e.event_id) AS rejected,
        e.depth, e.stream_ordering, j.internal_metadata LIKE '%"soft_failed":true%' AS soft_failed

@@ -12,7 +12,11 @@ export async function readCurrentState(read: ReadHandle, roomId: string): Promis
 }
 
 /** Current state events of many rooms for the given types with any state key, in one query: rows of room, key and event id. */
-export async function readCurrentStateOfTypes(read: ReadHandle, roomIds: readonly string[], types: readonly string[]): Promise<{ roomId: string; type: string; stateKey: string; eventId: string }[]> {
+export async function readCurrentStateOfTypes(
+  read: ReadHandle,
+  roomIds: readonly string[],
+  types: readonly string[],
+): Promise<{ roomId: string; type: string; stateKey: string; eventId: string }[]> {
   if (roomIds.length === 0 || types.length === 0) return [];
   const rows = await query<{ room_id: string; type: string; state_key: string; event_id: string }>(
     read,

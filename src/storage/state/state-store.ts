@@ -108,7 +108,11 @@ export class StateStore {
       return out;
     }
     const chains = await groupChains(this.read, missing);
-    const rows = await groupRows(this.read, chains.map(({ group }) => group), filter);
+    const rows = await groupRows(
+      this.read,
+      chains.map(({ group }) => group),
+      filter,
+    );
     const built = new Map<number, State>();
     for (const { group, base } of chains) {
       built.set(group, ((base === undefined ? undefined : built.get(base)) ?? emptyState).with(rows.get(group) ?? []));
@@ -191,7 +195,8 @@ export class StateStore {
     const needed = new Set<number>();
     const baseOf = new Map(chains.map(({ group, base }) => [group, base]));
     for (const start of groups) {
-      for (let at: number | undefined = start; at !== undefined && !needed.has(at) && this.snapshots.peek(at) === undefined; at = baseOf.get(at)) needed.add(at);
+      for (let at: number | undefined = start; at !== undefined && !needed.has(at) && this.snapshots.peek(at) === undefined; at = baseOf.get(at))
+        needed.add(at);
     }
     const rows = await groupRows(this.read, [...needed], undefined);
     const built = new Map<number, StateSnapshot>();

@@ -27,7 +27,14 @@ export const redactEventWithoutTransaction = endpoint({
 });
 
 /** Clients may send the event to redact in the content as room version 11 has it, but no other one than the path names. */
-async function redact(ctx: Context, requester: Requester, roomId: string, eventId: string, content: JsonObject, txnId: string | undefined): Promise<{ event_id: string }> {
+async function redact(
+  ctx: Context,
+  requester: Requester,
+  roomId: string,
+  eventId: string,
+  content: JsonObject,
+  txnId: string | undefined,
+): Promise<{ event_id: string }> {
   const version = await ctx.roomVersions.get(roomId);
   if (version === undefined) throw notFound(`Could not find room version for ${roomId}`);
   if (version.redactsInContent && content.redacts !== undefined && content.redacts !== eventId) {

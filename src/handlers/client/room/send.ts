@@ -15,7 +15,11 @@ export const sendMessage = endpoint({
   limit: "message",
   lossless: true,
   handle: (ctx, { requester, params, query, body, url }) =>
-    ctx.requestTransactions.once(requester, url.split("?")[0]!, async () => await send(ctx, requester, params.roomId, params.eventType, body, query, params.txnId)),
+    ctx.requestTransactions.once(
+      requester,
+      url.split("?")[0]!,
+      async () => await send(ctx, requester, params.roomId, params.eventType, body, query, params.txnId),
+    ),
 });
 
 export const sendMessageWithoutTransaction = endpoint({
@@ -29,12 +33,24 @@ export const sendMessageWithoutTransaction = endpoint({
   handle: (ctx, { requester, params, query, body }) => send(ctx, requester, params.roomId, params.eventType, body, query, undefined),
 });
 
-async function send(ctx: Context, requester: Requester, roomId: string, type: string, content: JsonObject, query: Query, txnId: string | undefined): Promise<{ event_id: string }> {
+async function send(
+  ctx: Context,
+  requester: Requester,
+  roomId: string,
+  type: string,
+  content: JsonObject,
+  query: Query,
+  txnId: string | undefined,
+): Promise<{ event_id: string }> {
   return await orFakeId(ctx, () => sendEvent(ctx, requester, { roomId, type, content, txnId, ...sendParameters(ctx, requester, query) }));
 }
 
 /** `ts` of appservices, and for how long the event is sticky. */
-export function sendParameters(ctx: Pick<Context, "config">, requester: Requester, query: Query): { timestamp: number | undefined; stickyDurationMs: number | undefined } {
+export function sendParameters(
+  ctx: Pick<Context, "config">,
+  requester: Requester,
+  query: Query,
+): { timestamp: number | undefined; stickyDurationMs: number | undefined } {
   return {
     timestamp: requester.appserviceId === undefined ? undefined : query.integer("ts"),
     stickyDurationMs: ctx.config.experimental.msc4354Enabled ? query.integer("org.matrix.msc4354.sticky_duration_ms") : undefined,

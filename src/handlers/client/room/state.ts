@@ -71,17 +71,33 @@ async function read(ctx: Context, requester: Requester, roomId: string, type: st
 async function stateFor(ctx: Context, requester: Requester, roomId: string, only?: StatePair): Promise<MatrixEvent[]> {
   const access = await requireReadAccess(ctx, requester, roomId, { departed: true });
   const key = only === undefined ? undefined : stateKeyOf(only[0], only[1] ?? "");
-  if (access.membership === "join" || access.eventId === undefined) return [...(await ctx.state.current(roomId, key === undefined ? undefined : [key])).values()];
+  if (access.membership === "join" || access.eventId === undefined)
+    return [...(await ctx.state.current(roomId, key === undefined ? undefined : [key])).values()];
   const ids = (await ctx.state.afterEvents([access.eventId], only === undefined ? undefined : [only])).get(access.eventId);
   return ids === undefined ? [] : [...(await ctx.state.hydrate(ids)).values()];
 }
 
-async function write(ctx: Context, requester: Requester, roomId: string, type: string, stateKey: string, content: JsonObject, query: Query): Promise<{ event_id: string }> {
+async function write(
+  ctx: Context,
+  requester: Requester,
+  roomId: string,
+  type: string,
+  stateKey: string,
+  content: JsonObject,
+  query: Query,
+): Promise<{ event_id: string }> {
   if (type === "m.room.member") return await writeMembership(ctx, requester, roomId, stateKey, content, query);
   return await orFakeId(ctx, () => sendEvent(ctx, requester, { roomId, type, stateKey, content, ...sendParameters(ctx, requester, query) }));
 }
 
-async function writeMembership(ctx: Context, requester: Requester, roomId: string, target: string, content: JsonObject, query: Query): Promise<{ event_id: string }> {
+async function writeMembership(
+  ctx: Context,
+  requester: Requester,
+  roomId: string,
+  target: string,
+  content: JsonObject,
+  query: Query,
+): Promise<{ event_id: string }> {
   const { membership } = content;
   if (typeof membership !== "string") throw new MatrixError(400, "M_UNKNOWN", "Invalid membership (must be a string)");
   if (!isUserId(target)) throw invalidParam("Expected UserID string to start with '@'");

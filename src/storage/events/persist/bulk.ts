@@ -65,13 +65,25 @@ export type Value = string | number | bigint | boolean | null | undefined;
  * Writes all rows with one statement: `sql` says what happens with the relation that `ROWS` stands for, which has the named columns.
  * The text does not depend on the number of rows, so it is prepared once.
  */
-export async function bulk(writer: Writer, columns: Readonly<Record<string, ColumnType>>, sql: string, rows: readonly (readonly Value[])[], more: readonly unknown[] = []): Promise<number> {
+export async function bulk(
+  writer: Writer,
+  columns: Readonly<Record<string, ColumnType>>,
+  sql: string,
+  rows: readonly (readonly Value[])[],
+  more: readonly unknown[] = [],
+): Promise<number> {
   if (rows.length === 0) return 0;
   return await write(writer, withRows(sql, columns), [...transpose(columns, rows), ...more]);
 }
 
 /** INSERT of all rows into a table; `conflict` is an ON CONFLICT clause. */
-export async function insertAll(writer: Writer, table: string, columns: Readonly<Record<string, ColumnType>>, rows: readonly (readonly Value[])[], conflict = ""): Promise<number> {
+export async function insertAll(
+  writer: Writer,
+  table: string,
+  columns: Readonly<Record<string, ColumnType>>,
+  rows: readonly (readonly Value[])[],
+  conflict = "",
+): Promise<number> {
   if (rows.length === 0) return 0;
   const names = Object.keys(columns).join(", ");
   return await write(writer, `INSERT INTO ${table} (${names}) SELECT ${names} FROM ${rowsSql(columns)} ${conflict}`, transpose(columns, rows));

@@ -55,7 +55,8 @@ export class ChainCover {
   async plan(roomId: string, events: readonly MatrixEvent[], fresh: boolean): Promise<ChainPlan | undefined> {
     const state = new Map<string, Work>();
     for (const event of events) {
-      if (event.stateKey !== undefined) state.set(event.eventId, { key: stateKeyOf(event.type, event.stateKey), authIds: [...new Set(event.authEventIds)], isNew: true });
+      if (event.stateKey !== undefined)
+        state.set(event.eventId, { key: stateKeyOf(event.type, event.stateKey), authIds: [...new Set(event.authEventIds)], isNew: true });
     }
     if (state.size === 0) return undefined;
     const index = await this.rooms.get(roomId, () => loadIndex(this.read, roomId));

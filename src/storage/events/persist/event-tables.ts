@@ -143,7 +143,8 @@ export const redactions: EventTable = {
   of: "accepted",
   columns: { ...ID, redacts: "text", received_ts: "bigint", recheck: "boolean" },
   conflict: "ON CONFLICT (event_id) DO UPDATE SET redacts = EXCLUDED.redacts, received_ts = EXCLUDED.received_ts, recheck = EXCLUDED.recheck",
-  rows: ({ event }, { now }) => (event.redacts === undefined || event.redacts.includes("\u0000") ? [] : [[event.eventId, event.redacts, now, event.internal.recheck_redaction === true]]),
+  rows: ({ event }, { now }) =>
+    event.redacts === undefined || event.redacts.includes("\u0000") ? [] : [[event.eventId, event.redacts, now, event.internal.recheck_redaction === true]],
 };
 
 export const eventRelations: EventTable = {
@@ -202,11 +203,17 @@ export const stickyEvents: EventTable = {
 export const stickyOnes = ({ rooms, now }: Batch): PlannedEvent[] =>
   rooms.flatMap((room) =>
     [...room.events, ...room.deoutliered].filter(
-      ({ event }) => event.rejectedReason === undefined && !event.outlier && !event.internal.policy_server_spammy && !event.internal.spam_checker_spammy && stickyUntil(event, now) > now,
+      ({ event }) =>
+        event.rejectedReason === undefined &&
+        !event.outlier &&
+        !event.internal.policy_server_spammy &&
+        !event.internal.spam_checker_spammy &&
+        stickyUntil(event, now) > now,
     ),
   );
 
-const isLifetime = (value: Json | undefined): value is number | bigint | undefined => value === undefined || typeof value === "bigint" || Number.isSafeInteger(value);
+const isLifetime = (value: Json | undefined): value is number | bigint | undefined =>
+  value === undefined || typeof value === "bigint" || Number.isSafeInteger(value);
 
 /** The relation of an event as `event_relations` has it: the keys must be strings that Postgres can hold. */
 export function storedRelation(event: MatrixEvent): { relatesTo: string; type: string; key: string | undefined } | undefined {

@@ -70,7 +70,9 @@ function together(...steps: readonly Step[]): Step {
 async function insertActions(statements: Statements, batch: Batch): Promise<void> {
   await insertPushActions(
     statements,
-    rows.accepted(batch).map(({ event, streamOrdering, push }) => ({ roomId: event.roomId, eventId: event.eventId, depth: event.depth, streamOrdering, actions: push })),
+    rows
+      .accepted(batch)
+      .map(({ event, streamOrdering, push }) => ({ roomId: event.roomId, eventId: event.eventId, depth: event.depth, streamOrdering, actions: push })),
   );
 }
 
@@ -78,7 +80,12 @@ async function insertActions(statements: Statements, batch: Batch): Promise<void
  * Writes a batch: two packets, one that takes the ids, one with all else and the COMMIT.
  * @throws GoneWhilePersisting when a room or state group that it builds on is no longer there
  */
-export async function writeBatch(db: Database, streams: Pick<Streams, "events" | "backfill" | "stickyEvents">, batch: Batch, stored: () => void): Promise<void> {
+export async function writeBatch(
+  db: Database,
+  streams: Pick<Streams, "events" | "backfill" | "stickyEvents">,
+  batch: Batch,
+  stored: () => void,
+): Promise<void> {
   try {
     await db.transaction("persist_events", async (txn) => {
       txn.afterCommit(stored);
@@ -94,7 +101,8 @@ export async function writeBatch(db: Database, streams: Pick<Streams, "events" |
 
 /** Stream orderings in the order of the rooms and their events, state group and chain numbers. Given back when the transaction fails. */
 async function takeIds(txn: Txn, streams: Pick<Streams, "events" | "backfill" | "stickyEvents">, batch: Batch): Promise<void> {
-  const ordered = (backfilled: boolean) => batch.rooms.filter((room) => room.backfilled === backfilled).flatMap((room) => [...room.events, ...room.deoutliered]);
+  const ordered = (backfilled: boolean) =>
+    batch.rooms.filter((room) => room.backfilled === backfilled).flatMap((room) => [...room.events, ...room.deoutliered]);
   const live = ordered(false);
   const eventless = batch.rooms.filter((room) => state.hasNoEvents(room));
   const old = ordered(true);
@@ -109,7 +117,11 @@ async function takeIds(txn: Txn, streams: Pick<Streams, "events" | "backfill" | 
     live.length + eventless.length > 0 ? streams.events.next(txn, live.length + eventless.length) : none,
     old.length > 0 ? streams.backfill.next(txn, old.length) : none,
     takeNumbers(txn, "state_group_id_seq", snapshots.length),
-    takeNumbers(txn, "event_auth_chain_id", chains.reduce((sum, plan) => sum + plan.newChains, 0)),
+    takeNumbers(
+      txn,
+      "event_auth_chain_id",
+      chains.reduce((sum, plan) => sum + plan.newChains, 0),
+    ),
     sticky.length > 0 ? streams.stickyEvents.next(txn, sticky.length) : none,
   ]);
   live.forEach((planned, index) => (planned.streamOrdering = liveIds[index]!));

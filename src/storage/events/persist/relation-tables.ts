@@ -29,7 +29,9 @@ export async function updateThreads(txn: Writer, batch: Batch): Promise<unknown>
 
 /** What a redaction takes away at once: the relation of the event, its place as a thread's latest, and what it notified of. */
 export async function applyRedactions(txn: Writer, batch: Batch): Promise<unknown> {
-  const redacted = accepted(batch).flatMap(({ event }) => (event.redacts === undefined || event.redacts.includes("\u0000") ? [] : [[event.roomId, event.redacts]]));
+  const redacted = accepted(batch).flatMap(({ event }) =>
+    event.redacts === undefined || event.redacts.includes("\u0000") ? [] : [[event.roomId, event.redacts]],
+  );
   if (redacted.length === 0) return;
   const relations = batch.rooms.flatMap((room) => room.redactedRelations.map((relation) => ({ ...relation, roomId: room.roomId })));
   const threads = new Map(relations.filter(({ type }) => type === "m.thread").map(({ roomId, relatesTo }) => [`${roomId} ${relatesTo}`, [roomId, relatesTo]]));

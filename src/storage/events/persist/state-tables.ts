@@ -105,7 +105,12 @@ export async function updateRoomDepth(txn: Writer, batch: Batch): Promise<unknow
 export async function updateOutliers(txn: Writer, batch: Batch): Promise<unknown> {
   const events = batch.rooms.flatMap((room) => room.deoutliered);
   return await Promise.all([
-    bulk(txn, { event_id: "text" }, `UPDATE events AS e SET outlier = FALSE FROM ROWS WHERE e.event_id = row.event_id`, events.map(({ event }) => [event.eventId])),
+    bulk(
+      txn,
+      { event_id: "text" },
+      `UPDATE events AS e SET outlier = FALSE FROM ROWS WHERE e.event_id = row.event_id`,
+      events.map(({ event }) => [event.eventId]),
+    ),
     insertAll(
       txn,
       "ex_outlier_stream",
@@ -144,7 +149,12 @@ export async function updateCurrentState(txn: Writer, batch: Batch): Promise<unk
       { stream_id: "bigint", room_id: "text", type: "text", state_key: "text", event_id: "text", prev_event_id: "text", instance_name: "text" },
       deltas,
     ),
-    bulk(txn, key, `DELETE FROM current_state_events AS c USING ROWS WHERE c.room_id = row.room_id AND c.type = row.type AND c.state_key = row.state_key`, removed),
+    bulk(
+      txn,
+      key,
+      `DELETE FROM current_state_events AS c USING ROWS WHERE c.room_id = row.room_id AND c.type = row.type AND c.state_key = row.state_key`,
+      removed,
+    ),
     bulk(
       txn,
       { ...key, event_id: "text" },
@@ -373,7 +383,12 @@ export async function updateChainCover(txn: Writer, batch: Batch): Promise<unkno
 
 export async function markParticipants(txn: Writer, batch: Batch): Promise<unknown> {
   const rows = batch.rooms.flatMap((room) => room.participants.map((id) => [id]));
-  return await bulk(txn, { event_id: "text" }, `UPDATE room_memberships AS m SET participant = TRUE FROM ROWS WHERE m.event_id = row.event_id AND NOT m.participant`, rows);
+  return await bulk(
+    txn,
+    { event_id: "text" },
+    `UPDATE room_memberships AS m SET participant = TRUE FROM ROWS WHERE m.event_id = row.event_id AND NOT m.participant`,
+    rows,
+  );
 }
 
 /** Bans and kicks that redact all that a user sent (MSC4293), and what ends them. */

@@ -1,14 +1,18 @@
 import { invalidParam, MatrixError } from "../../protocol/errors.ts";
 import { isRoomAlias } from "../../protocol/ids.ts";
-import { resolveAlias } from "../directory/aliases.ts";
+import { resolveAlias } from "./aliases.ts";
 import type { Context } from "../context.ts";
-import type { BuiltEvent } from "./create.ts";
+import type { BuiltEvent } from "../events/create.ts";
 
 /**
  * New aliases in m.room.canonical_alias must point to the room.
  * @throws MatrixError 400 M_BAD_ALIAS or M_INVALID_PARAM
  */
-export async function checkCanonicalAlias(ctx: Pick<Context, "appservices" | "config" | "events" | "members" | "read" | "remoteRooms">, { event, before }: BuiltEvent): Promise<void> {
+export async function checkCanonicalAlias(
+  ctx: Pick<Context, "appservices" | "config" | "events" | "members" | "read" | "remoteRooms">,
+  { event, before }: BuiltEvent,
+): Promise<void> {
+  if (event.type !== "m.room.canonical_alias" || event.stateKey === undefined) return;
   const oldId = before?.map.get("m.room.canonical_alias\u0000");
   const old = oldId === undefined ? undefined : (await ctx.events.one(oldId))?.content;
   const { alias, alt_aliases: alternatives = [] } = event.content;
@@ -25,7 +29,11 @@ export async function checkCanonicalAlias(ctx: Pick<Context, "appservices" | "co
   }
 }
 
-async function requirePointsHere(ctx: Pick<Context, "appservices" | "config" | "members" | "read" | "remoteRooms">, alias: string, roomId: string): Promise<void> {
+async function requirePointsHere(
+  ctx: Pick<Context, "appservices" | "config" | "members" | "read" | "remoteRooms">,
+  alias: string,
+  roomId: string,
+): Promise<void> {
   if (!isRoomAlias(alias)) throw invalidParam(`${alias} was not legal alias`);
   const refusal = new MatrixError(400, "M_BAD_ALIAS", `Room alias ${alias} does not point to the room`);
   const target = await resolveAlias(ctx, alias).catch((error: unknown) => {

@@ -2,7 +2,7 @@ import { stateFrom } from "../../storage/state/snapshot.ts";
 import { CREATE_KEY, memberKey, POWER_LEVELS_KEY, PowerLevels } from "../../protocol/power-levels.ts";
 import { unrotatedEvents } from "../../storage/push/crowd-rows.ts";
 import type { Context } from "../context.ts";
-import { type CrowdContext, evaluatePushForAll } from "../events/push-actions.ts";
+import { type CrowdContext, evaluatePushForAll } from "./push-actions.ts";
 
 /**
  * After the process was killed: events since the last rotation are judged once more, and those whose many recipients have no rows are
