@@ -230,6 +230,9 @@ function checkCombinations(config: Omit<Config, "notices">): void {
     ["session_lifetime", registration.sessionLifetimeMs !== undefined],
     ["enable_3pid_changes", registration.enable3pidChanges],
   ]);
+  if (config.consent.version !== undefined && config.key.formSecret === undefined) {
+    throw new ConfigError("is missing; the links to the terms are signed with it, since there is a user_consent section", "form_secret");
+  }
   const verified = captcha.enableRegistrationCaptcha || registration.registrationsRequire3pid.length > 0 || registration.registrationRequiresToken;
   if (registration.enableRegistration && !registration.enableRegistrationWithoutVerification && !verified) {
     throw new ConfigError(

@@ -48,6 +48,7 @@ const BASE = {
   report_stats: false,
   signing_key: "ed25519 a_test BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc",
   database: { name: "psycopg2", args: { user: "x" } },
+  form_secret: "x",
 };
 
 /** Options whose noted default is not the same as absence, with the reason. */

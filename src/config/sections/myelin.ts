@@ -10,5 +10,25 @@ export function parseMyelin(root: ConfigReader, ctx: ParseContext) {
     embeddedPostgres: raw.filePath("embedded_postgres", ctx),
     /** Start although clients are connected to the database that look like a Synapse at work. */
     allowOtherClients: raw.boolean("allow_other_clients", false),
+    /** Codes that verify phone numbers are sent through this provider; undefined: not by this server. */
+    sms: parseSms(raw.optionalObject("sms")),
+  };
+}
+
+/** An SMS provider with an HTTP interface. In `fields`, %(number)s, %(digits)s and %(text)s stand for what differs by message. */
+function parseSms(raw: ConfigReader | undefined) {
+  if (raw === undefined) return undefined;
+  const url = raw.requiredString("url");
+  if (!/^https?:\/\//.test(url) || !URL.canParse(url)) throw raw.wrong("url", "an http or https URL");
+  const fields = raw.stringMap("fields");
+  return {
+    url,
+    method: raw.oneOf("method", ["POST", "GET"], "POST"),
+    headers: raw.stringMap("headers"),
+    format: raw.oneOf("format", ["json", "form", "query"], "json"),
+    fields: Object.keys(fields).length === 0 ? { to: "%(number)s", text: "%(text)s" } : fields,
+    /** The message; %(code)s stands for the code, %(app)s and %(server_name)s for their names. */
+    text: raw.string("text", "%(code)s is your code for %(app)s."),
+    codeLifetimeMs: raw.duration("code_lifetime", "15m"),
   };
 }
