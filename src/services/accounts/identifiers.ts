@@ -1,6 +1,9 @@
-import { parsePhoneNumberWithError, type CountryCode } from "libphonenumber-js/max";
+import type * as PhoneNumbers from "libphonenumber-js/max";
 import { isJsonObject, type JsonObject } from "../../lib/json.ts";
+import { lazyModule } from "../../lib/lazy-module.ts";
 import { invalidParam, MatrixError, missingParam } from "../../protocol/errors.ts";
+
+const phoneNumbers = lazyModule<typeof PhoneNumbers>("libphonenumber-js/max");
 
 /** How a client says who logs in, after normalisation. */
 export type LoginIdentifier =
@@ -56,7 +59,7 @@ function readPhone(identifier: JsonObject): string {
 /** The number in international form without the plus, as seen from the country (two letters). @throws MatrixError 400 M_INVALID_PARAM */
 export function phoneToMsisdn(country: string, number: string): string {
   try {
-    return parsePhoneNumberWithError(number, country.toUpperCase() as CountryCode).number.slice(1);
+    return phoneNumbers().parsePhoneNumberWithError(number, country.toUpperCase() as PhoneNumbers.CountryCode).number.slice(1);
   } catch {
     throw invalidParam("Unable to parse phone number");
   }

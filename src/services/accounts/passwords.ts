@@ -1,6 +1,9 @@
-import { hash, verify } from "@node-rs/bcrypt";
+import type * as Bcrypt from "@node-rs/bcrypt";
+import { lazyModule } from "../../lib/lazy-module.ts";
 import { MatrixError } from "../../protocol/errors.ts";
 import type { Context } from "../context.ts";
+
+const bcrypt = lazyModule<typeof Bcrypt>("@node-rs/bcrypt");
 
 type PasswordContext = Pick<Context, "config">;
 
@@ -10,14 +13,14 @@ const MAX_TRIED = 65_536;
 
 /** The hash to store for a password: bcrypt over the NFKC form and the server's pepper, cut to 72 bytes (as Synapse). */
 export async function hashPassword(ctx: PasswordContext, password: string): Promise<string> {
-  return await hash(input(ctx, password), { cost: ctx.config.registration.bcryptRounds });
+  return await bcrypt().hash(input(ctx, password), { cost: ctx.config.registration.bcryptRounds });
 }
 
 /** Whether the password is the one of the stored hash; an account without a hash has no right password. */
 export async function passwordMatches(ctx: PasswordContext, password: string, stored: string | null): Promise<boolean> {
   if (stored === null || stored === "" || password.length > MAX_TRIED) return false;
   try {
-    return await verify(input(ctx, password), stored);
+    return await bcrypt().verify(input(ctx, password), stored);
   } catch {
     return false; // a hash that is no bcrypt hash matches nothing
   }

@@ -1,4 +1,6 @@
-import sharp, { type Metadata } from "sharp";
+import type sharpModule from "sharp";
+import type { Metadata } from "sharp";
+import { lazyModule } from "../../lib/lazy-module.ts";
 
 /** Images that are decoded, by declared type; what the bytes are must agree. Everything else (SVG, PDF, video, PSD...) never reaches a decoder. */
 const DECODED: ReadonlyMap<string, readonly string[]> = new Map([
@@ -20,6 +22,8 @@ export interface OpenImage extends ImageSize {
   readonly transparent: boolean;
 }
 
+const loadSharp = lazyModule<typeof sharpModule>("sharp");
+
 /** Thrown for what is no image, not of its declared type, or too large to be decoded. */
 export class NotAnImage extends Error {}
 
@@ -40,11 +44,19 @@ export function thumbnailType(mediaType: string, image: OpenImage): "image/jpeg"
  * Makes thumbnails with libvips. The decoders of other formats are blocked for the whole process; at most `maxPixels` are decoded.
  */
 export class Thumbnailer {
-  constructor(private readonly maxPixels: number) {
+  private ready = false;
+
+  constructor(private readonly maxPixels: number) {}
+
+  private get sharp(): typeof sharpModule {
+    const sharp = loadSharp();
+    if (this.ready) return sharp;
+    this.ready = true;
     sharp.cache(false);
     sharp.concurrency(1);
     sharp.block({ operation: ["VipsForeignLoad"] });
     sharp.unblock({ operation: ["Jpeg", "Png", "Webp", "Nsgif", "Heif"].flatMap((format) => [`VipsForeignLoad${format}File`, `VipsForeignLoad${format}Buffer`]) });
+    return sharp;
   }
 
   /** Size (turned upright by EXIF) and nature of an image file. @throws NotAnImage */
@@ -53,7 +65,7 @@ export class Thumbnailer {
     if (formats === undefined) throw new NotAnImage(`no thumbnails are made of ${mediaType}`);
     let metadata: Metadata;
     try {
-      metadata = await sharp(file, { limitInputPixels: this.maxPixels, failOn: "error" }).metadata();
+      metadata = await this.sharp(file, { limitInputPixels: this.maxPixels, failOn: "error" }).metadata();
     } catch (error) {
       throw new NotAnImage("not a readable image", { cause: error });
     }
@@ -61,7 +73,7 @@ export class Thumbnailer {
     const { width = 0, height = 0, orientation = 1, pages = 1 } = metadata;
     if (width < 1 || height < 1 || width * height > this.maxPixels) throw new NotAnImage(`${width}x${height} pixels are too many`);
     const upright = orientation < 5 ? { width, height } : { width: height, height: width };
-    const transparent = metadata.hasAlpha === true && !(await sharp(file, { limitInputPixels: this.maxPixels }).stats()).isOpaque;
+    const transparent = metadata.hasAlpha === true && !(await this.sharp(file, { limitInputPixels: this.maxPixels }).stats()).isOpaque;
     return { ...upright, animated: pages > 1, transparent };
   }
 
@@ -69,7 +81,7 @@ export class Thumbnailer {
   async make(file: string, size: ImageSize, method: "crop" | "scale", type: string): Promise<Buffer> {
     const animated = type === "image/webp";
     try {
-      const image = sharp(file, { limitInputPixels: this.maxPixels, failOn: "error", animated })
+      const image = this.sharp(file, { limitInputPixels: this.maxPixels, failOn: "error", animated })
         .autoOrient()
         .resize(size.width, size.height, { fit: method === "crop" ? "cover" : "fill", position: "centre" });
       if (type === "image/jpeg") return await image.flatten({ background: "#ffffff" }).jpeg({ quality: 80 }).toBuffer();
