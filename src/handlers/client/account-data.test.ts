@@ -50,6 +50,13 @@ describe("account data, filters", () => {
     listener.close();
   });
 
+  it("takes many changes of one entry at the same moment", async () => {
+    const lists = Array.from({ length: 20 }, (_, i) => ({ ignored_users: { [`@u${i}:x`]: {} } }));
+    await Promise.all(lists.map((body) => server.as(bob).put(path(bob, "m.ignored_user_list"), body).expect(200)));
+    const { body } = await server.as(bob).get(path(bob, "m.ignored_user_list")).expect(200);
+    assert.deepEqual([...(await server.ctx.ignoredUsers.ignoredBy(bob.userId))], Object.keys(body.ignored_users));
+  });
+
   it("shows push rules under m.push_rules", async () => {
     const { body } = await server.as(alice).get(path(alice, "m.push_rules")).expect(200);
     assert.equal(body.global.override[0].rule_id, ".m.rule.master");

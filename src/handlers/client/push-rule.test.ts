@@ -31,7 +31,7 @@ describe("push rules", () => {
     assert.equal((await get("global/override/.m.rule.master")).enabled, false);
     assert.deepEqual(await get("global/override/.m.rule.master/enabled"), { enabled: false });
     for (const path of ["global", "global/override", "device/", "global/nonsense/"]) {
-      const { body } = await server.as(alice).get(`${PATH}/${path}`).expect(404);
+      const { body } = await server.as(alice).get(`${PATH}/${path}`).expect(400);
       assert.equal(body.errcode, "M_UNRECOGNIZED", path);
     }
     const { body } = await server.as(alice).get(`${PATH}/global/override/absent`).expect(404);
@@ -87,7 +87,7 @@ describe("push rules", () => {
     await put("override/absent/enabled", { enabled: true }).expect(404);
     await put("override/.m.rule.master/enabled", { enabled: "yes" }).expect(400);
     await put("override/.m.rule.master/actions", { actions: ["explode"] }).expect(400);
-    await put("override/.m.rule.master/colour", {}).expect(404);
+    await put("override/.m.rule.master/colour", {}).expect(400);
   });
 
   it("are deleted with their switch; deleting again is 404", async () => {

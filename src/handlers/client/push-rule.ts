@@ -1,6 +1,6 @@
 import { isJsonObject, type Json, type JsonObject } from "../../lib/json.ts";
 import { parseJson } from "../../lib/lossless-json.ts";
-import { MatrixError, notFound, unrecognized } from "../../protocol/errors.ts";
+import { MatrixError, notFound } from "../../protocol/errors.ts";
 import { isRuleKind } from "../../protocol/push-rules/rules.ts";
 import { deleteRule, putRule, setRuleActions, setRuleEnabled } from "../../services/push/rules.ts";
 import { endpoint } from "../http/endpoint.ts";
@@ -10,7 +10,9 @@ const PATH = "/_matrix/client/(api/v1|r0|v3|unstable)/pushrules/*path";
 const MAX_BODY = 100 * 65_536;
 
 const rest = (params: object): string[] => (params as { path: string }).path.split("/");
-const wantsSlash = (): MatrixError => new MatrixError(404, "M_UNRECOGNIZED", "Unrecognised request: You probably wanted a trailing slash");
+/** Paths that name nothing: 400 as in Synapse, not the 404 of unknown routes. */
+const unrecognized = (message = "Unrecognized request"): MatrixError => new MatrixError(400, "M_UNRECOGNIZED", message);
+const wantsSlash = (): MatrixError => unrecognized("Unrecognised request: You probably wanted a trailing slash");
 
 export const getPushRules = endpoint({
   servlet: "PushRuleRestServlet",

@@ -8,7 +8,7 @@ export const postReadMarkers = endpoint({
   method: "POST",
   path: "/_matrix/client/(r0|v3|unstable)/rooms/:roomId/read_markers",
   auth: "user",
-  emptyBody: true,
+  emptyBody: false,
   async handle(ctx, { requester, params, body }) {
     const { userId, deviceId } = requester;
     await ctx.presence.bumpActive(userId, deviceId);

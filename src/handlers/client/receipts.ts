@@ -14,7 +14,7 @@ export const postReceipt = endpoint({
   method: "POST",
   path: "/_matrix/client/(r0|v3|unstable)/rooms/:roomId/receipt/:receiptType/:eventId",
   auth: "user",
-  emptyBody: true,
+  emptyBody: false,
   async handle(ctx, { requester, params, body }) {
     const { roomId, receiptType, eventId } = params;
     if (!isRoomId(roomId) || !eventId.startsWith("$")) throw new MatrixError(400, "M_UNKNOWN", "A valid room ID and event ID must be specified");

@@ -18,6 +18,9 @@ export type AccountDataContext = Pick<Context, "read" | "transaction" | "streams
 const IGNORED_USER_LIST = "m.ignored_user_list";
 const DIRECT = "m.direct";
 
+/** Requests that set the same entry at the same moment take turns on its row; the last one counts. */
+const READ_COMMITTED = { isolation: "read committed" } as const;
+
 /** Types that have their own API. @throws MatrixError 405 M_BAD_JSON */
 export function checkMayBeSet(type: string): void {
   if (type === "m.fully_read") {
@@ -36,7 +39,7 @@ export async function setAccountData(ctx: AccountDataContext, userId: string, ty
     await putGlobalAccountData(txn, userId, type, text, streamId!);
     if (ignored !== undefined) await storeIgnored(ctx, txn, userId, ignored);
     announce(ctx, txn, userId, streamId!);
-  });
+  }, READ_COMMITTED);
 }
 
 export async function setRoomAccountData(ctx: AccountDataContext, userId: string, roomId: string, type: string, content: JsonObject): Promise<void> {
@@ -45,7 +48,7 @@ export async function setRoomAccountData(ctx: AccountDataContext, userId: string
     const [streamId] = await ctx.streams.accountData.next(txn);
     await putRoomAccountData(txn, userId, roomId, type, text, streamId!);
     announce(ctx, txn, userId, streamId!);
-  });
+  }, READ_COMMITTED);
 }
 
 /** MSC3391. Nothing happens when there is nothing of that type. */
@@ -55,7 +58,7 @@ export async function deleteAccountData(ctx: AccountDataContext, userId: string,
     if (!(await emptyGlobalAccountData(txn, userId, type, streamId!))) return;
     if (type === IGNORED_USER_LIST) await storeIgnored(ctx, txn, userId, []);
     announce(ctx, txn, userId, streamId!);
-  });
+  }, READ_COMMITTED);
 }
 
 /** MSC3391, in a room. */
@@ -63,7 +66,7 @@ export async function deleteRoomAccountData(ctx: AccountDataContext, userId: str
   await ctx.transaction("remove_account_data_for_room", async (txn) => {
     const [streamId] = await ctx.streams.accountData.next(txn);
     if (await emptyRoomAccountData(txn, userId, roomId, type, streamId!)) announce(ctx, txn, userId, streamId!);
-  });
+  }, READ_COMMITTED);
 }
 
 export async function addTag(ctx: AccountDataContext, userId: string, roomId: string, tag: string, content: JsonObject): Promise<void> {
@@ -72,7 +75,7 @@ export async function addTag(ctx: AccountDataContext, userId: string, roomId: st
     const [streamId] = await ctx.streams.accountData.next(txn);
     await putRoomTag(txn, userId, roomId, tag, text, streamId!);
     announce(ctx, txn, userId, streamId!);
-  });
+  }, READ_COMMITTED);
 }
 
 export async function removeTag(ctx: AccountDataContext, userId: string, roomId: string, tag: string): Promise<void> {
@@ -80,7 +83,7 @@ export async function removeTag(ctx: AccountDataContext, userId: string, roomId:
     const [streamId] = await ctx.streams.accountData.next(txn);
     await deleteRoomTag(txn, userId, roomId, tag, streamId!);
     announce(ctx, txn, userId, streamId!);
-  });
+  }, READ_COMMITTED);
 }
 
 /**
@@ -101,7 +104,7 @@ export async function copyTagsAndDirect(ctx: AccountDataContext, userId: string,
     const streamIds = await ctx.streams.accountData.next(txn, names.length);
     await Promise.all(names.map((tag, index) => putRoomTag(txn, userId, newRoomId, tag, tags[tag]!.text, streamIds[index]!)));
     announce(ctx, txn, userId, streamIds.at(-1)!);
-  });
+  }, READ_COMMITTED);
 }
 
 /** Wakes the user's own sync once the transaction is committed. */

@@ -53,7 +53,7 @@ async function byOpaqueToken(ctx: AuthContext, request: AuthenticationRequest): 
   if (token === undefined) return undefined;
   if (!request.allowExpired && token.validUntilMs !== null && token.validUntilMs < ctx.clock.now())
     throw unknownToken("Access token has expired", { soft_logout: true });
-  if (!token.used) await ctx.transaction("mark_access_token_as_used", (txn) => markAccessTokenUsed(txn, ctx.accounts, token.id, request.token));
+  if (!token.used) await ctx.transaction("mark_access_token_as_used", (txn) => markAccessTokenUsed(txn, ctx.accounts, token.id, request.token), { isolation: "read committed" });
   const user = await ctx.accounts.user(token.userId);
   if (user === undefined) throw unknownToken();
   return {

@@ -1,7 +1,7 @@
 import { isJsonObject, type Json, type JsonObject, stringifyAscii } from "../../lib/json.ts";
 import { canonicalJson, canonicalProblem } from "../../protocol/canonical-json.ts";
 import { invalidParam, MatrixError } from "../../protocol/errors.ts";
-import { type VerifyKey, verifyJson } from "../../protocol/event/sign.ts";
+import { verifyJson } from "../../protocol/event/sign.ts";
 import { getDomain } from "../../protocol/ids.ts";
 import type { Txn } from "../../storage/database.ts";
 import { addCrossSigningKey, addHiddenDevice, crossSigningKeys, type CrossSigningKeyType } from "../../storage/devices/keys-cross-signing.ts";
@@ -113,5 +113,3 @@ export function sameJson(a: Json | undefined, b: Json | undefined): boolean {
     return false; // a lone surrogate: equal to nothing
   }
 }
-
-export type { VerifyKey };

@@ -12,9 +12,8 @@ export function parseObject(text: string): JsonObject | undefined {
   }
 }
 
-/** Device keys with `more` signatures of `userId` added; keys of the wrong shape are left as they are. */
+/** Device keys with `more` signatures of `userId` added; signatures of the wrong shape are dropped. */
 export function withSignatures(keys: JsonObject, userId: string, more: Readonly<Record<string, string>>): JsonObject {
-  if (Object.keys(more).length === 0) return keys;
   const all = isJsonObject(keys.signatures) ? keys.signatures : {};
   const own = isJsonObject(all[userId]) ? all[userId] : {};
   return { ...keys, signatures: { ...all, [userId]: { ...own, ...more } } };

@@ -197,6 +197,6 @@ async function queryServer(
 
 /** An error as the `failures` of key requests show it. What another server said goes no further than its message. */
 export function failureOf(error: unknown): JsonObject {
-  if (error instanceof MatrixError && error.status < 500) return { status: error.status, errcode: error.errcode, message: error.message };
+  if (error instanceof MatrixError && error.status < 500) return { status: error.status, errcode: error.errcode, message: `${error.status}: ${error.message}` };
   return { status: 503, message: error instanceof Error ? error.message : "The server could not be asked" };
 }

@@ -1,6 +1,6 @@
 import { isJsonObject, type Json, type JsonObject } from "../../lib/json.ts";
 import { canonicalJson, CanonicalJsonError, canonicalProblem } from "../../protocol/canonical-json.ts";
-import { badJson, MatrixError } from "../../protocol/errors.ts";
+import { badJson, invalidParam, MatrixError } from "../../protocol/errors.ts";
 import type { Txn } from "../../storage/database.ts";
 import { addOneTimeKeys, keyCounts, type OneTimeKey, putDeviceKeys, putFallbackKeys } from "../../storage/devices/keys.ts";
 import type { Context } from "../context.ts";
@@ -25,6 +25,7 @@ const MAX_DEPTH = 20;
  */
 export function readKeyUpload(body: JsonObject, userId: string, deviceId: string): KeyUpload {
   const { device_keys: deviceKeys, one_time_keys: oneTimeKeys, fallback_keys: fallbackKeys } = body;
+  if (deviceKeys === null) throw invalidParam("device_keys must not be null");
   if (deviceKeys !== undefined) {
     checkDeviceKeys(deviceKeys);
     if (deviceKeys.user_id !== userId) throw badJson("Provided `user_id` in `device_keys` does not match that of the authenticated user");

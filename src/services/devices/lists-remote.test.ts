@@ -159,7 +159,7 @@ describe("device lists of other servers", () => {
       assert.deepEqual(first.edus.length, 1);
       assert.equal(update.edu_type, "m.device_list_update");
       const streamId = update.content.stream_id as number;
-      assert.deepEqual(update.content, { user_id: bob.userId, device_id: bob.deviceId, keys, prev_id: [], stream_id: streamId });
+      assert.deepEqual(update.content, { user_id: bob.userId, device_id: bob.deviceId, keys: { ...keys, signatures: { [bob.userId]: {} } }, prev_id: [], stream_id: streamId });
       assert.deepEqual((await deviceListEdus(ctx, "told", 0, 100)).edus, first.edus, "told again until acknowledged");
       await acknowledgeEdus(ctx, "told", { deviceLists: first.position });
       const { base64 } = signingKeyFromSeed("x", new Uint8Array(32).fill(6));
