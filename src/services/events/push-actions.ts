@@ -6,6 +6,7 @@ import { PushEvent, type RelatedEvent } from "../../protocol/push-rules/push-eve
 import type { RuleSet } from "../../protocol/push-rules/rule-set.ts";
 import { clientVisibility } from "../../protocol/visibility.ts";
 import { type PushAction, storedActions } from "../../storage/push/actions.ts";
+import { threadSubscribers } from "../../storage/push/thread-subscriptions.ts";
 import type { State } from "../../storage/state/snapshot.ts";
 import { inviteRules } from "../account-data/invite-rules.ts";
 import type { Context } from "../context.ts";
@@ -47,6 +48,7 @@ export async function evaluatePush(ctx: PushContext, input: PushInput): Promise<
     config.experimental.msc3664Enabled ? relatedEvents(ctx, input) : undefined,
   ]);
   const pushEvent = new PushEvent(event, { memberCount: members.size, levels: input.levels, ...(related && { related }) });
+  const subscribers = config.experimental.msc4306Enabled && threadId !== "main" ? await threadSubscribers(ctx.read, event.roomId, threadId) : undefined;
   const mentions = mentionedUsers(event);
   const body = pushEvent.body.toLowerCase();
   const outcomes = new Map<RuleSet, Outcome>();
@@ -57,8 +59,8 @@ export async function evaluatePush(ctx: PushContext, input: PushInput): Promise<
     const displayName =
       profiles.get(userId)?.displayName ?? (event.stateKey === userId && typeof event.content.displayname === "string" ? event.content.displayname : undefined);
     let outcome: Outcome;
-    if (event.stateKey === userId || mentions.has(userId) || mayName(body, userId, displayName)) {
-      outcome = outcomeOf(ruleSet.evaluate(pushEvent, { userId, displayName }));
+    if (subscribers !== undefined || event.stateKey === userId || mentions.has(userId) || mayName(body, userId, displayName)) {
+      outcome = outcomeOf(ruleSet.evaluate(pushEvent, { userId, displayName, threadSubscription: subscribers?.has(userId) }));
     } else {
       outcome = outcomes.get(ruleSet) ?? outcomeOf(ruleSet.evaluate(pushEvent, NOBODY));
       outcomes.set(ruleSet, outcome);
@@ -73,7 +75,15 @@ export async function evaluatePushForAll(ctx: CrowdContext, input: PushInput): P
   const { event, before } = input;
   const members = await ctx.members.inRoom(event.roomId);
   const isPlain = before !== undefined && event.type !== "m.room.member" && event.rejectedReason === undefined && event.internal.soft_failed !== true;
-  if (members.local.size < CROWD || !isPlain || !isNotifiable(ctx, event) || ctx.config.experimental.msc2654Enabled || !(await isSeenByAllJoined(ctx, input))) {
+  const isInThread = ctx.config.experimental.msc4306Enabled && (await threadOf(ctx, input)) !== "main";
+  if (
+    members.local.size < CROWD ||
+    isInThread ||
+    !isPlain ||
+    !isNotifiable(ctx, event) ||
+    ctx.config.experimental.msc2654Enabled ||
+    !(await isSeenByAllJoined(ctx, input))
+  ) {
     return { push: await evaluatePush(ctx, input), crowd: [] };
   }
   const [audience, threadId, related, ignorers] = await Promise.all([
