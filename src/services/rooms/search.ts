@@ -254,7 +254,8 @@ function parseRequest(ctx: Needs, body: JsonObject): SearchRequest {
     if (entry.key !== "room_id" && entry.key !== "sender") throw new MatrixError(400, "M_UNKNOWN", `Invalid group by keys: {'${entry.key}'}`);
     groupKeys.add(entry.key);
   }
-  const definition = isJsonObject(room.filter) ? room.filter : {};
+  // The rooms are chosen beforehand: there may be more than the filter names.
+  const { rooms: filterRooms, ...definition } = isJsonObject(room.filter) ? room.filter : {};
   const context = isJsonObject(room.event_context) ? room.event_context : undefined;
   const bound = (value: Json | undefined): number => Math.max(0, Math.min(toNumber(value) ?? 5, MAX_CONTEXT));
   const keys = Array.isArray(room.keys) ? room.keys.filter((key) => typeof key === "string") : KEYS;
@@ -262,7 +263,7 @@ function parseRequest(ctx: Needs, body: JsonObject): SearchRequest {
     term: room.search_term.replaceAll("\0", " "),
     keys,
     filter: roomEventFilter(ctx, definition),
-    filterRooms: Array.isArray(definition.rooms) ? definition.rooms.filter((roomId) => typeof roomId === "string") : undefined,
+    filterRooms: Array.isArray(filterRooms) ? filterRooms.filter((roomId) => typeof roomId === "string") : undefined,
     orderBy,
     includeState: room.include_state === true,
     groupKeys,
