@@ -3,7 +3,7 @@ import { openListeners, type OpenListeners } from "./handlers/http/listen.ts";
 import { routes } from "./handlers/routes.ts";
 import { type Clock, systemClock } from "./lib/clock.ts";
 import type { Logger } from "./lib/log.ts";
-import { databaseMetrics, Metrics, requestMetrics } from "./lib/metrics.ts";
+import { databaseMetrics, Metrics, requestMetrics, threepidMetrics } from "./lib/metrics.ts";
 import { type Random, systemRandom } from "./lib/random.ts";
 import { accountHooks } from "./services/account-hooks.ts";
 import { IgnoredUsers } from "./services/account-data/ignored-users.ts";
@@ -34,6 +34,7 @@ import { openFederation } from "./services/federation/open-federation.ts";
 import { FederationSender } from "./services/federation/outbound/federation-sender.ts";
 import { remoteServers } from "./services/federation/outbound/remote-servers.ts";
 import { PartialRooms } from "./services/federation/partial-rooms.ts";
+import { remoteRooms } from "./services/federation/remote-rooms.ts";
 import { ownKeysOf } from "./services/federation/own-keys.ts";
 import { MediaStore } from "./services/media/media-store.ts";
 import { MediaRepository, noRemoteMedia } from "./services/media/repository.ts";
@@ -47,8 +48,8 @@ import { Presence } from "./services/presence/presence.ts";
 import { UserPushRules } from "./services/push/user-push-rules.ts";
 import { RateLimits } from "./services/rate-limits.ts";
 import { StateFollowers } from "./services/directory/followers.ts";
+import { openOutgoing } from "./services/outgoing.ts";
 import { ErasedUsers } from "./services/erased-users.ts";
-import { noRemoteRooms } from "./services/rooms/remote-rooms.ts";
 import { RoomUpgrades } from "./services/rooms/upgrades.ts";
 import { noIdentityServers } from "./services/rooms/threepid-invites.ts";
 import { SlidingConnections } from "./services/sliding-sync/connection.ts";
@@ -85,6 +86,8 @@ export interface Overrides {
   readonly database?: Database;
   /** Start although clients that look like a Synapse are connected. */
   readonly allowOtherClients?: boolean;
+  /** PEM texts of authorities that outgoing requests trust beside the usual ones. */
+  readonly trustedAuthorities?: readonly string[];
   /** Called when the server must not go on: another process took its place. */
   readonly onFatal?: (reason: string) => void;
 }
@@ -157,16 +160,18 @@ export async function createServer(config: Config, log: Logger, overrides: Overr
     const erasedUsers = new ErasedUsers(read);
     const pushRules = new UserPushRules(read, config);
     const signingKeys = config.key.signingKeys.map(({ version, seed }) => signingKeyFromSeed(version, seed));
+    const outgoing = openOutgoing(config, signingKeys[0]!, overrides.trustedAuthorities);
+    onClose(() => outgoing.close());
     const federation = openFederation({ config, clock, log, random, read, transaction }, signingKeys, ownKeysOf(config, signingKeys));
     onClose(() => federation.federationClient.close());
     const partialRooms = new PartialRooms(read);
     const federationSender = new FederationSender({ config, clock, log, read, transaction, streams, events, state, members, erasedUsers, partialRooms, ...federation }, () => ctx);
     const remote = remoteServers(federation, federationSender);
     const appservices = appserviceIdentities(config.appservice.registrations);
-    const basis = { config, clock, random, log, db, read, transaction, streams, localIds, changes, notifier, events, state, members, roomVersions, authGraph, crowds, accounts, ignoredUsers, erasedUsers, pushRules, remote, remoteRooms: noRemoteRooms, roomUpgrades: new RoomUpgrades(clock), identityInvites: noIdentityServers };
+    const basis = { config, clock, random, log, db, read, transaction, streams, localIds, changes, notifier, events, state, members, roomVersions, authGraph, crowds, accounts, ignoredUsers, erasedUsers, pushRules, remote, remoteRooms: remoteRooms(() => ctx), roomUpgrades: new RoomUpgrades(clock), identityInvites: noIdentityServers };
 
     const metrics = new Metrics(serverName);
-    const serverMetrics = { ...requestMetrics(metrics), scrape: () => metrics.scrape() };
+    const serverMetrics = { ...requestMetrics(metrics), ...threepidMetrics(metrics), scrape: () => metrics.scrape() };
     if (config.metrics.enableMetrics) {
       metrics.watchProcess();
       const database = databaseMetrics(metrics);
@@ -241,7 +246,11 @@ export async function createServer(config: Config, log: Logger, overrides: Overr
       registrationNonces: new RegistrationNonces(clock, random),
       tasks,
       userParter,
-      templates: new Templates(config.server.customTemplateDirectory),
+      templates: new Templates(config.server.customTemplateDirectory, config.server),
+      http: outgoing.http,
+      identityServers: outgoing.identityServers,
+      mail: outgoing.mail,
+      sms: outgoing.sms,
       metrics: serverMetrics,
       unreadCache,
       unreadCounts: (userId, roomIds) => unreadCache.counts(userId, roomIds),

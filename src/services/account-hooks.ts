@@ -1,6 +1,7 @@
 import { addUserCounters } from "../storage/rooms/stats.ts";
 import { type AccountHooks, noHooks } from "./accounts/hooks.ts";
 import { deviceHooks } from "./devices/hooks.ts";
+import { remoteAccountStatuses, remoteProfile } from "./federation/queries/user-queries.ts";
 import { localProfileChanged, localUserDeactivated } from "./directory/user-directory.ts";
 import { pusherHooks } from "./push/remove-pushers.ts";
 import { autoJoin } from "./rooms/auto-join.ts";
@@ -21,11 +22,9 @@ export const accountHooks: AccountHooks = {
   registered: [autoJoin],
   profileChanged: [localProfileChanged],
   propagateProfile: [spreadProfile],
+  remoteProfile,
+  remoteAccountStatuses,
   rejectInvites: [rejectInvites],
   partRooms: [leaveAllRooms],
-  deactivated: [
-    ...deviceHooks.deactivated,
-    ...pusherHooks.deactivated,
-    (_ctx, txn, { userId }) => localUserDeactivated(txn, userId),
-  ],
+  deactivated: [...deviceHooks.deactivated, ...pusherHooks.deactivated, (_ctx, txn, { userId }) => localUserDeactivated(txn, userId)],
 };

@@ -69,6 +69,13 @@ export class DestinationBackoff implements Backoff {
     this.set(destination, { retryLastTs: now, retryInterval: interval, failureTs: old.failureTs ?? now });
   }
 
+  /** Forgets that the server did not answer (an admin says so); what waits for it is sent. */
+  async reset(destination: string): Promise<void> {
+    await this.ctx.transaction("set_destination_retry_timings", (txn) => storeRetryTimings(txn, [{ destination, ...HEALTHY }]), { isolation: "read committed" });
+    this.timings.set(destination, HEALTHY);
+    for (const listener of this.recovered) listener(destination);
+  }
+
   /** A sign of life from the server itself: it may be tried at once. */
   sawAlive(destination: string): void {
     this.succeeded(destination);

@@ -47,6 +47,14 @@ export async function receiveBinding(ctx: Context, body: JsonObject): Promise<vo
   if (failure !== undefined) throw failure;
 }
 
+/** A user of this server accepts an invite by address: it becomes a real one, here or at the server that sent it. @throws MatrixError */
+export async function exchangeInvite(ctx: Context, request: { roomId: string; userId: string; signed: JsonObject }): Promise<void> {
+  const { roomId, userId, signed } = request;
+  const invite = { roomId, ...checked(signed.sender, userId, signed) };
+  if ((await ctx.members.joinedLocal(roomId)).size > 0) await exchange(ctx, invite, ctx.config.server.serverName);
+  else await forward(ctx, invite);
+}
+
 async function bind(ctx: Context, entry: Json): Promise<void> {
   if (!isJsonObject(entry) || !isJsonObject(entry.signed) || entry.signed.token === undefined) throw new MatrixError(400, "M_UNKNOWN", "Rejecting received notification of third-party invite without signed");
   const { room_id: roomId } = entry;
