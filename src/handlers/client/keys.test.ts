@@ -3,6 +3,7 @@ import type { JsonObject } from "../../lib/json.ts";
 import { signingKeyFromSeed, signJson, type SigningKey } from "../../protocol/event/sign.ts";
 import { deviceListChanges } from "../../services/devices/lists.ts";
 import { execute, query } from "../../storage/database.ts";
+import { deleteOldOneTimeKeys } from "../../storage/devices/keys.ts";
 import { bareMembership, bareRoom } from "../../testing/bare-room.ts";
 import { startTestServer, TEST_PASSWORD, type TestServer, type TestUser } from "../../testing/server.ts";
 
@@ -185,6 +186,18 @@ describe("keys of devices", () => {
       const { body } = await server.as(bob).post(`${V3}/keys/claim`, '{"one_time_keys":{"@x:test":{"__proto__":"signed_curve25519"}}}' as unknown as object).set("Content-Type", "application/json").expect(200);
       assert.deepEqual(body, { one_time_keys: {}, failures: {} });
       assert.equal(({} as Record<string, unknown>)["signed_curve25519"], undefined);
+    });
+
+    it("old keys that libolm made, and has forgotten, are deleted by users", async () => {
+      const old = server.ctx.clock.now() - 8 * 24 * 3600 * 1000;
+      for (const user of [alice, bob]) {
+        await upload(user, { one_time_keys: { "signed_curve25519:AAAAAA": oneTimeKey(1), "signed_curve25519:AAAAAAAAAAA": oneTimeKey(2) } }).expect(200);
+        await server.ctx.transaction("age", (txn) => execute(txn, "UPDATE e2e_one_time_keys_json SET ts_added_ms = $2 WHERE user_id = $1", [user.userId, old]));
+      }
+      let last: string | undefined = "";
+      while (last !== undefined) last = await server.ctx.transaction("delete", (txn) => deleteOldOneTimeKeys(txn, last!, 1, old + 1));
+      const left = await query<{ key_id: string }>(server.ctx.read, "SELECT key_id FROM e2e_one_time_keys_json WHERE user_id = ANY($1::text[])", [[alice.userId, bob.userId]]);
+      assert.deepEqual(left.map((row) => row.key_id), ["AAAAAAAAAAA", "AAAAAAAAAAA"]);
     });
 
     it("refuses malformed bodies", async () => {

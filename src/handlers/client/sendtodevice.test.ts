@@ -134,6 +134,18 @@ describe("to-device messages", () => {
     assert.deepEqual(await query(server.ctx.read, "SELECT * FROM device_inbox WHERE user_id = $1", [bob.userId]), []);
   });
 
+  it("of a deleted device, more than go at once, are deleted by Synapse's task", async () => {
+    const { ctx } = server;
+    await ctx.transaction("fill", (t) => execute(t, "INSERT INTO device_inbox (user_id, device_id, stream_id, message_json, instance_name) SELECT $1, $2, 1, '{}', 'master' FROM generate_series(1, 2500)", [bob.userId, bob.deviceId]));
+    await send(alice, { [bob.userId]: { [bob.deviceId]: { n: 1 } } }).expect(200);
+    await server.as(bob).post(`${V3}/logout`).expect(200);
+    const [task] = await query<{ action: string; resource_id: string; params: string }>(ctx.read, "SELECT action, resource_id, params FROM scheduled_tasks WHERE resource_id = $1", [bob.deviceId]);
+    assert.equal(task!.action, "delete_device_messages");
+    assert.deepEqual(JSON.parse(task!.params), { user_id: bob.userId, device_id: bob.deviceId, up_to_stream_id: ctx.streams.toDevice.currentToken() });
+    for (let i = 0; i < 100 && (await query(ctx.read, "SELECT FROM device_inbox WHERE user_id = $1 LIMIT 1", [bob.userId])).length > 0; i++) await ctx.clock.sleep(50);
+    assert.deepEqual(await query(ctx.read, "SELECT * FROM device_inbox WHERE user_id = $1", [bob.userId]), []);
+  });
+
   describe("from other servers", () => {
     const edu = (over: object = {}): JsonObject => ({ sender: "@r:remote", type: "m.test", message_id: `m${txn++}`, messages: { [bob.userId]: { [bob.deviceId]: { n: 1 } } }, ...over }) as JsonObject;
 

@@ -10,10 +10,10 @@ import { pruneOutboundPokes } from "../../storage/devices/lists-outbound.ts";
 import type { AccountHooks } from "../accounts/hooks.ts";
 import type { Context } from "../context.ts";
 import { recordDeviceChanges } from "./lists.ts";
+import { DELETE_DEVICE_MESSAGES } from "./tasks.ts";
 
 const DAY_MS = 24 * 3600 * 1000;
-const MAX_POSITION = Number.MAX_SAFE_INTEGER;
-/** Messages of a deleted device that go in the transaction of its deletion; the rest goes in the background. */
+/** Messages of a deleted device that go in the transaction of its deletion; the rest goes by a task. */
 const INBOX_AT_ONCE = 1000;
 const PRUNE_BATCH = 1000;
 
@@ -24,8 +24,9 @@ export const deviceHooks: Pick<AccountHooks, "devicesDeleted" | "devicesChanged"
       await deleteKeysOfDevices(txn, userId, deviceIds);
       await deleteDehydratedDevices(txn, userId, deviceIds);
       for (const deviceId of deviceIds) {
-        const deleted = await deleteInboxMessages(txn, userId, deviceId, MAX_POSITION, INBOX_AT_ONCE);
-        if (deleted === INBOX_AT_ONCE) txn.afterCommit(() => emptyInbox(ctx, userId, deviceId));
+        const upTo = ctx.streams.toDevice.currentToken();
+        if ((await deleteInboxMessages(txn, userId, deviceId, upTo, INBOX_AT_ONCE)) < INBOX_AT_ONCE) continue;
+        await ctx.tasks.schedule(txn, { action: DELETE_DEVICE_MESSAGES, resourceId: deviceId, params: { user_id: userId, device_id: deviceId, up_to_stream_id: upTo } });
       }
       txn.afterCommit(() => ctx.keyCounts.invalidate(userId, deviceIds));
     },
@@ -45,15 +46,6 @@ export const deviceHooks: Pick<AccountHooks, "devicesDeleted" | "devicesChanged"
     },
   ],
 };
-
-/** A large inbox is emptied in steps; what a crash leaves behind is not seen by anybody, since the device is gone. */
-function emptyInbox(ctx: Context, userId: string, deviceId: string): void {
-  const step = async (): Promise<void> => {
-    const delete1000 = (): Promise<number> => ctx.transaction("delete_messages_for_device", (txn) => deleteInboxMessages(txn, userId, deviceId, MAX_POSITION, INBOX_AT_ONCE), { isolation: "read committed" });
-    while ((await delete1000()) === INBOX_AT_ONCE) await ctx.clock.sleep(100);
-  };
-  step().catch((error: unknown) => ctx.log.named("synapse.handlers.device").warn("The inbox of a deleted device could not be emptied", { error }));
-}
 
 /** Forgets what nobody asks for any more: changes in rooms after 30 days, pokes of servers that are away after one, received ids after seven. */
 export async function pruneDeviceTables(ctx: Pick<Context, "transaction" | "clock">, signal: AbortSignal): Promise<void> {
