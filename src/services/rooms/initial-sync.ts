@@ -67,6 +67,8 @@ export async function roomInitialSync(ctx: Needs, requester: Requester, roomId: 
   };
 }
 
+const ROOMS_AT_ONCE = 5;
+
 /** All rooms of the user that way, with presence, receipts and account data. */
 export async function initialSync(ctx: Needs, requester: Requester, options: { limit: number; archived: boolean; raw: boolean }): Promise<Record<string, unknown>> {
   const { userId } = requester;
@@ -85,23 +87,24 @@ export async function initialSync(ctx: Needs, requester: Requester, options: { l
     ),
   ]);
   const format = options.raw ? "federation" : "client-v1";
-  const entries = await Promise.all(
-    rooms.map(async ([roomId, room]) => {
-      const entry: Record<string, unknown> = { room_id: roomId, membership: room.membership, visibility: listed.has(roomId) ? "public" : "private" };
-      if (room.membership === "invite") {
-        const invite = await ctx.events.one(room.eventId);
-        return { ...entry, inviter: room.sender, ...(invite === undefined ? {} : { invite: await presentEvent(ctx, requester, invite, { format }) }) };
-      }
-      const end: StreamToken = room.membership === "join" ? now : { ...now, room: { stream: room.streamOrdering } };
-      const state = room.membership === "join" ? [...(await ctx.state.current(roomId)).values()] : await stateAfter(ctx, room.eventId);
-      return {
-        ...entry,
-        messages: await latestMessages(ctx, requester, roomId, options.limit, end, false, format),
-        state: await presentEvents(ctx, requester, state, { format }),
-        account_data: await ownData(ctx, userId, roomId),
-      };
-    }),
-  );
+  const describe = async ([roomId, room]: (typeof rooms)[number]): Promise<Record<string, unknown>> => {
+    const entry: Record<string, unknown> = { room_id: roomId, membership: room.membership, visibility: listed.has(roomId) ? "public" : "private" };
+    if (room.membership === "invite") {
+      const invite = await ctx.events.one(room.eventId);
+      return { ...entry, inviter: room.sender, ...(invite === undefined ? {} : { invite: await presentEvent(ctx, requester, invite, { format }) }) };
+    }
+    const end: StreamToken = room.membership === "join" ? now : { ...now, room: { stream: room.streamOrdering } };
+    const state = room.membership === "join" ? [...(await ctx.state.current(roomId)).values()] : await stateAfter(ctx, room.eventId);
+    return {
+      ...entry,
+      messages: await latestMessages(ctx, requester, roomId, options.limit, end, false, format),
+      state: await presentEvents(ctx, requester, state, { format }),
+      account_data: await ownData(ctx, userId, roomId),
+    };
+  };
+  const entries: Record<string, unknown>[] = [];
+  // A few at a time: one request must not take all connections.
+  for (let n = 0; n < rooms.length; n += ROOMS_AT_ONCE) entries.push(...(await Promise.all(rooms.slice(n, n + ROOMS_AT_ONCE).map(describe))));
   const at = ctx.clock.now();
   return {
     rooms: entries,
