@@ -1,3 +1,4 @@
+import { adminRoutes } from "./admin/routes.ts";
 import { redactRoutes } from "./client/room/redact.ts";
 import { sendRoutes } from "./client/room/send.ts";
 import { stateRoutes } from "./client/room/state.ts";
@@ -158,6 +159,8 @@ export const routes: readonly Endpoint[] = [
   // keys
   ...localKeyRoutes,
   ...remoteKeyRoutes,
+  // administration
+  ...adminRoutes,
   // small ones
   ...voipRoutes,
   ...matrixRtcRoutes,

@@ -4,6 +4,7 @@ import { coverRooms } from "../../storage/jobs/background-updates-chains.ts";
 import * as old from "../../storage/jobs/background-updates-old.ts";
 import { analyze, createIndex, dropIndexes } from "../../storage/jobs/background-updates.ts";
 import { expectedCatalogue } from "../../storage/schema/catalogue-file.ts";
+import { resignEvents } from "./resign.ts";
 import * as slidingSync from "./sliding-sync.ts";
 import * as statistics from "./statistics.ts";
 import type { Update, UpdateContext } from "./update.ts";
@@ -62,6 +63,7 @@ const uniqueIndex = (table: string, name: string, deduplicate: batches.BatchFunc
 /** Updates that Synapse queues for databases of the supported schema versions, and those an admin can ask for. */
 const CURRENT: readonly [string, Update][] = [
   ["threads_backfill", inBatches(batches.backfillThreads)],
+  ["event_resign", { kind: "service", batch: resignEvents }],
   ["populate_stats_process_rooms", { kind: "service", batch: statistics.processRooms }],
   ["populate_stats_process_users", { kind: "service", batch: statistics.processUsers }],
   ["populate_user_directory_createtables", { kind: "service", batch: directory.createTables }],

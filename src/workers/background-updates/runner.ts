@@ -129,16 +129,16 @@ export class BackgroundUpdates {
   }
 
   /**
-   * Queues a job of the admin API and starts on it. `unknown`: there is no job of that name; `queued before`: a part of it is in the
+   * Queues a job of the admin API, with what its progress begins with, and starts on it. `unknown`: there is no job of that name; `queued before`: a part of it is in the
    * queue already, and nothing was added.
    */
-  async startJob(name: string): Promise<"started" | "queued before" | "unknown"> {
-    const updates = ADMIN_JOBS[name];
+  async startJob(name: string, progress: JsonObject = {}): Promise<"started" | "queued before" | "unknown"> {
+    const updates = Object.hasOwn(ADMIN_JOBS, name) ? ADMIN_JOBS[name] : undefined;
     if (updates === undefined) return "unknown";
     const queued = await this.ctx.transaction("start_background_job", (txn) =>
       queueUpdates(
         txn,
-        updates.map((update) => ({ name: update, progress: {} })),
+        updates.map((update) => ({ name: update, progress })),
       ),
     );
     if (!queued) return "queued before";
@@ -289,6 +289,7 @@ const rate = ({ averageItems, averageMs }: Performance): number => averageItems 
 /** Jobs of the admin API: the updates that make one up, each after the one before. */
 const ADMIN_JOBS: Readonly<Record<string, readonly string[]>> = {
   populate_stats_process_rooms: ["populate_stats_process_rooms"],
+  event_resign: ["event_resign"],
   regenerate_directory: [
     "populate_user_directory_createtables",
     "populate_user_directory_process_rooms",

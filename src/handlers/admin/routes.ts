@@ -1,0 +1,32 @@
+import type { Endpoint } from "../http/endpoint.ts";
+import { backgroundUpdateRoutes } from "./background-updates.ts";
+import { deviceRoutes } from "./devices.ts";
+import { getFeatures, putFeatures } from "./experimental-features.ts";
+import { federationRoutes } from "./federation.ts";
+import { registrationTokenRoutes } from "./registration-tokens.ts";
+import { reportRoutes } from "./reports.ts";
+import { scheduledTasks } from "./scheduled-tasks.ts";
+import { serverVersion } from "./server-version.ts";
+import { statisticsRoutes } from "./statistics.ts";
+import { adminUsernameAvailable } from "./username-available.ts";
+import { accountRoutes } from "./users/accounts.ts";
+import { actionRoutes } from "./users/actions.ts";
+import { factRoutes } from "./users/facts.ts";
+
+/** The admin API (`/_synapse/admin`). */
+export const adminRoutes: readonly Endpoint[] = [
+  ...accountRoutes,
+  ...actionRoutes,
+  ...factRoutes,
+  ...deviceRoutes,
+  ...registrationTokenRoutes,
+  ...reportRoutes,
+  ...federationRoutes,
+  ...backgroundUpdateRoutes,
+  ...statisticsRoutes,
+  getFeatures,
+  putFeatures,
+  scheduledTasks,
+  adminUsernameAvailable,
+  serverVersion,
+];
