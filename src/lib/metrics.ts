@@ -141,6 +141,14 @@ export function requestMetrics(metrics: Metrics): {
   };
 }
 
+/** Mails, and verifications of addresses. */
+export function threepidMetrics(metrics: Metrics): { mailSent(type: string): void; threepidRequested(medium: string, reason: string, tries: number): void } {
+  return {
+    mailSent: (type) => metrics.count("synapse_emails_sent_total", { type }),
+    threepidRequested: (type, reason, tries) => metrics.observe("synapse_threepid_send_requests_with_tries", { type, reason }, tries),
+  };
+}
+
 /** Times of the database: `statement` for each finished statement, `transaction` for each finished transaction, in seconds. */
 export function databaseMetrics(metrics: Metrics): { statement(sql: string, seconds: number): void; transaction(name: string, seconds: number): void } {
   return {

@@ -1,5 +1,6 @@
 import type { Config } from "../config/config.ts";
 import type { Clock } from "../lib/clock.ts";
+import type { JsonObject } from "../lib/json.ts";
 import type { Logger } from "../lib/log.ts";
 import type { Random } from "../lib/random.ts";
 import type { AccountCache } from "../storage/accounts/account-cache.ts";
@@ -40,6 +41,7 @@ import type { Requester } from "./requester.ts";
 import type { ErasedUsers } from "./erased-users.ts";
 import type { RemoteRooms } from "./rooms/remote-rooms.ts";
 import type { RoomUpgrades } from "./rooms/upgrades.ts";
+import type { Outgoing } from "./outgoing.ts";
 import type { IdentityInvites } from "./rooms/threepid-invites.ts";
 import type { SigningKey } from "../protocol/event/sign.ts";
 import type { RequestTransactions } from "./request-transactions.ts";
@@ -144,6 +146,13 @@ export interface Context {
   /** Which servers do not answer at present. */
   readonly backoff: DestinationBackoff;
   readonly keyRing: KeyRing;
+  /** Requests to web services. */
+  readonly http: Outgoing["http"];
+  readonly identityServers: Outgoing["identityServers"];
+  /** undefined: the config has no `email`. */
+  readonly mail: Outgoing["mail"];
+  /** undefined: this server sends no messages to phones. */
+  readonly sms: Outgoing["sms"];
   /** Public halves of this server's keys, old ones too. */
   readonly ownKeys: ReadonlyMap<string, ServerKey>;
   /** The media store and what belongs to it. */
@@ -196,8 +205,8 @@ export interface BackgroundUpdateControl {
   setEnabled(enabled: boolean): void;
   /** Undefined between updates. `averageItemsPerMs` is undefined until the first batch is done. */
   currentUpdate(): { readonly name: string; readonly totalItemCount: number; readonly totalDurationMs: number; readonly averageItemsPerMs: number | undefined } | undefined;
-  /** Queues `populate_stats_process_rooms` or `regenerate_directory` and starts on it. */
-  startJob(name: string): Promise<"started" | "queued before" | "unknown">;
+  /** Queues `populate_stats_process_rooms`, `regenerate_directory` or `event_resign`, with what its progress begins with, and starts on it. */
+  startJob(name: string, progress?: JsonObject): Promise<"started" | "queued before" | "unknown">;
   /** Of these updates, those that are still in the queue: what they make cannot be relied on yet. */
   pending(names: readonly string[]): Promise<string[]>;
 }
@@ -206,6 +215,10 @@ export interface BackgroundUpdateControl {
 export interface ServerMetrics {
   requestStarted(method: string, servlet: string): void;
   requestFinished(method: string, servlet: string, status: number, seconds: number): void;
+  /** A mail of that kind was sent. */
+  mailSent(type: string): void;
+  /** Somebody asked to verify an address for the `tries`-th time. */
+  threepidRequested(medium: string, reason: string, tries: number): void;
   scrape(): Promise<{ readonly contentType: string; readonly body: string }>;
 }
 

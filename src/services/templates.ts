@@ -2,6 +2,7 @@ import { existsSync } from "node:fs";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import nunjucks from "nunjucks";
+import { strftime } from "../lib/strftime.ts";
 
 /** The folder `templates/` of the package, from the source tree as well as from the build. */
 function ownFolder(): string {
@@ -19,29 +20,56 @@ class JinjaLoader extends nunjucks.FileSystemLoader {
   }
 }
 
+/** What all templates know of the server. */
+export interface TemplateGlobals {
+  readonly serverName: string;
+  /** With a trailing slash. */
+  readonly publicBaseurl: string;
+}
+
 /**
  * HTML pages and mails by name: the admin's templates (`templates.custom_template_directory`, then the feature's own directory) before
- * those of the package.
+ * those of the package. All know `server_name` and Synapse's filters.
  */
 export class Templates {
   private readonly environments = new Map<string, nunjucks.Environment>();
 
   /** @param custom the admin's directory, searched first */
-  constructor(private readonly custom: string | undefined) {}
+  constructor(
+    private readonly custom: string | undefined,
+    private readonly globals: TemplateGlobals,
+  ) {}
 
   /** Renders a template; values are escaped in HTML, left alone in text. `folder` is the feature's own directory. */
   render(name: string, values: Readonly<Record<string, unknown>> = {}, folder?: string): string {
-    return this.environment(!name.endsWith(".txt"), folder).render(name, values);
+    const folders = [this.custom, folder, ownFolder()].filter((entry) => entry !== undefined);
+    return this.environment(!name.endsWith(".txt"), folders).render(name, values);
   }
 
-  private environment(autoescape: boolean, folder: string | undefined): nunjucks.Environment {
-    const key = `${autoescape}\0${folder ?? ""}`;
+  /** Renders a page that only the admin can write, from that directory alone; undefined when it is not there. */
+  renderOwn(folder: string, name: string, values: Readonly<Record<string, unknown>> = {}): string | undefined {
+    if (!existsSync(path.join(folder, name))) return undefined;
+    return this.environment(true, [folder]).render(name, values);
+  }
+
+  private environment(autoescape: boolean, folders: readonly string[]): nunjucks.Environment {
+    const key = [autoescape, ...folders].join("\0");
     let environment = this.environments.get(key);
     if (environment === undefined) {
-      const folders = [this.custom, folder, ownFolder()].filter((entry) => entry !== undefined);
-      environment = new nunjucks.Environment(new JinjaLoader(folders), { autoescape });
+      environment = new nunjucks.Environment(new JinjaLoader([...folders]), { autoescape });
+      environment.addGlobal("server_name", this.globals.serverName);
+      environment.addFilter("format_ts", (value: number, format: string) => strftime(new Date(value), format));
+      environment.addFilter("mxc_to_http", (value: unknown, width: number, height: number, method = "crop") => mxcToHttp(this.globals.publicBaseurl, value, width, height, method as string));
+      environment.addFilter("localpart_from_email", (address: string) => address.slice(0, Math.max(0, address.lastIndexOf("@"))) || address);
       this.environments.set(key, environment);
     }
     return environment;
   }
+}
+
+function mxcToHttp(baseurl: string, value: unknown, width: number, height: number, method: string): string {
+  if (typeof value !== "string" || !value.startsWith("mxc://")) return "";
+  const [media, fragment] = value.slice("mxc://".length).split("#", 2) as [string, string | undefined];
+  const query = new URLSearchParams({ width: String(width), height: String(height), method });
+  return `${baseurl}_matrix/media/v1/thumbnail/${media}?${query.toString()}${fragment === undefined ? "" : `#${fragment}`}`;
 }

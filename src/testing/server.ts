@@ -15,6 +15,8 @@ export interface TestServerOptions {
   readonly config?: TestConfigOverrides;
   readonly clock?: Clock;
   readonly log?: Logger;
+  /** PEM texts of authorities that outgoing requests trust. */
+  readonly trustedAuthorities?: readonly string[];
   readonly database?: TestDatabaseOptions;
 }
 
@@ -57,7 +59,7 @@ export const TEST_PASSWORD = "correct horse battery staple";
 export async function startTestServer(options: TestServerOptions = {}): Promise<TestServer> {
   const database = await createTestDatabase(options.database);
   const config = testConfig({ ...options.config, database: databaseOptions(database.url) });
-  const overrides = { allowOtherClients: true, ...(options.clock === undefined ? {} : { clock: options.clock }) };
+  const overrides = { allowOtherClients: true, ...(options.clock === undefined ? {} : { clock: options.clock }), ...(options.trustedAuthorities === undefined ? {} : { trustedAuthorities: options.trustedAuthorities }) };
   const server = await createServer(config, options.log ?? silentLogger, overrides);
   const stopping = new AbortController();
   const app = createApp(server.ctx, { endpoints: routes, trustForwarded: true, siteTag: "test", tls: false, stopping: stopping.signal });
