@@ -4,7 +4,7 @@ import { routes } from "../handlers/routes.ts";
 for (const { servlet, methods, paths } of routes) {
   for (const method of methods) {
     for (const path of paths) {
-      process.stdout.write(JSON.stringify({ method, path: path.replace(/[:*]([A-Za-z]\w*(?:=[^/]+)?)/g, "{$1}"), servlet }) + "\n");
+      process.stdout.write(JSON.stringify({ method, path: path.replace(/[:*]([A-Za-z]\w*(?:=[^/]+(?:\/\*)?)?)/g, "{$1}"), servlet }) + "\n");
     }
   }
 }

@@ -21,19 +21,18 @@ export const getProfile = endpoint({
 
 /** The fields of a profile: name and avatar under every version, others under v3. */
 export const profileFields: readonly Endpoint[] = [
-  ...fieldEndpoints("ProfileFieldRestServlet", "/_matrix/client/(api/v1|r0|v3|unstable)/profile/:userId/displayname", "displayname"),
-  ...fieldEndpoints("ProfileFieldRestServlet", "/_matrix/client/(api/v1|r0|v3|unstable)/profile/:userId/avatar_url", "avatar_url"),
+  ...fieldEndpoints("ProfileFieldRestServlet", "/_matrix/client/(api/v1|r0|v3|unstable)/profile/:userId/:fieldName=displayname"),
+  ...fieldEndpoints("ProfileFieldRestServlet", "/_matrix/client/(api/v1|r0|v3|unstable)/profile/:userId/:fieldName=avatar_url"),
   ...fieldEndpoints("ProfileFieldRestServlet", "/_matrix/client/v3/profile/:userId/:fieldName"),
   ...fieldEndpoints(
     "UnstableProfileFieldRestServlet",
     "/_matrix/client/unstable/uk.tcpip.msc4133/profile/:userId/:fieldName",
-    undefined,
     (config) => config.experimental.msc4133Enabled,
   ),
 ];
 
-function fieldEndpoints(servlet: string, path: string, fixed?: string, when?: (config: Config) => boolean): Endpoint[] {
-  const fieldOf = ({ params }: FieldRequest): string => fixed ?? params["fieldName"]!;
+function fieldEndpoints(servlet: string, path: string, when?: (config: Config) => boolean): Endpoint[] {
+  const fieldOf = ({ params }: FieldRequest): string => params["fieldName"]!;
   const common = { servlet, path, auth: "none" as const, ...(when === undefined ? {} : { when }) };
   return [
     endpoint({ ...common, method: "GET", handle: async (ctx, request) => await getField(ctx, request as FieldRequest, fieldOf(request as FieldRequest)) }),

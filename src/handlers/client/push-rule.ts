@@ -6,7 +6,7 @@ import { deleteRule, putRule, setRuleActions, setRuleEnabled } from "../../servi
 import { endpoint } from "../http/endpoint.ts";
 
 /** The path below `pushrules/` is taken apart here, as Synapse does it: `global/<kind>/<rule id>/<attribute>`, with a meaning of trailing slashes. */
-const PATH = "/_matrix/client/(api/v1|r0|v3|unstable)/pushrules/*path";
+const PATH = "/_matrix/client/(api/v1|r0|v3|unstable)/:path=pushrules/*";
 const MAX_BODY = 100 * 65_536;
 
 const rest = (params: object): string[] => (params as { path: string }).path.split("/");

@@ -60,7 +60,7 @@ export interface EndpointSpec<P extends string, A extends AuthKind, S extends z.
   /** Synapse's servlet name: the label in metrics and logs. */
   servlet: string;
   method: Method | readonly Method[];
-  /** Path with `:params` and alternatives in brackets: "/_matrix/client/(r0|v3)/rooms/:roomId/send/:eventType". `:name=a|b` stands for the literals a and b. A trailing `*name` takes the rest of the path. */
+  /** Path with `:params` and alternatives in brackets: "/_matrix/client/(r0|v3)/rooms/:roomId/send/:eventType". `:name=a|b` stands for the literals a and b. A trailing `*name` (or `:name=prefix/*`) takes the rest of the path. */
   path: P | readonly P[];
   auth: A;
   /** zod schema of the JSON body. Errors become M_MISSING_PARAM, M_INVALID_PARAM or M_BAD_JSON as Synapse's validation has them. */

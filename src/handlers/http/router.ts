@@ -111,8 +111,10 @@ export class Router {
   }
 }
 
-/** `/x/:action=join|leave` -> `/x/join` and `/x/leave`, each with the parameter's value. */
+/** `/x/:action=join|leave` -> `/x/join` and `/x/leave`, each with the parameter's value; `/:path=files/*` -> `/files/*path`. */
 function enumerate(path: string): { path: string; fixed: Fixed[] }[] {
+  const rest = /:(\w+)=([^/|]+)\/\*$/.exec(path);
+  if (rest !== null) return enumerate(`${path.slice(0, rest.index)}${rest[2]}/*${rest[1]}`);
   const match = /:(\w+)=([^/]+)/.exec(path);
   if (match === null) return [{ path, fixed: [] }];
   return match[2]!.split("|").flatMap((value) => {

@@ -5,7 +5,6 @@ import type { Context } from "../../../services/context.ts";
 import { ShadowBanned } from "../../../services/events/send.ts";
 import type { Requester } from "../../../services/requester.ts";
 import { forget } from "../../../services/rooms/forget.ts";
-import type { MembershipAction } from "../../../services/rooms/local-membership.ts";
 import { updateMembership } from "../../../services/rooms/membership.ts";
 import { resolveRoom } from "../../../services/rooms/resolve-room.ts";
 import { inviteThreepid } from "../../../services/rooms/threepid-invites.ts";
@@ -14,8 +13,7 @@ import type { Query } from "../../http/query.ts";
 
 const CLIENT = "/_matrix/client/(api/v1|r0|v3|unstable)";
 const ROOM = `${CLIENT}/rooms/:roomId` as const;
-const ACTIONS = ["join", "invite", "leave", "ban", "unban", "kick"] as const;
-type Action = (typeof ACTIONS)[number];
+type Action = "join" | "invite" | "leave" | "ban" | "unban" | "kick";
 
 /** Servers that may help to find a room: `via`, or its older name. */
 export function serversToAsk(query: Query): string[] | undefined {
@@ -105,26 +103,25 @@ function contentOf(ctx: Context, body: JsonObject): JsonObject {
   };
 }
 
-const actionRoutes = ACTIONS.flatMap((action: Action & MembershipAction) => [
-  endpoint({
-    servlet: "RoomMembershipRestServlet",
-    method: "POST",
-    path: `${ROOM}/${action}`,
-    auth: "guest",
-    lossless: true,
-    handle: (ctx, { requester, params, body }) => act(ctx, requester, action, params.roomId, body, undefined),
-  }),
-  endpoint({
-    servlet: "RoomMembershipRestServlet",
-    method: "PUT",
-    path: `${ROOM}/${action}/:txnId`,
-    auth: "guest",
-    emptyBody: true,
-    lossless: true,
-    handle: (ctx, { requester, params, body, url }) =>
-      ctx.requestTransactions.once(requester, url.split("?")[0]!, () => act(ctx, requester, action, (params as { roomId: string }).roomId, body, (params as { txnId: string }).txnId)),
-  }),
-]);
+export const postMembership = endpoint({
+  servlet: "RoomMembershipRestServlet",
+  method: "POST",
+  path: `${ROOM}/:membershipAction=join|invite|leave|ban|unban|kick`,
+  auth: "guest",
+  lossless: true,
+  handle: (ctx, { requester, params, body }) => act(ctx, requester, params.membershipAction as Action, params.roomId, body, undefined),
+});
+
+export const putMembership = endpoint({
+  servlet: "RoomMembershipRestServlet",
+  method: "PUT",
+  path: `${ROOM}/:membershipAction=join|invite|leave|ban|unban|kick/:txnId`,
+  auth: "guest",
+  emptyBody: true,
+  lossless: true,
+  handle: (ctx, { requester, params, body, url }) =>
+    ctx.requestTransactions.once(requester, url.split("?")[0]!, () => act(ctx, requester, params.membershipAction as Action, params.roomId, body, params.txnId)),
+});
 
 export const postForget = endpoint({
   servlet: "RoomForgetRestServlet",
@@ -150,4 +147,4 @@ export const putForget = endpoint({
     }),
 });
 
-export const membershipRoutes = [postJoin, putJoin, ...actionRoutes, postForget, putForget];
+export const membershipRoutes = [postJoin, putJoin, postMembership, putMembership, postForget, putForget];
