@@ -33,11 +33,12 @@ import { InboundFederation } from "./services/federation/inbound/inbound-federat
 import { openFederation } from "./services/federation/open-federation.ts";
 import { FederationSender } from "./services/federation/outbound/federation-sender.ts";
 import { remoteServers } from "./services/federation/outbound/remote-servers.ts";
+import { RemoteMediaFetcher } from "./services/federation/media/remote-media-fetcher.ts";
 import { PartialRooms } from "./services/federation/partial-rooms.ts";
 import { remoteRooms } from "./services/federation/remote-rooms.ts";
 import { ownKeysOf } from "./services/federation/own-keys.ts";
 import { MediaStore } from "./services/media/media-store.ts";
-import { MediaRepository, noRemoteMedia } from "./services/media/repository.ts";
+import { MediaRepository } from "./services/media/repository.ts";
 import { storageProviders } from "./services/media/storage-provider.ts";
 import { Thumbnailer } from "./services/media/thumbnailer.ts";
 import { DeviceInboxes } from "./services/devices/device-inboxes.ts";
@@ -227,7 +228,7 @@ export async function createServer(config: Config, log: Logger, overrides: Overr
       partialRooms,
       inbound,
       media: new MediaRepository(new MediaStore(config.media.mediaStorePath, storageProviders(config.media.storageProviders), random, log.named("synapse.media"), config.media.enableLocalMediaStorage), new Thumbnailer(config.media.maxImagePixels)),
-      remoteMedia: noRemoteMedia,
+      remoteMedia: new RemoteMediaFetcher(() => ctx),
       slidingConnections: new SlidingConnections(basis),
       slidingRoomLists: new RoomLists(),
       lazyMembers: new LazyMembers(),

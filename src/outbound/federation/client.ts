@@ -103,13 +103,18 @@ export class DestinationDenied extends Error {
 
 const MAX_ANSWER = 100 * 1024 * 1024;
 const WELL_KNOWN_BYTES = 50 * 1024;
+const WELL_KNOWN_TIMEOUT_MS = 10_000;
+const MAX_REDIRECTS = 5;
 
 /** Signed requests to other servers (server-server API, "Request Authentication"). */
 export class FederationClient {
   readonly discovery: ServerDiscovery;
   private readonly filter: IpFilter;
   private readonly agents = new Map<string, Agent>();
+  /** For well-known files. */
   private readonly plainAgent: Agent;
+  /** For files at URLs that other servers name. */
+  private readonly fileAgent: Agent;
 
   constructor(
     private readonly options: FederationClientOptions,
@@ -119,6 +124,8 @@ export class FederationClient {
   ) {
     this.filter = new IpFilter(options.blockedRanges, options.allowedRanges);
     this.plainAgent = new Agent({ connect: { lookup: this.filter.lookup as never, timeout: 10_000 }, headersTimeout: 10_000, bodyTimeout: 10_000, maxResponseSize: WELL_KNOWN_BYTES });
+    const ca = options.customCa === undefined ? {} : { ca: [...rootCertificates, ...options.customCa] };
+    this.fileAgent = new Agent({ connect: { lookup: this.filter.lookup as never, timeout: 10_000, ...ca }, headersTimeout: 60_000, bodyTimeout: 60_000 });
     this.discovery = new ServerDiscovery((url) => this.fetchWellKnown(url), () => clock.now());
   }
 
@@ -182,8 +189,39 @@ export class FederationClient {
     return await this.requestObject({ method: "GET", destination, path: "/_matrix/key/v2/server", timeoutMs: 10_000, maxBytes: 1024 * 1024, ignoreBackoff: true });
   }
 
+  /**
+   * A file at a URL that another server named (its storage, a CDN): unsigned, from permitted addresses only, over few redirects. `read` must
+   * consume or destroy the body.
+   * @throws RemoteError for error answers, DestinationUnavailable
+   */
+  async fetchUrl<T>(url: string, timeoutMs: number, read: (answer: Dispatcher.ResponseData) => Promise<T>): Promise<T> {
+    const signal = AbortSignal.timeout(timeoutMs);
+    for (let target = url, redirects = 0; redirects < MAX_REDIRECTS; redirects++) {
+      const answer = await this.getPlain(this.fileAgent, target, signal);
+      if (answer === undefined) break;
+      const location = redirectOf(answer);
+      if (location === undefined) {
+        if (answer.statusCode >= 200 && answer.statusCode < 300) return await read(answer);
+        throw await remoteError(new URL(target).host, answer);
+      }
+      await answer.body.dump();
+      target = new URL(location, target).toString();
+    }
+    throw new DestinationUnavailable(url.slice(0, 200), "the address leads nowhere");
+  }
+
   async close(): Promise<void> {
-    await Promise.all([this.plainAgent, ...this.agents.values()].map((agent) => agent.destroy()));
+    await Promise.all([this.plainAgent, this.fileAgent, ...this.agents.values()].map((agent) => agent.destroy()));
+  }
+
+  /** undefined for addresses that are not permitted, and URLs of other kinds. */
+  private async getPlain(agent: Agent, url: string, signal: AbortSignal): Promise<Dispatcher.ResponseData | undefined> {
+    if (!URL.canParse(url)) return undefined;
+    const parsed = new URL(url);
+    if (parsed.protocol !== "https:" && parsed.protocol !== "http:") return undefined;
+    const host = parsed.hostname.replace(/^\[|\]$/g, "");
+    if (isAddress(host) && !this.filter.permits(host)) return undefined;
+    return await agent.request({ origin: parsed.origin, path: parsed.pathname + parsed.search, method: "GET", headers: { "user-agent": this.options.userAgent }, signal });
   }
 
   private async once<T>(request: FederationRequestOptions, read: (answer: Dispatcher.ResponseData) => Promise<T>): Promise<T> {
@@ -255,15 +293,12 @@ export class FederationClient {
   }
 
   private async fetchWellKnown(url: string): Promise<{ status: number; body: string; cacheControl: string | undefined; expires: string | undefined } | undefined> {
-    let target = url;
-    for (let redirects = 0; redirects < 5; redirects++) {
-      const parsed = new URL(target);
-      if (parsed.protocol !== "https:" && parsed.protocol !== "http:") return undefined;
-      const host = parsed.hostname.replace(/^\[|\]$/g, "");
-      if (isAddress(host) && !this.filter.permits(host)) return undefined;
-      const answer = await this.plainAgent.request({ origin: parsed.origin, path: parsed.pathname + parsed.search, method: "GET", headers: { "user-agent": this.options.userAgent }, signal: AbortSignal.timeout(10_000) });
-      const location = answer.headers.location;
-      if (answer.statusCode >= 300 && answer.statusCode < 400 && typeof location === "string") {
+    const signal = AbortSignal.timeout(WELL_KNOWN_TIMEOUT_MS);
+    for (let target = url, redirects = 0; redirects < MAX_REDIRECTS; redirects++) {
+      const answer = await this.getPlain(this.plainAgent, target, signal);
+      if (answer === undefined) return undefined;
+      const location = redirectOf(answer);
+      if (location !== undefined) {
         await answer.body.dump();
         target = new URL(location, target).toString();
         continue;
@@ -284,6 +319,11 @@ export function authorizationHeader(own: { serverName: string; signingKey: Signi
   const rest = canonicalJson({ method: request.method, uri, origin: own.serverName, destination: request.destination }).slice(1);
   const signature = signText(content === undefined ? `{${rest}` : `{"content":${content},${rest}`, own.signingKey);
   return `X-Matrix origin="${own.serverName}",key="${own.signingKey.keyId}",sig="${signature}",destination="${request.destination}"`;
+}
+
+function redirectOf(answer: Dispatcher.ResponseData): string | undefined {
+  const { location } = answer.headers;
+  return answer.statusCode >= 300 && answer.statusCode < 400 && typeof location === "string" ? location : undefined;
 }
 
 function queryString(query: FederationRequestOptions["query"]): string {

@@ -1,0 +1,336 @@
+import assert from "node:assert/strict";
+import type { JsonObject } from "../../../lib/json.ts";
+import { hashAndSign } from "../../../protocol/event/build.ts";
+import type { MatrixEvent } from "../../../protocol/event/event.ts";
+import { signEventJson, signingKeyFromSeed } from "../../../protocol/event/sign.ts";
+import { memberKey } from "../../../protocol/power-levels.ts";
+import { query } from "../../../storage/database.ts";
+import { FederationPeer, type PeerRoom } from "../../../testing/federation-peer.ts";
+import { type FederatedTestServer, startFederatedServer } from "../../../testing/federated-server.ts";
+import { makeRoom, requesterOf } from "../../../testing/rooms.ts";
+import { sendEvents } from "../../events/send.ts";
+
+/** A peer that signs properly and lies on purpose. Names of published advisories stand in brackets. */
+describe("a hostile server", function () {
+  this.timeout(60_000);
+  let server: FederatedTestServer;
+  let peer: FederationPeer;
+  let alice: string;
+  let bob: string;
+  let roomId: string;
+  let room: PeerRoom;
+
+  before(async () => {
+    server = await startFederatedServer();
+    peer = await FederationPeer.start();
+    alice = (await server.register("alice")).userId;
+    bob = peer.user("bob");
+  });
+  after(async () => {
+    await server.close();
+    await peer.close();
+  });
+  beforeEach(async () => {
+    peer.answers.length = 0;
+    roomId = await makeRoom(server.ctx, alice);
+    room = await peer.join(server, roomId, "bob");
+  });
+
+  const stored = async (event: MatrixEvent): Promise<MatrixEvent | undefined> => await server.ctx.events.one(event.eventId, { rejected: true });
+  const resigned = (json: JsonObject): MatrixEvent => hashAndSign({ ...json, signatures: {} }, room.version, peer.name, [peer.key]);
+  const isRoomAlive = async (): Promise<void> => {
+    const message = room.message(bob, "all is well");
+    await peer.send(server, [message]);
+    assert.equal((await stored(message))?.rejectedReason, undefined);
+    const [own] = await sendEvents(server.ctx, requesterOf(alice), roomId, [{ type: "m.room.message", sender: alice, content: { msgtype: "m.text", body: "still here" } }]);
+    assert.ok(own!.streamOrdering! > 0);
+  };
+
+  describe("signatures", () => {
+    it("drops events without one, with somebody else's, or with a wrong one, and takes the others of the transaction (CVE-2018-16515)", async () => {
+      const bare = room.build({ type: "m.room.message", sender: bob, content: { body: "bare" } });
+      const { signatures: _signatures, ...unsigned } = bare.json;
+      const other = room.build({ type: "m.room.message", sender: bob, content: { body: "other" } });
+      const stranger = signingKeyFromSeed("peer", new Uint8Array(32).fill(1));
+      const forged = signEventJson({ ...other.json, signatures: {} }, room.version, peer.name, stranger);
+      const foreign = signEventJson({ ...room.build({ type: "m.room.message", sender: bob, content: { body: "foreign" } }).json, signatures: {} }, room.version, "elsewhere.example", peer.key);
+      const good = room.message(bob, "good");
+      const results = await peer.send(server, [unsigned, forged, foreign, good]);
+      assert.deepEqual(results[good.eventId], {});
+      assert.equal(Object.values(results).filter(({ error }) => error !== undefined).length, 3);
+      for (const event of [bare, other]) assert.equal(await stored(event), undefined);
+      assert.notEqual(await stored(good), undefined);
+    });
+
+    it("drops events in the name of users of this and of other servers", async () => {
+      const mine = room.build({ type: "m.room.message", sender: alice, content: { body: "I am alice" } });
+      const theirs = room.build({ type: "m.room.message", sender: "@carol:elsewhere.example", content: { body: "I am carol" } });
+      const results = await peer.send(server, [mine, theirs]);
+      assert.match(results[mine.eventId]!.error!, /signature/);
+      assert.match(results[theirs.eventId]!.error!, /signature/);
+      for (const event of [mine, theirs]) assert.equal(await stored(event), undefined);
+    });
+
+    it("drops joins and leaves of local users that it made up (Synapse 1.2.1, #5744)", async () => {
+      const leave = room.build({ type: "m.room.member", sender: alice, stateKey: alice, content: { membership: "leave" } });
+      await peer.send(server, [leave]);
+      assert.ok((await server.ctx.members.joinedLocal(roomId)).has(alice));
+    });
+
+    it("takes an event whose hash does not match in its redacted form alone", async () => {
+      const event = room.build({ type: "m.room.message", sender: bob, content: { msgtype: "m.text", body: "as signed" } });
+      const altered = { ...event.json, content: { msgtype: "m.text", body: "as altered" } };
+      await peer.send(server, [altered]);
+      const kept = await stored(event);
+      assert.deepEqual(kept?.content, {});
+    });
+
+    it("are checked on what is fetched, too: in /get_missing_events, /state, /event and /event_auth (CVE-2022-39200)", async () => {
+      room.serve();
+      const victim = room.build({ type: "m.room.message", sender: alice, content: { msgtype: "m.text", body: "forged" } });
+      room.add(victim);
+      const last = room.message(bob, "after it");
+      await peer.send(server, [last]);
+      assert.equal(await stored(victim), undefined);
+      assert.equal(await stored(last), undefined, "what follows a forged event cannot be placed");
+      await server.ctx.inbound.rooms.whenIdle();
+    });
+  });
+
+  describe("form", () => {
+    it("drops events whose depth is no depth one by one, and goes on (CVE-2025-30355)", async () => {
+      const base = room.build({ type: "m.room.message", sender: bob, content: { body: "deep" } }).json;
+      const bad = ["1", -1, 1.5, null, 2n ** 63n, [], true].map((depth) => resignedOrRaw({ ...base, depth } as JsonObject));
+      const good = room.message(bob, "good");
+      const results = await peer.send(server, [...bad, good]);
+      assert.deepEqual(Object.keys(results), [good.eventId]);
+      assert.notEqual(await stored(good), undefined);
+    });
+
+    it("keeps a room usable after an event of the greatest depth (CVE-2018-10657)", async () => {
+      const old = await makeRoom(server.ctx, alice, { version: "5" });
+      const oldRoom = await peer.join(server, old, "bob");
+      const deep = oldRoom.make({ type: "m.room.message", sender: bob, content: { body: "deep" }, depth: 2n ** 63n - 1n });
+      await peer.send(server, [deep]);
+      assert.notEqual(await stored(deep), undefined);
+      const sent = await sendEvents(server.ctx, requesterOf(alice), old, [{ type: "m.room.message", sender: alice, content: { msgtype: "m.text", body: "after" } }]);
+      assert.equal(sent[0]!.depth, 2n ** 63n - 1n);
+    });
+
+    it("drops events over the size limit, with too many references, with floats, or with ids over 255 bytes", async () => {
+      const make = (content: JsonObject, more: object = {}): MatrixEvent => room.build({ type: "m.room.message", sender: bob, content, ...more });
+      const big = make({ body: "x".repeat(70_000) });
+      const manyPrevs = make({ body: "prevs" }, { prevEventIds: Array.from({ length: 21 }, (_, index) => `$${String(index).padStart(43, "a")}`) });
+      const manyAuth = make({ body: "auth" }, { authEventIds: Array.from({ length: 11 }, (_, index) => `$${String(index).padStart(43, "a")}`) });
+      const longType = make({ body: "type" }, { type: "t".repeat(256) });
+      const results = await peer.send(server, [big, manyPrevs, manyAuth, longType]);
+      assert.deepEqual(results, {});
+      for (const event of [big, manyPrevs, manyAuth, longType]) assert.equal(await stored(event), undefined);
+      await isRoomAlive();
+    });
+
+    it("refuses nesting that no parser should follow, and stays alive", async () => {
+      const nested = '{"pdus":[],"edus":[{"edu_type":"m.x","content":' + "[".repeat(100_000) + "]".repeat(100_000) + "}]}";
+      const answer = await server.anonymous.request("put", "/_matrix/federation/v1/send/deep").set("Content-Type", "application/json").send(nested);
+      assert.equal(answer.status, 400);
+      await isRoomAlive();
+    });
+
+    it("refuses too many PDUs or EDUs at once, and lists that are none", async () => {
+      const path = "/_matrix/federation/v1/send/many";
+      const put = (content: JsonObject) => peer.ask(server, "put", path, content).expect(400);
+      await put({ pdus: Array.from({ length: 51 }, () => ({})) });
+      await put({ pdus: [], edus: Array.from({ length: 101 }, () => ({ edu_type: "x", content: {} })) });
+      await put({ pdus: {} });
+      await put({ pdus: [], edus: "x" });
+    });
+
+    it("takes no harm from PDUs and EDUs that are anything at all", async () => {
+      const junk = [null, 1, "x", [], {}, { room_id: 5 }, { room_id: roomId }, { room_id: roomId, type: null, content: "x" }, { room_id: "\0" }];
+      const content = { pdus: junk, edus: [null, 1, [], { edu_type: 5 }, { edu_type: "m.typing", content: [] }, { edu_type: "m.typing", content: { room_id: 1 } }, { edu_type: "m.receipt", content: { [roomId]: 5, "\0": {} } }, { edu_type: "m.presence", content: { push: [null, 1, { user_id: 5 }] } }, { edu_type: "m.device_list_update", content: { user_id: bob } }, { edu_type: "m.direct_to_device", content: { messages: [] } }, { edu_type: "m.signing_key_update", content: { user_id: bob, master_key: 5 } }] };
+      const { body } = await peer.ask(server, "put", "/_matrix/federation/v1/send/junk", content as unknown as JsonObject).expect(200);
+      assert.deepEqual(body, { pdus: {} });
+      await isRoomAlive();
+    });
+  });
+
+  describe("authorisation", () => {
+    it("rejects what the auth events do not allow, and never lets it into the state (CVE-2022-31152, CVE-2022-39374)", async () => {
+      const promoted = room.build({ type: "m.room.power_levels", sender: bob, stateKey: "", content: { users: { [alice]: 0, [bob]: 100 } } });
+      await peer.send(server, [promoted]);
+      assert.equal((await stored(promoted))?.rejectedReason, "auth_error");
+      const after = room.build({ type: "m.room.message", sender: bob, content: { msgtype: "m.text", body: "after" }, prevEventIds: [promoted.eventId] });
+      await peer.send(server, [after]);
+      assert.equal((await stored(after))?.rejectedReason, undefined);
+      const levels = (await server.ctx.state.current(roomId, ["m.room.power_levels\u0000"])).get("m.room.power_levels\u0000");
+      assert.deepEqual(levels?.content.users, { [alice]: 100 });
+    });
+
+    it("rejects what leans on a rejected event, or on an auth event of another room (Synapse 1.7.1, #6501)", async () => {
+      const forged = room.build({ type: "m.room.power_levels", sender: bob, stateKey: "", content: { users: { [bob]: 100 } } });
+      await peer.send(server, [forged]);
+      const auth = room.build({ type: "m.room.topic", sender: bob, stateKey: "", content: { topic: "mine" } }).authEventIds.filter((id) => room.events.get(id)!.type !== "m.room.power_levels");
+      const leaning = room.build({ type: "m.room.topic", sender: bob, stateKey: "", content: { topic: "mine" }, authEventIds: [...auth, forged.eventId] });
+      const otherRoom = await makeRoom(server.ctx, alice);
+      const other = await peer.join(server, otherRoom, "bob");
+      const borrowed = room.build({ type: "m.room.message", sender: bob, content: { body: "borrowed" }, authEventIds: [...auth.filter((id) => room.events.get(id)!.type !== "m.room.member"), other.state.get(memberKey(bob))!.eventId] });
+      await peer.send(server, [leaning, borrowed]);
+      for (const event of [leaning, borrowed]) assert.equal((await stored(event))?.rejectedReason, "auth_error");
+      await isRoomAlive();
+    });
+
+    it("keeps the first create event of a room for ever (CVE-2025-54315)", async () => {
+      const second = room.build({ type: "m.room.create", sender: bob, stateKey: "", content: { room_version: "11" }, prevEventIds: [], authEventIds: [], depth: 1 });
+      const beside = room.build({ type: "m.room.create", sender: bob, stateKey: "", content: { room_version: "11" } });
+      await peer.send(server, [second, beside]);
+      const create = (await server.ctx.state.current(roomId, ["m.room.create\u0000"])).get("m.room.create\u0000");
+      assert.equal(create?.sender, alice);
+      await isRoomAlive();
+    });
+
+    it("drops events whose auth events nobody has", async () => {
+      const lost = room.build({ type: "m.room.message", sender: bob, content: { body: "lost" }, authEventIds: [...room.build({ type: "m.room.message", sender: bob }).authEventIds.slice(0, 2), "$nowhereaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"] });
+      await peer.send(server, [lost]);
+      assert.equal(await stored(lost), undefined);
+      await isRoomAlive();
+    });
+
+    it("is not led in circles by redactions of redactions (Synapse 1.2.1)", async () => {
+      const message = room.message(bob, "to be redacted");
+      const first = room.make({ type: "m.room.redaction", sender: bob, content: { redacts: message.eventId } });
+      const second = room.make({ type: "m.room.redaction", sender: bob, content: { redacts: first.eventId } });
+      const third = room.make({ type: "m.room.redaction", sender: bob, content: { redacts: second.eventId } });
+      await peer.send(server, [message, first, second, third]);
+      const shown = await server.ctx.events.one(message.eventId);
+      assert.equal(shown?.eventId, message.eventId);
+    });
+
+    it("does not let a server redact events of another one in rooms of version 1 (Synapse 1.2.1, #5767)", async () => {
+      const old = await makeRoom(server.ctx, alice, { version: "1" });
+      const oldRoom = await peer.join(server, old, "bob");
+      const [victim] = await sendEvents(server.ctx, requesterOf(alice), old, [{ type: "m.room.message", sender: alice, content: { msgtype: "m.text", body: "mine" } }]);
+      const redaction = oldRoom.make({ type: "m.room.redaction", sender: bob, content: {}, redacts: victim!.eventId });
+      await peer.send(server, [redaction]);
+      assert.equal((await server.ctx.events.one(victim!.eventId))?.content.body, "mine");
+    });
+  });
+
+  describe("history", () => {
+    it("gets nothing of a state in which members are missing: what was rejected or is of another room stays out (CVE-2022-39374, Synapse 1.15.2)", async () => {
+      room.serve();
+      const forged = room.build({ type: "m.room.power_levels", sender: bob, stateKey: "", content: { users: { [bob]: 100 } } });
+      room.learn(forged);
+      // Thirty messages lie between, so the state is asked for; the peer slips its power levels in.
+      const messages = Array.from({ length: 30 }, (_, index) => room.message(bob, String(index)));
+      for (const [id, state] of room.statesBefore) room.statesBefore.set(id, new Map([...state, ["m.room.power_levels\u0000", forged]]));
+      await peer.send(server, [messages.at(-1)!]);
+      console.log(peer.requests.slice(-6).map((r) => [r.method, r.path.join("/"), r.query.toString()]), (await stored(forged)), (await stored(messages.at(-1)!))?.rejectedReason);
+      assert.equal((await stored(forged))?.rejectedReason, "auth_error", "it was fetched");
+      assert.equal((await stored(messages.at(-1)!))?.rejectedReason, undefined);
+      const levels = (await server.ctx.state.current(roomId, ["m.room.power_levels\u0000"])).get("m.room.power_levels\u0000");
+      assert.deepEqual(levels?.content.users, { [alice]: 100 });
+      assert.ok((await server.ctx.members.joinedLocal(roomId)).has(alice));
+    });
+
+    it("drops events with previous events that nobody divulges, however many come", async () => {
+      const storm = Array.from({ length: 20 }, (_, index) => room.build({ type: "m.room.message", sender: bob, content: { body: String(index) }, prevEventIds: Array.from({ length: 20 }, (_, prev) => `$${String(index * 20 + prev).padStart(43, "z")}`), depth: 1000 }));
+      const before = peer.requests.length;
+      await peer.send(server, storm);
+      for (const event of storm) assert.equal(await stored(event), undefined);
+      assert.ok(peer.requests.length - before <= storm.length, "one question for each event, at most");
+      await isRoomAlive();
+    });
+
+    it("does not get a cycle of auth events stored", async () => {
+      // Ids of room version 1 are chosen by their sender, so there cycles can be made.
+      const old = await makeRoom(server.ctx, alice, { version: "1" });
+      const oldRoom = await peer.join(server, old, "bob");
+      oldRoom.serve();
+      const base = oldRoom.build({ type: "m.room.topic", sender: bob, stateKey: "", content: { topic: "a" } }).json;
+      const [one, two] = [peer.oldEventId(), peer.oldEventId()];
+      const make = (id: string, other: string): MatrixEvent => hashAndSign({ ...base, event_id: id, auth_events: [...(base.auth_events as []), [other, {}]] as never, signatures: {} }, oldRoom.version, peer.name, [peer.key]);
+      const [first, second] = [make(one, two), make(two, one)];
+      oldRoom.learn(first);
+      oldRoom.learn(second);
+      await peer.send(server, [first, second]);
+      for (const event of [first, second]) assert.equal(await stored(event), undefined);
+      const message = oldRoom.message(bob, "fine");
+      await peer.send(server, [message]);
+      assert.notEqual(await stored(message), undefined);
+    });
+
+    it("gets events of one room under another refused, also as previous events", async () => {
+      const otherId = await makeRoom(server.ctx, alice);
+      const other = await peer.join(server, otherId, "bob");
+      const secret = other.message(bob, "of the other room");
+      await peer.send(server, [secret]);
+      const borrowing = room.build({ type: "m.room.message", sender: bob, content: { body: "x" }, prevEventIds: [secret.eventId] });
+      await peer.send(server, [borrowing]);
+      assert.equal(await stored(borrowing), undefined);
+    });
+  });
+
+  describe("EDUs", () => {
+    it("drops to-device messages in somebody else's name (GHSA advisories of Synapse 1.157.2)", async () => {
+      const user = await server.register(`victim${Date.now()}`);
+      const edu = (sender: string, id: string): JsonObject => ({ edu_type: "m.direct_to_device", content: { sender, type: "m.test", message_id: id, messages: { [user.userId]: { [user.deviceId]: { a: 1 } } } } });
+      await peer.send(server, [], [edu("@mallory:elsewhere.example", "1"), edu(alice, "2")]);
+      const rows = () => query<{ message_json: string }>(server.ctx.read, "SELECT message_json FROM device_inbox WHERE user_id = $1", [user.userId]);
+      assert.equal((await rows()).length, 0);
+      await peer.send(server, [], [edu(bob, "3"), edu(bob, "3")]);
+      assert.equal((await rows()).length, 1, "and takes an honest one, once");
+    });
+
+    it("drops typing, receipts, presence and device lists of users who are not its own (Synapse 1.2.1, #5743)", async () => {
+      const [message] = await sendEvents(server.ctx, requesterOf(alice), roomId, [{ type: "m.room.message", sender: alice, content: { msgtype: "m.text", body: "read me" } }]);
+      const receipt = (userId: string): JsonObject => ({ edu_type: "m.receipt", content: { [roomId]: { "m.read": { [userId]: { data: { ts: 1 }, event_ids: [message!.eventId] } } } } });
+      await peer.send(server, [], [
+        { edu_type: "m.typing", content: { room_id: roomId, user_id: alice, typing: true } },
+        receipt(alice),
+        { edu_type: "m.presence", content: { push: [{ user_id: alice, presence: "unavailable", status_msg: "hacked" }] } },
+        { edu_type: "m.device_list_update", content: { user_id: alice, device_id: "EVIL", stream_id: 1, prev_id: [] } },
+      ]);
+      assert.deepEqual(server.ctx.typing.typingIn(roomId), []);
+      assert.equal((await server.ctx.presence.get([alice])).get(alice)?.statusMsg ?? null, null);
+      assert.equal((await query(server.ctx.read, "SELECT 1 FROM receipts_linearized WHERE room_id = $1", [roomId])).length, 0);
+      await peer.send(server, [], [{ edu_type: "m.typing", content: { room_id: roomId, user_id: bob, typing: true } }, receipt(bob)]);
+      assert.deepEqual(server.ctx.typing.typingIn(roomId), [bob], "and takes those of its own");
+      assert.equal((await query(server.ctx.read, "SELECT 1 FROM receipts_linearized WHERE room_id = $1", [roomId])).length, 1);
+    });
+
+    it("drops receipts and typing of its users who are not in the room (CVE-2023-42453)", async () => {
+      const eve = peer.user("eve");
+      await peer.send(server, [], [
+        { edu_type: "m.typing", content: { room_id: roomId, user_id: eve, typing: true } },
+        { edu_type: "m.receipt", content: { [roomId]: { "m.read": { [eve]: { data: { ts: 1 }, event_ids: ["$x"] } } } } },
+      ]);
+      assert.deepEqual(server.ctx.typing.typingIn(roomId), []);
+      assert.equal((await query(server.ctx.read, "SELECT 1 FROM receipts_linearized WHERE room_id = $1", [roomId])).length, 0);
+    });
+  });
+
+  describe("floods", () => {
+    it("is told to wait when it sends a second transaction while the first is under way", async () => {
+      const slow = Array.from({ length: 50 }, (_, index) => room.message(bob, String(index)));
+      const put = (id: string) => peer.ask(server, "put", `/_matrix/federation/v1/send/${id}`, { pdus: slow.map(({ json }) => json), edus: [] });
+      const answers = await Promise.all([put("f1"), put("f2"), put("f3")]);
+      assert.deepEqual([...new Set(answers.map(({ status }) => status))].sort(), [200, 429]);
+      await server.ctx.inbound.rooms.whenIdle();
+    });
+
+    it("has its requests slowed down and then refused (rc_federation)", async () => {
+      const asks = Array.from({ length: 90 }, () => peer.ask(server, "get", `/_matrix/federation/v1/state_ids/${encodeURIComponent(roomId)}?event_id=%24x`));
+      const statuses = (await Promise.all(asks)).map(({ status }) => status);
+      assert.ok(statuses.includes(429));
+      assert.ok(statuses.includes(404));
+    });
+  });
+
+  function resignedOrRaw(json: JsonObject): JsonObject {
+    try {
+      return resigned(json).json;
+    } catch {
+      return json;
+    }
+  }
+});
