@@ -25,7 +25,7 @@ describe("two servers that federate", () => {
 
   before(async function () {
     this.timeout(20_000);
-    const options = { config: { allow_public_rooms_over_federation: true } };
+    const options = { config: { allow_public_rooms_over_federation: true, room_list_publication_rules: [{ action: "allow" }] } };
     [one, two] = await Promise.all([startFederatedServer(options), startFederatedServer(options)]);
     [alice, bob] = await Promise.all([one.register("alice"), two.register("bob")]);
   });
@@ -34,11 +34,21 @@ describe("two servers that federate", () => {
   });
 
   const createRoom = async (version: string, options: Body = {}): Promise<string> =>
-    (await one.as(alice).post("/_matrix/client/v3/createRoom", { room_version: version, preset: "public_chat", ...options }).expect(200)).body.room_id as string;
+    (
+      await one
+        .as(alice)
+        .post("/_matrix/client/v3/createRoom", { room_version: version, preset: "public_chat", ...options })
+        .expect(200)
+    ).body.room_id as string;
   const join = (roomId: string) => two.as(bob).post(`/_matrix/client/v3/join/${encodeURIComponent(roomId)}?server_name=${one.name}`);
   let txn = 0;
   const send = async (server: FederatedTestServer, user: TestUser, roomId: string, body: string): Promise<string> =>
-    (await server.as(user).put(`/_matrix/client/v3/rooms/${encodeURIComponent(roomId)}/send/m.room.message/${txn++}`, { msgtype: "m.text", body }).expect(200)).body.event_id as string;
+    (
+      await server
+        .as(user)
+        .put(`/_matrix/client/v3/rooms/${encodeURIComponent(roomId)}/send/m.room.message/${txn++}`, { msgtype: "m.text", body })
+        .expect(200)
+    ).body.event_id as string;
   const has = (server: FederatedTestServer, user: TestUser, roomId: string, eventId: string) =>
     eventually(`event ${eventId} at ${server.name}`, async () => {
       const answer = await server.as(user).get(`/_matrix/client/v3/rooms/${encodeURIComponent(roomId)}/event/${encodeURIComponent(eventId)}`);
@@ -62,9 +72,19 @@ describe("two servers that federate", () => {
   }
 
   const roomPath = (roomId: string, rest: string): string => `/_matrix/client/v3/rooms/${encodeURIComponent(roomId)}/${rest}`;
-  const sync = async (server: FederatedTestServer, user: TestUser, since?: string): Promise<Body & { next_batch: string; rooms: Record<string, Record<string, Body>> }> =>
-    (await server.as(user).get(`/_matrix/client/v3/sync?timeout=0${since === undefined ? "" : `&since=${since}`}`).expect(200)).body;
-  const membershipAt = async (server: FederatedTestServer, roomId: string, userId: string): Promise<string | undefined> => (await server.ctx.state.currentEvent(roomId, "m.room.member", userId))?.membership;
+  const sync = async (
+    server: FederatedTestServer,
+    user: TestUser,
+    since?: string,
+  ): Promise<Body & { next_batch: string; rooms: Record<string, Record<string, Body>> }> =>
+    (
+      await server
+        .as(user)
+        .get(`/_matrix/client/v3/sync?timeout=0${since === undefined ? "" : `&since=${since}`}`)
+        .expect(200)
+    ).body;
+  const membershipAt = async (server: FederatedTestServer, roomId: string, userId: string): Promise<string | undefined> =>
+    (await server.ctx.state.currentEvent(roomId, "m.room.member", userId))?.membership;
   const sharedRoom = async (): Promise<string> => {
     const roomId = await createRoom("11");
     await join(roomId).expect(200);
@@ -115,8 +135,14 @@ describe("two servers that federate", () => {
     });
 
     it("are asked for by knocks", async () => {
-      const roomId = await createRoom("11", { preset: "private_chat", initial_state: [{ type: "m.room.join_rules", state_key: "", content: { join_rule: "knock" } }] });
-      await two.as(bob).post(`/_matrix/client/v3/knock/${encodeURIComponent(roomId)}?server_name=${one.name}`, { reason: "please" }).expect(200);
+      const roomId = await createRoom("11", {
+        preset: "private_chat",
+        initial_state: [{ type: "m.room.join_rules", state_key: "", content: { join_rule: "knock" } }],
+      });
+      await two
+        .as(bob)
+        .post(`/_matrix/client/v3/knock/${encodeURIComponent(roomId)}?server_name=${one.name}`, { reason: "please" })
+        .expect(200);
       assert.equal(await membershipAt(one, roomId, bob.userId), "knock");
       const knocked = (await sync(two, bob)).rooms.knock?.[roomId] as { knock_state: { events: Body[] } };
       assert.ok(knocked.knock_state.events.some((event) => event.type === "m.room.create"));
@@ -136,10 +162,19 @@ describe("two servers that federate", () => {
       const carol = await two.register("carol");
       const refused = await two.as(carol).post(`/_matrix/client/v3/join/${encodeURIComponent(roomId)}?server_name=${one.name}`);
       assert.equal(refused.status, 403);
-      await two.as(carol).post(`/_matrix/client/v3/join/${encodeURIComponent(space)}?server_name=${one.name}`).expect(200);
+      await two
+        .as(carol)
+        .post(`/_matrix/client/v3/join/${encodeURIComponent(space)}?server_name=${one.name}`)
+        .expect(200);
       await eventually("join of the space", async () => (await membershipAt(one, space, carol.userId)) === "join");
-      await two.as(carol).post(`/_matrix/client/v3/join/${encodeURIComponent(roomId)}?server_name=${one.name}`).expect(200);
-      await eventually("join at both", async () => (await membershipAt(one, roomId, carol.userId)) === "join" && (await membershipAt(two, roomId, carol.userId)) === "join");
+      await two
+        .as(carol)
+        .post(`/_matrix/client/v3/join/${encodeURIComponent(roomId)}?server_name=${one.name}`)
+        .expect(200);
+      await eventually(
+        "join at both",
+        async () => (await membershipAt(one, roomId, carol.userId)) === "join" && (await membershipAt(two, roomId, carol.userId)) === "join",
+      );
     });
 
     it("that are refused are refused in the other server's words, but log nobody out", async () => {
@@ -162,7 +197,10 @@ describe("two servers that federate", () => {
     const roomId = await sharedRoom();
     const eventId = await send(two, bob, roomId, "oops");
     await has(one, alice, roomId, eventId);
-    await two.as(bob).put(roomPath(roomId, `redact/${encodeURIComponent(eventId)}/${txn++}`), {}).expect(200);
+    await two
+      .as(bob)
+      .put(roomPath(roomId, `redact/${encodeURIComponent(eventId)}/${txn++}`), {})
+      .expect(200);
     await eventually("redaction", async () => Object.keys((await one.ctx.events.one(eventId))?.content ?? { x: 1 }).length === 0);
   });
 
@@ -170,57 +208,133 @@ describe("two servers that federate", () => {
     const roomId = await sharedRoom();
     const eventId = await send(one, alice, roomId, "read me");
     await has(two, bob, roomId, eventId);
-    await two.as(bob).put(roomPath(roomId, `typing/${encodeURIComponent(bob.userId)}`), { typing: true, timeout: 20_000 }).expect(200);
-    await two.as(bob).post(roomPath(roomId, `receipt/m.read/${encodeURIComponent(eventId)}`)).expect(200);
-    await two.as(bob).put(`/_matrix/client/v3/presence/${encodeURIComponent(bob.userId)}/status`, { presence: "online", status_msg: "federating" }).expect(200);
+    await two
+      .as(bob)
+      .put(roomPath(roomId, `typing/${encodeURIComponent(bob.userId)}`), { typing: true, timeout: 20_000 })
+      .expect(200);
+    await two
+      .as(bob)
+      .post(roomPath(roomId, `receipt/m.read/${encodeURIComponent(eventId)}`))
+      .expect(200);
+    await two
+      .as(bob)
+      .put(`/_matrix/client/v3/presence/${encodeURIComponent(bob.userId)}/status`, { presence: "online", status_msg: "federating" })
+      .expect(200);
     await eventually("typing and receipt", async () => {
       const events = ((await sync(one, alice)).rooms.join?.[roomId] as { ephemeral: { events: Body[] } }).ephemeral.events;
-      return events.some((event) => event.type === "m.typing" && JSON.stringify(event).includes(bob.userId)) && events.some((event) => event.type === "m.receipt" && JSON.stringify(event).includes(bob.userId));
+      return (
+        events.some((event) => event.type === "m.typing" && JSON.stringify(event).includes(bob.userId)) &&
+        events.some((event) => event.type === "m.receipt" && JSON.stringify(event).includes(bob.userId))
+      );
     });
-    await eventually("presence", async () => (await one.as(alice).get(`/_matrix/client/v3/presence/${encodeURIComponent(bob.userId)}/status`)).body.status_msg === "federating");
+    await eventually(
+      "presence",
+      async () => (await one.as(alice).get(`/_matrix/client/v3/presence/${encodeURIComponent(bob.userId)}/status`)).body.status_msg === "federating",
+    );
   });
 
   it("carry to-device messages, device lists and keys", async () => {
     await sharedRoom();
     const keys = (user: TestUser): Body => ({
-      device_keys: { user_id: user.userId, device_id: user.deviceId, algorithms: ["m.olm.v1"], keys: { [`ed25519:${user.deviceId}`]: "a".repeat(43) }, signatures: {} },
+      device_keys: {
+        user_id: user.userId,
+        device_id: user.deviceId,
+        algorithms: ["m.olm.v1"],
+        keys: { [`ed25519:${user.deviceId}`]: "a".repeat(43) },
+        signatures: {},
+      },
       one_time_keys: { "signed_curve25519:AAAA": { key: "b".repeat(43), signatures: {} } },
     });
     const since = (await sync(one, alice)).next_batch;
     await two.as(bob).post("/_matrix/client/v3/keys/upload", keys(bob)).expect(200);
-    await eventually("changed device list", async () => ((await sync(one, alice, since)).device_lists as { changed: string[] } | undefined)?.changed.includes(bob.userId));
-    const found = await one.as(alice).post("/_matrix/client/v3/keys/query", { device_keys: { [bob.userId]: [] } }).expect(200);
+    await eventually("changed device list", async () =>
+      ((await sync(one, alice, since)).device_lists as { changed: string[] } | undefined)?.changed.includes(bob.userId),
+    );
+    const found = await one
+      .as(alice)
+      .post("/_matrix/client/v3/keys/query", { device_keys: { [bob.userId]: [] } })
+      .expect(200);
     assert.deepEqual(found.body.failures, {});
     assert.equal(found.body.device_keys[bob.userId][bob.deviceId].device_id, bob.deviceId);
-    const claimed = await one.as(alice).post("/_matrix/client/v3/keys/claim", { one_time_keys: { [bob.userId]: { [bob.deviceId]: "signed_curve25519" } } }).expect(200);
+    const claimed = await one
+      .as(alice)
+      .post("/_matrix/client/v3/keys/claim", { one_time_keys: { [bob.userId]: { [bob.deviceId]: "signed_curve25519" } } })
+      .expect(200);
     assert.ok(claimed.body.one_time_keys[bob.userId][bob.deviceId]["signed_curve25519:AAAA"]);
-    await one.as(alice).put(`/_matrix/client/v3/sendToDevice/m.test/${txn++}`, { messages: { [bob.userId]: { [bob.deviceId]: { hello: 1 } } } }).expect(200);
-    await eventually("to-device message", async () => ((await sync(two, bob)).to_device as { events: Body[] } | undefined)?.events.some((event) => event.type === "m.test" && event.sender === alice.userId));
+    await one
+      .as(alice)
+      .put(`/_matrix/client/v3/sendToDevice/m.test/${txn++}`, { messages: { [bob.userId]: { [bob.deviceId]: { hello: 1 } } } })
+      .expect(200);
+    await eventually("to-device message", async () =>
+      ((await sync(two, bob)).to_device as { events: Body[] } | undefined)?.events.some((event) => event.type === "m.test" && event.sender === alice.userId),
+    );
   });
 
   it("find each other's aliases, directories, profiles and spaces", async () => {
-    const { body } = await one.as(alice).post("/_matrix/client/v3/createRoom", { preset: "public_chat", visibility: "public", room_alias_name: "agora", name: "Agora", creation_content: { type: "m.space" } }).expect(200);
+    const { body } = await one
+      .as(alice)
+      .post("/_matrix/client/v3/createRoom", {
+        preset: "public_chat",
+        visibility: "public",
+        room_alias_name: "agora",
+        name: "Agora",
+        creation_content: { type: "m.space" },
+      })
+      .expect(200);
     const alias = `#agora:${one.name}`;
-    const directory = await two.as(bob).get(`/_matrix/client/v3/directory/room/${encodeURIComponent(alias)}`).expect(200);
+    const directory = await two
+      .as(bob)
+      .get(`/_matrix/client/v3/directory/room/${encodeURIComponent(alias)}`)
+      .expect(200);
     assert.equal(directory.body.room_id, body.room_id);
-    await two.as(bob).get(`/_matrix/client/v3/directory/room/${encodeURIComponent(`#nowhere:${one.name}`)}`).expect(404);
+    await two
+      .as(bob)
+      .get(`/_matrix/client/v3/directory/room/${encodeURIComponent(`#nowhere:${one.name}`)}`)
+      .expect(404);
+    await one.server.followers.runOnce();
     const list = await two.as(bob).get(`/_matrix/client/v3/publicRooms?server=${one.name}`).expect(200);
     assert.ok(list.body.chunk.some((room: Body) => room.room_id === body.room_id));
-    const filtered = await two.as(bob).post(`/_matrix/client/v3/publicRooms?server=${one.name}`, { filter: { generic_search_term: "nothing like it" } }).expect(200);
+    const filtered = await two
+      .as(bob)
+      .post(`/_matrix/client/v3/publicRooms?server=${one.name}`, { filter: { generic_search_term: "nothing like it" } })
+      .expect(200);
     assert.deepEqual(filtered.body.chunk, []);
-    await one.as(alice).put(`/_matrix/client/v3/profile/${encodeURIComponent(alice.userId)}/displayname`, { displayname: "Alice of One" }).expect(200);
-    const profile = await two.as(bob).get(`/_matrix/client/v3/profile/${encodeURIComponent(alice.userId)}`).expect(200);
+    await one
+      .as(alice)
+      .put(`/_matrix/client/v3/profile/${encodeURIComponent(alice.userId)}/displayname`, { displayname: "Alice of One" })
+      .expect(200);
+    const profile = await two
+      .as(bob)
+      .get(`/_matrix/client/v3/profile/${encodeURIComponent(alice.userId)}`)
+      .expect(200);
     assert.equal(profile.body.displayname, "Alice of One");
-    await two.as(bob).get(`/_matrix/client/v3/profile/${encodeURIComponent(`@nobody:${one.name}`)}`).expect(404);
-    const summary = await two.as(bob).get(`/_matrix/client/v1/room_summary/${encodeURIComponent(body.room_id)}?via=${one.name}`).expect(200);
+    await two
+      .as(bob)
+      .get(`/_matrix/client/v3/profile/${encodeURIComponent(`@nobody:${one.name}`)}`)
+      .expect(404);
+    const summary = await two
+      .as(bob)
+      .get(`/_matrix/client/v1/room_summary/${encodeURIComponent(body.room_id)}?via=${one.name}`)
+      .expect(200);
     assert.equal(summary.body.name, "Agora");
-    await two.as(bob).post(`/_matrix/client/v3/join/${encodeURIComponent(alias)}`).expect(200);
-    const hierarchy = await two.as(bob).get(`/_matrix/client/v1/rooms/${encodeURIComponent(body.room_id)}/hierarchy`).expect(200);
+    await two
+      .as(bob)
+      .post(`/_matrix/client/v3/join/${encodeURIComponent(alias)}`)
+      .expect(200);
+    const hierarchy = await two
+      .as(bob)
+      .get(`/_matrix/client/v1/rooms/${encodeURIComponent(body.room_id)}/hierarchy`)
+      .expect(200);
     assert.equal(hierarchy.body.rooms[0].room_id, body.room_id);
   });
 
   it("give each other media", async () => {
-    const upload = await one.as(alice).request("post", "/_matrix/media/v3/upload?filename=note.txt").set("Content-Type", "text/plain").send("media across servers").expect(200);
+    const upload = await one
+      .as(alice)
+      .request("post", "/_matrix/media/v3/upload?filename=note.txt")
+      .set("Content-Type", "text/plain")
+      .send("media across servers")
+      .expect(200);
     const mediaId = (upload.body.content_uri as string).split("/").at(-1)!;
     const path = `/_matrix/client/v1/media/download/${one.name}/${mediaId}`;
     const [first, second] = await Promise.all([two.as(bob).get(path).expect(200), two.as(bob).get(path).expect(200)]);
@@ -239,13 +353,22 @@ describe("two servers that federate", () => {
     const seen: string[] = [];
     let from: string | undefined;
     for (let page = 0; page < 10; page++) {
-      const { body } = await two.as(bob).get(roomPath(roomId, `messages?dir=b&limit=10${from === undefined ? "" : `&from=${from}`}`)).expect(200);
+      const { body } = await two
+        .as(bob)
+        .get(roomPath(roomId, `messages?dir=b&limit=10${from === undefined ? "" : `&from=${from}`}`))
+        .expect(200);
       seen.push(...(body.chunk as { event_id: string }[]).map((event) => event.event_id));
       from = body.end;
       if (from === undefined) break;
     }
-    assert.deepEqual(old.filter((id) => !seen.includes(id)), []);
-    const { body } = await two.as(bob).get(`/_matrix/client/v1/rooms/${encodeURIComponent(roomId)}/timestamp_to_event?ts=0&dir=f`).expect(200);
+    assert.deepEqual(
+      old.filter((id) => !seen.includes(id)),
+      [],
+    );
+    const { body } = await two
+      .as(bob)
+      .get(`/_matrix/client/v1/rooms/${encodeURIComponent(roomId)}/timestamp_to_event?ts=0&dir=f`)
+      .expect(200);
     assert.equal((await two.ctx.events.one(body.event_id))?.type, "m.room.create");
   });
 
@@ -256,13 +379,18 @@ describe("two servers that federate", () => {
     await has(two, bob, roomId, await send(one, alice, roomId, "before"));
     await two.unplug();
     const missed = [await send(one, alice, roomId, "missed 1"), await send(one, alice, roomId, "missed 2"), await send(one, alice, other, "missed 3")];
-    await one.as(alice).put(`/_matrix/client/v3/sendToDevice/m.missed/${txn++}`, { messages: { [bob.userId]: { "*": {} } } }).expect(200);
+    await one
+      .as(alice)
+      .put(`/_matrix/client/v3/sendToDevice/m.missed/${txn++}`, { messages: { [bob.userId]: { "*": {} } } })
+      .expect(200);
     await eventually("a failure", async () => (await one.ctx.backoff.interval(two.name)) > 0);
     await two.plugIn();
     await one.ctx.backoff.reset(two.name);
     await has(two, bob, roomId, missed[0]!);
     await has(two, bob, roomId, missed[1]!);
     await has(two, bob, other, missed[2]!);
-    await eventually("to-device message", async () => ((await sync(two, bob)).to_device as { events: Body[] } | undefined)?.events.some((event) => event.type === "m.missed"));
+    await eventually("to-device message", async () =>
+      ((await sync(two, bob)).to_device as { events: Body[] } | undefined)?.events.some((event) => event.type === "m.missed"),
+    );
   });
 });
