@@ -10,6 +10,7 @@ import { IgnoredUsers } from "./services/account-data/ignored-users.ts";
 import { authenticate, isServerAdmin } from "./services/accounts/authenticate.ts";
 import { MonthlyActiveCache, seedReservedUsers } from "./services/accounts/blocking.ts";
 import { ClientIps } from "./services/accounts/client-ips.ts";
+import { giveExpiries } from "./services/accounts/validity.ts";
 import { UserParter } from "./services/accounts/deactivate.ts";
 import { Macaroons } from "./services/accounts/macaroons.ts";
 import { RegistrationNonces } from "./services/accounts/registration-nonces.ts";
@@ -52,7 +53,7 @@ import { StateFollowers } from "./services/directory/followers.ts";
 import { openOutgoing } from "./services/outgoing.ts";
 import { ErasedUsers } from "./services/erased-users.ts";
 import { RoomUpgrades } from "./services/rooms/upgrades.ts";
-import { noIdentityServers } from "./services/rooms/threepid-invites.ts";
+import { identityInvites } from "./services/threepid/identity-invites.ts";
 import { SlidingConnections } from "./services/sliding-sync/connection.ts";
 import { RoomLists } from "./services/sliding-sync/room-list.ts";
 import { openStreamChanges } from "./services/streams/changes.ts";
@@ -136,7 +137,13 @@ export async function createServer(config: Config, log: Logger, overrides: Overr
     onClose(() => lock.release());
     const writers = config.workers.streamWriters;
     const worker = !config.workers.isMain;
-    await openDatabase(db, { serverName, worker, allowUnsafeLocale: config.database.allowUnsafeLocale, writers, log: log.named("synapse.storage.prepare_database") });
+    await openDatabase(db, {
+      serverName,
+      worker,
+      allowUnsafeLocale: config.database.allowUnsafeLocale,
+      writers,
+      log: log.named("synapse.storage.prepare_database"),
+    });
     await db.transaction("clear_leftovers", (txn) => clearLeftovers(txn, instanceName));
     const read = db.read;
     const transaction: Context["transaction"] = (name, fn, options) => db.transaction(name, fn, options);
@@ -166,10 +173,39 @@ export async function createServer(config: Config, log: Logger, overrides: Overr
     const federation = openFederation({ config, clock, log, random, read, transaction }, signingKeys, ownKeysOf(config, signingKeys));
     onClose(() => federation.federationClient.close());
     const partialRooms = new PartialRooms(read);
-    const federationSender = new FederationSender({ config, clock, log, read, transaction, streams, events, state, members, erasedUsers, partialRooms, ...federation }, () => ctx);
+    const federationSender = new FederationSender(
+      { config, clock, log, read, transaction, streams, events, state, members, erasedUsers, partialRooms, ...federation },
+      () => ctx,
+    );
     const remote = remoteServers(federation, federationSender);
     const appservices = appserviceIdentities(config.appservice.registrations);
-    const basis = { config, clock, random, log, db, read, transaction, streams, localIds, changes, notifier, events, state, members, roomVersions, authGraph, crowds, accounts, ignoredUsers, erasedUsers, pushRules, remote, remoteRooms: remoteRooms(() => ctx), roomUpgrades: new RoomUpgrades(clock), identityInvites: noIdentityServers };
+    const basis = {
+      config,
+      clock,
+      random,
+      log,
+      db,
+      read,
+      transaction,
+      streams,
+      localIds,
+      changes,
+      notifier,
+      events,
+      state,
+      members,
+      roomVersions,
+      authGraph,
+      crowds,
+      accounts,
+      ignoredUsers,
+      erasedUsers,
+      pushRules,
+      remote,
+      remoteRooms: remoteRooms(() => ctx),
+      roomUpgrades: new RoomUpgrades(clock),
+      identityInvites: identityInvites({ config, log, identityServers: outgoing.identityServers }),
+    };
 
     const metrics = new Metrics(serverName);
     const serverMetrics = { ...requestMetrics(metrics), ...threepidMetrics(metrics), scrape: () => metrics.scrape() };
@@ -227,7 +263,16 @@ export async function createServer(config: Config, log: Logger, overrides: Overr
       federationSender,
       partialRooms,
       inbound,
-      media: new MediaRepository(new MediaStore(config.media.mediaStorePath, storageProviders(config.media.storageProviders), random, log.named("synapse.media"), config.media.enableLocalMediaStorage), new Thumbnailer(config.media.maxImagePixels)),
+      media: new MediaRepository(
+        new MediaStore(
+          config.media.mediaStorePath,
+          storageProviders(config.media.storageProviders),
+          random,
+          log.named("synapse.media"),
+          config.media.enableLocalMediaStorage,
+        ),
+        new Thumbnailer(config.media.maxImagePixels),
+      ),
       remoteMedia: new RemoteMediaFetcher(() => ctx),
       slidingConnections: new SlidingConnections(basis),
       slidingRoomLists: new RoomLists(),
@@ -275,6 +320,7 @@ export async function createServer(config: Config, log: Logger, overrides: Overr
       followers,
       async listen() {
         await seedReservedUsers(ctx);
+        await giveExpiries(ctx);
         listeners = await openListeners(ctx, config.server.listeners, routes, config.tls.files);
         onClose(() => listeners!.close());
         periodic.start();

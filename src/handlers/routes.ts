@@ -3,6 +3,12 @@ import { redactRoutes } from "./client/room/redact.ts";
 import { sendRoutes } from "./client/room/send.ts";
 import { stateRoutes } from "./client/room/state.ts";
 import { accountStatus, deactivate, getThreepids, password, whoami } from "./client/account.ts";
+import { requestTokenRoutes } from "./client/account/request-token.ts";
+import { threepidRoutes } from "./client/account/threepid.ts";
+import { accountValidityRoutes } from "./client/account-validity.ts";
+import { registerTokenRoutes } from "./client/register-request-token.ts";
+import { consentRoutes } from "./consent.ts";
+import { passwordResetRoutes } from "./synapse/client/password-reset.ts";
 import { authFallbackPage, authFallbackSubmit } from "./client/auth.ts";
 import { capabilities } from "./client/capabilities.ts";
 import { deleteDevice, deleteDevices, getDevice, getDevices, putDevice } from "./client/devices.ts";
@@ -90,6 +96,12 @@ export const routes: readonly Endpoint[] = [
   password,
   deactivate,
   getThreepids,
+  ...threepidRoutes,
+  ...requestTokenRoutes,
+  ...registerTokenRoutes,
+  ...passwordResetRoutes,
+  ...accountValidityRoutes,
+  ...consentRoutes,
   accountStatus,
   passwordPolicy,
   requestLoginToken,

@@ -7,10 +7,14 @@ import { pusherHooks } from "./push/remove-pushers.ts";
 import { autoJoin } from "./rooms/auto-join.ts";
 import { leaveAllRooms, rejectInvites } from "./rooms/closed-account.ts";
 import { spreadProfile } from "./rooms/profile-in-rooms.ts";
+import { threepidHooks } from "./threepid/hooks.ts";
+import { verifyCaptcha } from "./accounts/captcha.ts";
 
 /** What happens elsewhere in the server when accounts and devices come, change and go. */
 export const accountHooks: AccountHooks = {
   ...noHooks,
+  ...threepidHooks,
+  verifyCaptcha,
   devicesDeleted: [...deviceHooks.devicesDeleted, ...pusherHooks.devicesDeleted],
   devicesChanged: deviceHooks.devicesChanged,
   tokensDeleted: pusherHooks.tokensDeleted,

@@ -13,6 +13,8 @@ export type RateLimitName = Exclude<keyof RatelimitConfig, "federation" | "feder
 const FIXED_LIMITS = {
   /** Tokens for another session (MSC3882): one a minute. */
   loginTokenRequest: { perSecond: 1 / 60, burstCount: 1 },
+  /** Guesses at the code that was sent to a phone, by validation session. */
+  smsCode: { perSecond: 1 / 60, burstCount: 5 },
   /** Questions whether a name is free, by address. */
   usernameAvailable: { perSecond: 1, burstCount: 2 },
   /** Pages of space hierarchies, by user. */

@@ -3,8 +3,10 @@ import { pruneDeviceTables } from "../services/devices/hooks.ts";
 import { retryResyncs } from "../services/devices/lists-remote.ts";
 import { eventJobs } from "../services/events/jobs.ts";
 import { rotateNotifications } from "../services/push/rotate.ts";
+import { deleteUnusedGroups } from "../services/rooms/purge.ts";
 import { saveStreamPositions } from "../storage/stream-ids.ts";
 import { flushMediaUses } from "../services/media/media.ts";
+import { cullExpiredTokens } from "../services/threepid/validation.ts";
 import type { Job } from "./periodic.ts";
 
 /** Every periodic job of the server. */
@@ -13,6 +15,7 @@ export const jobs: readonly Job[] = [
   { name: "launch_scheduled_tasks", intervalMs: 60_000, run: (ctx) => Promise.resolve(ctx.tasks.launch()) },
   { name: "clean_scheduled_tasks", intervalMs: 60_000, run: (ctx) => ctx.tasks.clean() },
   ...eventJobs,
+  { name: "_delete_state_groups_loop", intervalMs: 60_000, when: (ctx) => ctx.config.workers.runBackgroundTasks, run: deleteUnusedGroups },
   { name: "rotate_notifs", intervalMs: 30_000, run: (ctx, signal) => rotateNotifications(ctx, signal) },
   { name: "prune_device_tables", intervalMs: 3_600_000, run: pruneDeviceTables },
   {
@@ -27,6 +30,7 @@ export const jobs: readonly Job[] = [
     intervalMs: 1_000,
     run: (ctx) => saveStreamPositions(ctx.db, ctx.streams),
   },
+  { name: "cull_expired_threepid_validation_tokens", intervalMs: 1_800_000, run: (ctx) => cullExpiredTokens(ctx) },
   { name: "update_recently_accessed_media", intervalMs: 60_000, run: (ctx) => flushMediaUses(ctx) },
   { name: "delete_old_sliding_sync_connections", intervalMs: 3_600_000, run: (ctx) => ctx.slidingConnections.expire() },
 ];

@@ -39,7 +39,7 @@ export async function changePassword(ctx: Context, requester: Requester | undefi
   const sessionId = sessionOf(request.body);
   let passed: InteractiveResult;
   try {
-    const flows = requester === undefined ? { flows: [["m.login.email.identity"]] } : {};
+    const flows = requester === undefined ? { flows: resetFlows(ctx) } : {};
     passed = await requireInteractiveAuth(ctx, requester, request, { description: DESCRIPTION, ...flows });
   } catch (error) {
     if (error instanceof AuthenticationIncomplete && password !== undefined && (await storedHash(ctx, error.sessionId)) === undefined) {
@@ -47,7 +47,7 @@ export async function changePassword(ctx: Context, requester: Requester | undefi
     }
     throw error;
   }
-  const userId = requester?.userId ?? (await ownerOfEmail(ctx, passed));
+  const userId = requester?.userId ?? (await ownerOfThreepid(ctx, passed));
   const hash = password === undefined ? (sessionId === undefined ? undefined : await storedHash(ctx, sessionId)) : await hashPassword(ctx, password);
   if (hash === undefined) throw missingParam("Missing params: password");
   await setPassword(ctx, userId, hash, { logoutDevices: passed.params["logout_devices"] !== false, except: requester });
@@ -83,8 +83,13 @@ async function storedHash(ctx: Context, sessionId: string): Promise<string | und
   return typeof hash === "string" ? hash : undefined;
 }
 
-async function ownerOfEmail(ctx: Context, { results }: InteractiveResult): Promise<string> {
-  const threepid = results.get("m.login.email.identity");
+/** Without a token: by an e-mail address or, where this server sends codes itself, a phone number of the account. */
+function resetFlows(ctx: Pick<Context, "config">): string[][] {
+  return [["m.login.email.identity"], ...(ctx.config.myelin.sms === undefined ? [] : [["m.login.msisdn"]])];
+}
+
+async function ownerOfThreepid(ctx: Context, { results }: InteractiveResult): Promise<string> {
+  const threepid = results.get("m.login.email.identity") ?? results.get("m.login.msisdn");
   if (!isJsonObject(threepid) || typeof threepid["medium"] !== "string" || typeof threepid["address"] !== "string")
     throw new MatrixError(500, "M_UNKNOWN", "Malformed threepid");
   const { medium, address } = threepid;

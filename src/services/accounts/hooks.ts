@@ -75,6 +75,12 @@ export interface AccountHooks {
     ((ctx: Context, request: { session: string; idpId: string | undefined; headers: IncomingHttpHeaders; ip: string }) => Promise<AuthPage>) | undefined;
   /** Identity providers shown in the login flows, in the order of the config; empty: no SSO. */
   readonly identityProviders: ((ctx: Context) => readonly JsonObject[]) | undefined;
+  /** Judges whether users may have a 3PID. */
+  readonly judgeThreepid: readonly ((ctx: Context, threepid: { medium: string; address: string; registration: boolean }) => Promise<boolean>)[];
+  /** A user has verified a 3PID. */
+  readonly threepidAdded: readonly ((ctx: Context, userId: string, medium: string, address: string) => Promise<void>)[];
+  /** A user has a 3PID no longer. */
+  readonly threepidRemoved: readonly ((ctx: Context, userId: string, medium: string, address: string) => Promise<void>)[];
   /** Confirms the 3PID of a validation session: its medium, address and time, once (the session ends). */
   readonly takeValidatedThreepid: ((ctx: Context, medium: "email" | "msisdn", credentials: JsonObject) => Promise<JsonObject | undefined>) | undefined;
   /** Adds a verified 3PID to an account. */
@@ -108,6 +114,9 @@ export const noHooks: AccountHooks = {
   identityProvidersOf: undefined,
   startSsoAuth: undefined,
   identityProviders: undefined,
+  judgeThreepid: [],
+  threepidAdded: [],
+  threepidRemoved: [],
   takeValidatedThreepid: undefined,
   addThreepid: undefined,
   verifyCaptcha: undefined,

@@ -59,7 +59,9 @@ function readPhone(identifier: JsonObject): string {
 /** The number in international form without the plus, as seen from the country (two letters). @throws MatrixError 400 M_INVALID_PARAM */
 export function phoneToMsisdn(country: string, number: string): string {
   try {
-    return phoneNumbers().parsePhoneNumberWithError(number, country.toUpperCase() as PhoneNumbers.CountryCode).number.slice(1);
+    return phoneNumbers()
+      .parsePhoneNumberWithError(number, country.toUpperCase() as PhoneNumbers.CountryCode)
+      .number.slice(1);
   } catch {
     throw invalidParam("Unable to parse phone number");
   }
@@ -74,10 +76,11 @@ export function canonicalEmail(address: string): string {
   return `${foldCase(parts[0]!)}@${parts[1]!.toLowerCase()}`;
 }
 
-/** As `canonicalEmail`, for an address that is to be used: with bounds on its length. */
+/** As `canonicalEmail`, for an address that mails are to be sent to: with bounds on its length, and nothing in it but one address. */
 export function validEmail(address: string): string {
   const canonical = canonicalEmail(address);
-  if (canonical.length < 3 || canonical.length > MAX_EMAIL_LENGTH) throw new MatrixError(400, "M_UNKNOWN", "Unable to parse email address");
+  if (canonical.length < 3 || canonical.length > MAX_EMAIL_LENGTH || /[\s\p{Cc}<>,;]|^@|@$/u.test(canonical))
+    throw new MatrixError(400, "M_UNKNOWN", "Unable to parse email address");
   return canonical;
 }
 

@@ -3,6 +3,7 @@ import { deleteStaleDevices } from "../devices/devices.ts";
 import { reapActive } from "./blocking.ts";
 import { expireLoginTokens } from "./login.ts";
 import { expireSessions } from "./uia.ts";
+import { sendRenewals } from "./validity.ts";
 import { pruneOldSightings, recordDailyVisits } from "./visits.ts";
 
 const MINUTE_MS = 60_000;
@@ -15,6 +16,7 @@ export const accountJobs: readonly { name: string; intervalMs: number; run(ctx: 
   { name: "reap_monthly_active_users", intervalMs: HOUR_MS, run: reapActive },
   { name: "prune_old_user_ips", intervalMs: MINUTE_MS, run: pruneOldSightings },
   { name: "generate_user_daily_visits", intervalMs: 5 * MINUTE_MS, run: recordDailyVisits },
+  { name: "send_renewals", intervalMs: 30 * MINUTE_MS, run: sendRenewals },
   { name: "delete_stale_devices", intervalMs: 24 * HOUR_MS, run: deleteStaleDevices },
   {
     name: "user_parter_loop",

@@ -1,10 +1,13 @@
 import type { Config } from "../../config/config.ts";
 
+/** Whether phone numbers can be verified: by another server, or by codes that this one sends. */
+export const canVerifyMsisdn = ({ myelin, registration }: Config): boolean => registration.threepidDelegateMsisdn !== undefined || myelin.sms !== undefined;
+
 /** The flows through which an account can be registered, by the config (as Synapse computes them). */
 export function registrationFlows(config: Config): string[][] {
   const { captcha, consent, email, registration } = config;
   const emailOffered = email.canVerifyEmail;
-  const msisdnOffered = registration.threepidDelegateMsisdn !== undefined && !registration.disableMsisdnRegistration;
+  const msisdnOffered = canVerifyMsisdn(config) && !registration.disableMsisdnRegistration;
   const emailRequired = registration.registrationsRequire3pid.includes("email");
   const msisdnRequired = registration.registrationsRequire3pid.includes("msisdn") && !registration.disableMsisdnRegistration;
   const flows: string[][] = [];

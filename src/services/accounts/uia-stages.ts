@@ -3,6 +3,7 @@ import { MatrixError } from "../../protocol/errors.ts";
 import { holdRegistrationToken } from "../../storage/accounts/registration-tokens.ts";
 import { getUiAuthSession, setUiAuthData, type UiAuthSession } from "../../storage/accounts/ui-auth-sessions.ts";
 import type { Context } from "../context.ts";
+import { canVerifyMsisdn } from "./registration-flows.ts";
 import { LoginError } from "./login-error.ts";
 
 /** What a client says for a stage. */
@@ -24,7 +25,7 @@ export function uiaStages(ctx: Pick<Context, "config">): ReadonlyMap<string, Sta
   ]);
   if (captcha.recaptchaPrivateKey) stages.set("m.login.recaptcha", checkCaptcha);
   if (email.canVerifyEmail) stages.set("m.login.email.identity", (stageCtx, attempt) => checkThreepid(stageCtx, "email", attempt));
-  if (registration.threepidDelegateMsisdn) stages.set("m.login.msisdn", (stageCtx, attempt) => checkThreepid(stageCtx, "msisdn", attempt));
+  if (canVerifyMsisdn(ctx.config)) stages.set("m.login.msisdn", (stageCtx, attempt) => checkThreepid(stageCtx, "msisdn", attempt));
   if (registration.registrationRequiresToken || registration.enableRegistrationToken3pidBypass)
     stages.set("m.login.registration_token", checkRegistrationToken);
   return stages;

@@ -8,7 +8,7 @@ import type { Requester } from "../requester.ts";
 import type { ThreepidInvite } from "./creation-request.ts";
 import { updateMembership } from "./membership.ts";
 
-/** Asking identity servers about people to invite; `noIdentityServers` stands in where that is not provided. */
+/** Asking identity servers about people to invite (`services/threepid/`). */
 export interface IdentityInvites {
   /** The user who has bound the address; undefined when nobody has. @throws MatrixError */
   lookup(threepid: ThreepidInvite): Promise<string | undefined>;
@@ -16,15 +16,18 @@ export interface IdentityInvites {
   store(threepid: ThreepidInvite, invite: JsonObject): Promise<{ token: string; publicKeys: readonly JsonObject[]; displayName: string }>;
 }
 
-const unavailable = (): Promise<never> => Promise.reject(new MatrixError(403, "M_FORBIDDEN", "Looking up third-party identifiers is denied from this server"));
-export const noIdentityServers: IdentityInvites = { lookup: unavailable, store: unavailable };
-
 /**
  * Invites whoever owns an e-mail address or phone number (client-server API, "Third-party invites"): the user, if the identity server knows
  * one, else by an event that a later owner can redeem.
  * @throws MatrixError 403, 429; ShadowBanned
  */
-export async function inviteThreepid(ctx: Context, requester: Requester, roomId: string, threepid: ThreepidInvite, txnId?: string): Promise<{ eventId: string }> {
+export async function inviteThreepid(
+  ctx: Context,
+  requester: Requester,
+  roomId: string,
+  threepid: ThreepidInvite,
+  txnId?: string,
+): Promise<{ eventId: string }> {
   if (ctx.config.server.blockNonAdminInvites && !(await ctx.isServerAdmin(requester))) throw forbidden("Invites have been disabled on this server");
   if (requester.shadowBanned) {
     await ctx.clock.sleep(1_000 * (1 + ctx.random.below(10)));

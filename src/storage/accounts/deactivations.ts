@@ -60,7 +60,11 @@ export async function setAccountExpiry(txn: Txn, userId: string, expiresAt: numb
 }
 
 /** Prolongs an account that has an expiry, as an admin or a used link does; without one nothing happens. Times in milliseconds. */
-export async function renewAccount(txn: Txn, userId: string, renewal: { expiresAt: number; emailSent: boolean; renewalToken: string | null; now: number }): Promise<void> {
+export async function renewAccount(
+  txn: Txn,
+  userId: string,
+  renewal: { expiresAt: number; emailSent: boolean; renewalToken: string | null; now: number },
+): Promise<void> {
   await execute(txn, "UPDATE account_validity SET expiration_ts_ms = $2, email_sent = $3, renewal_token = $4, token_used_ts_ms = $5 WHERE user_id = $1", [
     userId,
     renewal.expiresAt,

@@ -22,6 +22,11 @@ export async function findOpenSession(h: ReadHandle, medium: string, address: st
   );
 }
 
+/** Whether there is a session of that id. */
+export async function hasSession(h: ReadHandle, medium: string, sessionId: string): Promise<boolean> {
+  return (await queryOne(h, "SELECT 1 FROM threepid_validation_session WHERE medium = $1 AND session_id = $2", [medium, sessionId])) !== undefined;
+}
+
 /** The proven session of that id and secret. */
 export async function findValidatedSession(h: ReadHandle, medium: string, sessionId: string, clientSecret: string): Promise<ValidationSession | undefined> {
   return await queryOne<ValidationSession>(
