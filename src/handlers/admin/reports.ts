@@ -2,7 +2,15 @@ import { isJsonObject, type JsonObject } from "../../lib/json.ts";
 import { parseJson } from "../../lib/lossless-json.ts";
 import { invalidParam, notFound } from "../../protocol/errors.ts";
 import type { Context } from "../../services/context.ts";
-import { deleteEventReport, deleteUserReport, type EventReport, getEventReport, getUserReport, listEventReports, listUserReports } from "../../storage/rooms/reports.ts";
+import {
+  deleteEventReport,
+  deleteUserReport,
+  type EventReport,
+  getEventReport,
+  getUserReport,
+  listEventReports,
+  listUserReports,
+} from "../../storage/rooms/reports.ts";
 import { endpoint } from "../http/endpoint.ts";
 import { nextToken, parseDescending, parsePage } from "./paging.ts";
 

@@ -5,6 +5,10 @@ import { getFeatures, putFeatures } from "./experimental-features.ts";
 import { federationRoutes } from "./federation.ts";
 import { registrationTokenRoutes } from "./registration-tokens.ts";
 import { reportRoutes } from "./reports.ts";
+import { roomActionRoutes } from "./rooms/actions.ts";
+import { roomDeletionRoutes } from "./rooms/deletion.ts";
+import { roomListRoutes } from "./rooms/list.ts";
+import { roomTimelineRoutes } from "./rooms/timeline.ts";
 import { scheduledTasks } from "./scheduled-tasks.ts";
 import { serverVersion } from "./server-version.ts";
 import { statisticsRoutes } from "./statistics.ts";
@@ -19,6 +23,10 @@ export const adminRoutes: readonly Endpoint[] = [
   ...actionRoutes,
   ...factRoutes,
   ...deviceRoutes,
+  ...roomListRoutes,
+  ...roomTimelineRoutes,
+  ...roomActionRoutes,
+  ...roomDeletionRoutes,
   ...registrationTokenRoutes,
   ...reportRoutes,
   ...federationRoutes,

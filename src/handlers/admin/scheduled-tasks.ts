@@ -27,7 +27,15 @@ export const scheduledTasks = endpoint({
       until: query.natural("max_timestamp"),
     });
     return {
-      scheduled_tasks: tasks.map(({ id, action, status, timestamp, resourceId, result, error }) => ({ id, action, status, timestamp_ms: timestamp, resource_id: resourceId, result, error })),
+      scheduled_tasks: tasks.map(({ id, action, status, timestamp, resourceId, result, error }) => ({
+        id,
+        action,
+        status,
+        timestamp_ms: timestamp,
+        resource_id: resourceId,
+        result,
+        error,
+      })),
     };
   },
 });

@@ -56,7 +56,13 @@ describe("admin API: users", () => {
     const path = "/_synapse/admin/v2/users/@bob:test";
     await admin.get(path).expect(404);
     const made = await admin
-      .put(path, { displayname: "Bob", password: "secret pass", user_type: "bot", threepids: [{ medium: "email", address: "Bob@Example.org" }], external_ids: [{ auth_provider: "idp", external_id: "b" }] })
+      .put(path, {
+        displayname: "Bob",
+        password: "secret pass",
+        user_type: "bot",
+        threepids: [{ medium: "email", address: "Bob@Example.org" }],
+        external_ids: [{ auth_provider: "idp", external_id: "b" }],
+      })
       .expect(201);
     assert.equal(made.body.displayname, "Bob");
     assert.equal(made.body.user_type, "bot");
@@ -84,7 +90,9 @@ describe("admin API: users", () => {
     await admin.post("/_synapse/admin/v1/reset_password/@bob:test", { new_password: "another one", logout_devices: false }).expect(200);
     await admin.post("/_synapse/admin/v1/reset_password/@nobody:test", { new_password: "x" }).expect(404);
     await admin.post("/_synapse/admin/v1/reset_password/@bob:test").expect(400);
-    const login = await server.anonymous.post("/_matrix/client/v3/login", { type: "m.login.password", identifier: { type: "m.id.user", user: "bob" }, password: "another one" }).expect(200);
+    const login = await server.anonymous
+      .post("/_matrix/client/v3/login", { type: "m.login.password", identifier: { type: "m.id.user", user: "bob" }, password: "another one" })
+      .expect(200);
     assert.equal(login.body.user_id, "@bob:test");
     const token = (await admin.request("post", "/_synapse/admin/v1/users/@bob:test/login").expect(200)).body.access_token as string;
     assert.equal((await server.as({ accessToken: token }).get("/_matrix/client/v3/account/whoami").expect(200)).body.user_id, "@bob:test");
@@ -115,7 +123,10 @@ describe("admin API: users", () => {
     await admin.delete(limit).expect(200);
     assert.deepEqual((await admin.get(limit).expect(200)).body, {});
     await admin.get("/_synapse/admin/v1/users/@nobody:test/override_ratelimit").expect(404);
-    assert.deepEqual((await admin.post("/_synapse/admin/v1/account_validity/validity", { user_id: "@bob:test", expiration_ts: 4_000_000_000_000 }).expect(200)).body, { expiration_ts: 4_000_000_000_000 });
+    assert.deepEqual(
+      (await admin.post("/_synapse/admin/v1/account_validity/validity", { user_id: "@bob:test", expiration_ts: 4_000_000_000_000 }).expect(200)).body,
+      { expiration_ts: 4_000_000_000_000 },
+    );
     await admin.post("/_synapse/admin/v1/account_validity/validity", {}).expect(400);
   });
 
@@ -129,17 +140,26 @@ describe("admin API: users", () => {
   });
 
   it("tells rooms, memberships, invites, pushers, account data and experimental features", async () => {
-    const { room_id: roomId } = (await server.as(alice).post("/_matrix/client/v3/createRoom", { invite: ["@bob:test"] }).expect(200)).body;
+    const { room_id: roomId } = (
+      await server
+        .as(alice)
+        .post("/_matrix/client/v3/createRoom", { invite: ["@bob:test"] })
+        .expect(200)
+    ).body;
     assert.deepEqual((await admin.get("/_synapse/admin/v1/users/@alice:test/joined_rooms").expect(200)).body, { joined_rooms: [roomId], total: 1 });
     assert.deepEqual((await admin.get("/_synapse/admin/v1/users/@bob:test/memberships").expect(200)).body, { memberships: { [roomId]: "invite" } });
     assert.deepEqual((await admin.get("/_synapse/admin/v1/users/@alice:test/sent_invite_count?from_ts=0").expect(200)).body, { invite_count: 1 });
-    assert.deepEqual((await admin.get("/_synapse/admin/v1/users/@alice:test/cumulative_joined_room_count?from_ts=0").expect(200)).body, { cumulative_joined_room_count: 1 });
+    assert.deepEqual((await admin.get("/_synapse/admin/v1/users/@alice:test/cumulative_joined_room_count?from_ts=0").expect(200)).body, {
+      cumulative_joined_room_count: 1,
+    });
     assert.equal((await admin.get("/_synapse/admin/v1/users/@alice:test/sent_invite_count").expect(400)).body.errcode, "M_MISSING_PARAM");
     assert.deepEqual((await admin.get("/_synapse/admin/v1/users/@alice:test/pushers").expect(200)).body, { pushers: [], total: 0 });
     await admin.get("/_synapse/admin/v1/users/@nobody:test/pushers").expect(404);
     await server.as(alice).put("/_matrix/client/v3/user/@alice:test/account_data/a.b", { x: 1 }).expect(200);
     await server.as(alice).put(`/_matrix/client/v3/user/@alice:test/rooms/${roomId}/account_data/c.d`, { y: 2 }).expect(200);
-    assert.deepEqual((await admin.get("/_synapse/admin/v1/users/@alice:test/accountdata").expect(200)).body, { account_data: { global: { "a.b": { x: 1 } }, rooms: { [roomId]: { "c.d": { y: 2 } } } } });
+    assert.deepEqual((await admin.get("/_synapse/admin/v1/users/@alice:test/accountdata").expect(200)).body, {
+      account_data: { global: { "a.b": { x: 1 } }, rooms: { [roomId]: { "c.d": { y: 2 } } } },
+    });
     const features = "/_synapse/admin/v1/experimental_features/@alice:test";
     await admin.put(features, { features: { msc3881: true } }).expect(200);
     assert.deepEqual((await admin.get(features).expect(200)).body, { features: { msc3575: false, msc3881: true, msc4222: false } });
@@ -168,7 +188,8 @@ describe("admin API: users", () => {
     const { room_id: roomId } = (await server.as(alice).post("/_matrix/client/v3/createRoom", { preset: "public_chat" }).expect(200)).body;
     await asCarol.post(`/_matrix/client/v3/join/${roomId}`).expect(200);
     const ids: string[] = [];
-    for (const body of ["one", "two"]) ids.push((await asCarol.put(`/_matrix/client/v3/rooms/${roomId}/send/m.room.message/${body}`, { msgtype: "m.text", body }).expect(200)).body.event_id);
+    for (const body of ["one", "two"])
+      ids.push((await asCarol.put(`/_matrix/client/v3/rooms/${roomId}/send/m.room.message/${body}`, { msgtype: "m.text", body }).expect(200)).body.event_id);
     await server.as(alice).post(`/_matrix/client/v3/rooms/${roomId}/ban`, { user_id: carol.userId }).expect(200);
     const { redact_id: id } = (await admin.post(`/_synapse/admin/v1/user/${carol.userId}/redact`, { rooms: [], reason: "spam" }).expect(200)).body;
     await server.ctx.tasks.idle();
@@ -185,7 +206,9 @@ describe("admin API: users", () => {
 
   it("deactivates and erases, and opens again", async () => {
     const dave = await server.register("dave");
-    assert.deepEqual((await admin.post(`/_synapse/admin/v1/deactivate/${dave.userId}`, { erase: true }).expect(200)).body, { id_server_unbind_result: "success" });
+    assert.deepEqual((await admin.post(`/_synapse/admin/v1/deactivate/${dave.userId}`, { erase: true }).expect(200)).body, {
+      id_server_unbind_result: "success",
+    });
     await server.as(dave).get("/_matrix/client/v3/account/whoami").expect(401);
     const { body } = await admin.get(`/_synapse/admin/v2/users/${dave.userId}`).expect(200);
     assert.deepEqual([body.deactivated, body.erased, body.displayname], [true, true, null]);

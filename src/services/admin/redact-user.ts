@@ -35,7 +35,10 @@ export interface RedactionOrder {
 /** Begins to redact; returns the id of the task. @throws MatrixError 400 while another one for the user is under way */
 export async function redactAllOf(ctx: Context, requester: Requester, order: RedactionOrder): Promise<string> {
   const { userId } = order;
-  const rooms = order.rooms.length > 0 ? order.rooms : (await currentMemberships(ctx.read, userId)).filter(({ membership }) => membership === "join" || membership === "ban").map((row) => row.room_id);
+  const rooms =
+    order.rooms.length > 0
+      ? order.rooms
+      : (await currentMemberships(ctx.read, userId)).filter(({ membership }) => membership === "join" || membership === "ban").map((row) => row.room_id);
   const running = await ctx.tasks.find({ actions: [REDACT_ALL_EVENTS], resourceId: userId, statuses: ["active"] });
   if (running.length > 0) throw badRequest(`Redact already in progress for user ${userId}`);
   const params: JsonObject = {
@@ -75,14 +78,22 @@ export const redactAllEvents: TaskAction = async (ctx, { task, signal, save }) =
     const ids = await eventsSentBy(ctx.read, userId, roomId, wanted);
     for (let at = 0; at < ids.length; at += LOT) {
       if (signal.aborted) return "later";
-      if (!(await redactLot(ctx, requester, ids.slice(at, at + LOT), text(params.reason), failed, () => save({ failed_redactions: failed })))) return { failed_redactions: failed };
+      if (!(await redactLot(ctx, requester, ids.slice(at, at + LOT), text(params.reason), failed, () => save({ failed_redactions: failed }))))
+        return { failed_redactions: failed };
     }
   }
   return { failed_redactions: failed };
 };
 
 /** False when the task was cancelled. */
-async function redactLot(ctx: Context, requester: Requester, ids: readonly string[], reason: string | undefined, failed: JsonObject, save: () => Promise<boolean>): Promise<boolean> {
+async function redactLot(
+  ctx: Context,
+  requester: Requester,
+  ids: readonly string[],
+  reason: string | undefined,
+  failed: JsonObject,
+  save: () => Promise<boolean>,
+): Promise<boolean> {
   const [events, done] = await Promise.all([ctx.events.get(ids), redactedAmong(ctx.read, ids)]);
   for (const id of ids) {
     const event = events.get(id);

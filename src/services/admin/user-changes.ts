@@ -58,7 +58,10 @@ async function modifyUser(ctx: Context, requester: Requester, user: User, record
   await profile("avatar_url", record.avatarUrl);
   if (record.admin !== undefined && record.admin !== user.admin) await flagUser(ctx, userId, { admin: record.admin });
   if (record.password !== undefined) {
-    await setPassword(ctx, userId, await hashPassword(ctx, record.password), { logoutDevices: record.logoutDevices, except: requester.userId === userId ? requester : undefined });
+    await setPassword(ctx, userId, await hashPassword(ctx, record.password), {
+      logoutDevices: record.logoutDevices,
+      except: requester.userId === userId ? requester : undefined,
+    });
   }
   if (record.deactivated === true && !user.deactivated) await deactivateAccount(ctx, { userId, erase: false, idServer: undefined, byAdmin: true });
   if (record.deactivated === false && user.deactivated) await reactivateAccount(ctx, userId);
@@ -108,7 +111,16 @@ async function addThreepid(ctx: Context, userId: string, threepid: Threepid, opt
   await ctx.transaction("user_add_threepid", (txn) => upsertThreepid(txn, userId, { medium, address, validated_at: now, added_at: now }));
   const { enableNotifs, notifForNewUsers } = ctx.config.email;
   if (!options.withPusher || !enableNotifs || !notifForNewUsers || medium !== "email") return;
-  const pusher = { kind: "email", app_id: "m.email", app_display_name: "Email Notifications", device_display_name: address, pushkey: address, lang: null, data: {}, append: true };
+  const pusher = {
+    kind: "email",
+    app_id: "m.email",
+    app_display_name: "Email Notifications",
+    device_display_name: address,
+    pushkey: address,
+    lang: null,
+    data: {},
+    append: true,
+  };
   await setPusher(ctx, { ...inTheNameOf({ authenticatedEntity: userId }, userId) }, pusher, false);
 }
 
@@ -116,4 +128,6 @@ function checkMedium(medium: string): void {
   if (medium !== "email" && medium !== "msisdn") throw invalidParam(`'${medium}' is not a valid value for 'medium'`);
 }
 
-const distinct = (threepids: readonly Threepid[]): Threepid[] => [...new Map(threepids.map((threepid) => [`${threepid.medium}\0${threepid.address}`, threepid])).values()];
+const distinct = (threepids: readonly Threepid[]): Threepid[] => [
+  ...new Map(threepids.map((threepid) => [`${threepid.medium}\0${threepid.address}`, threepid])).values(),
+];

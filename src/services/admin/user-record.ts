@@ -31,7 +31,8 @@ export function readUserRecord(ctx: Pick<Context, "config">, body: JsonObject): 
   const threepids = readPairs(body.threepids, "threepids", ["medium", "address"]);
   const externalIds = readPairs(body.external_ids, "external_ids", ["auth_provider", "external_id"]);
   const userType = body.user_type;
-  if (userType !== undefined && userType !== null && (typeof userType !== "string" || !ctx.config.userTypes.allUserTypes.includes(userType))) throw badRequest("Invalid user type");
+  if (userType !== undefined && userType !== null && (typeof userType !== "string" || !ctx.config.userTypes.allUserTypes.includes(userType)))
+    throw badRequest("Invalid user type");
   const { admin, password = null, logout_devices: logoutDevices = true, deactivated, locked, approved } = body;
   if (admin !== undefined && typeof admin !== "boolean") throw badJson("Param 'admin' must be a boolean, if given");
   if (password !== null && (typeof password !== "string" || [...password].length > MAX_PASSWORD)) throw badRequest("Invalid password");

@@ -31,7 +31,12 @@ export async function getDestination(h: ReadHandle, destination: string): Promis
 }
 
 /** Rooms that have something for the server, with the position of the newest. */
-export async function roomsOfDestination(h: ReadHandle, destination: string, descending: boolean, page: PageRequest): Promise<Page<{ room_id: string; stream_ordering: number }>> {
+export async function roomsOfDestination(
+  h: ReadHandle,
+  destination: string,
+  descending: boolean,
+  page: PageRequest,
+): Promise<Page<{ room_id: string; stream_ordering: number }>> {
   const base = from("destination_rooms as r").whereRaw("r.destination = ?", [destination]);
   return await pageOf(h, base, ["r.room_id", "r.stream_ordering"], `r.room_id ${descending ? "DESC" : "ASC"}`, page);
 }

@@ -26,7 +26,8 @@ export async function mediaUsage(
     .count("media.user_id as media_count")
     .sum("media.media_length as media_length")
     .groupBy("media.user_id", "p.displayname");
-  if (filter.searchTerm !== undefined) grouped.whereRaw("(media.user_id LIKE ? OR p.displayname LIKE ?)", [`@%${filter.searchTerm}%:%`, `%${filter.searchTerm}%`]);
+  if (filter.searchTerm !== undefined)
+    grouped.whereRaw("(media.user_id LIKE ? OR p.displayname LIKE ?)", [`@%${filter.searchTerm}%:%`, `%${filter.searchTerm}%`]);
   if (filter.since > 0) grouped.whereRaw("media.created_ts >= ?", [filter.since]);
   if (filter.until !== undefined) grouped.whereRaw("media.created_ts <= ?", [filter.until]);
   const columns = ["usage.user_id", "usage.displayname", "usage.media_count", "usage.media_length::bigint AS media_length"];

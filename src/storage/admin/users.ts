@@ -84,10 +84,13 @@ const SORT_COLUMNS: Readonly<Record<UserOrder, string>> = {
 };
 
 /** A page of the accounts. Wildcards in the texts count as such, as in Synapse. */
-export async function listUsers(h: ReadHandle, filter: UserFilter, order: { by: UserOrder; descending: boolean }, page: PageRequest): Promise<Page<ListedUser>> {
-  const base = from("users as u")
-    .leftJoin("profiles as p", "u.name", "p.full_user_id")
-    .leftJoin("erased_users", "u.name", "erased_users.user_id");
+export async function listUsers(
+  h: ReadHandle,
+  filter: UserFilter,
+  order: { by: UserOrder; descending: boolean },
+  page: PageRequest,
+): Promise<Page<ListedUser>> {
+  const base = from("users as u").leftJoin("profiles as p", "u.name", "p.full_user_id").leftJoin("erased_users", "u.name", "erased_users.user_id");
   const name = filter.name?.toLowerCase();
   if (name) base.whereRaw("(u.name LIKE ? OR lower(p.displayname) LIKE ?)", [`@%${name}%:%`, `%${name}%`]);
   else if (filter.userId) base.whereRaw("u.name LIKE ?", [`%${filter.userId.toLowerCase()}%`]);

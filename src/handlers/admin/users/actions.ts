@@ -73,7 +73,10 @@ export const resetPassword = endpoint({
     const { new_password: password, logout_devices: logoutDevices = true } = body;
     if (typeof password !== "string" || password.length > MAX_PASSWORD) throw badRequest("Invalid password");
     const own = params.targetUserId === requester.userId;
-    await setPassword(ctx, params.targetUserId, await hashPassword(ctx, password), { logoutDevices: isTruthy(logoutDevices), except: own ? requester : undefined });
+    await setPassword(ctx, params.targetUserId, await hashPassword(ctx, password), {
+      logoutDevices: isTruthy(logoutDevices),
+      except: own ? requester : undefined,
+    });
     return {};
   },
 });
@@ -191,7 +194,9 @@ export const renewValidity = endpoint({
     const { periodMs } = ctx.config.accountValidity;
     if (asked === null && periodMs === undefined) throw badRequest("'expiration_ts' is required: account validity has no period here");
     const expiresAt = asked ?? now + periodMs!;
-    await ctx.transaction("set_account_validity_for_user", (txn) => renewAccount(txn, userId, { expiresAt, emailSent: !isTruthy(mails), renewalToken: null, now }));
+    await ctx.transaction("set_account_validity_for_user", (txn) =>
+      renewAccount(txn, userId, { expiresAt, emailSent: !isTruthy(mails), renewalToken: null, now }),
+    );
     return { expiration_ts: expiresAt };
   },
 });
@@ -205,7 +210,9 @@ export const allowCrossSigningReplacement = endpoint({
   bodyType: "none",
   async handle(ctx, { params }) {
     const until = ctx.clock.now() + REPLACEMENT_MS;
-    const allowed = await ctx.transaction("allow_master_cross_signing_key_replacement_without_uia", (txn) => allowMasterKeyReplacement(txn, params.userId, until));
+    const allowed = await ctx.transaction("allow_master_cross_signing_key_replacement_without_uia", (txn) =>
+      allowMasterKeyReplacement(txn, params.userId, until),
+    );
     if (!allowed) throw notFound("User has no master cross-signing key");
     return { updatable_without_uia_before_ms: until };
   },

@@ -78,7 +78,10 @@ export const accountData = endpoint({
     if (!isLocal(ctx, params.userId)) throw badRequest("Can only look up local users");
     if ((await ctx.accounts.user(params.userId)) === undefined) throw notFound("User not found");
     const withoutDeleted = ctx.config.experimental.msc3391Enabled;
-    const [global, inRooms] = await Promise.all([globalAccountData(ctx.read, params.userId, withoutDeleted), roomAccountData(ctx.read, params.userId, undefined, withoutDeleted)]);
+    const [global, inRooms] = await Promise.all([
+      globalAccountData(ctx.read, params.userId, withoutDeleted),
+      roomAccountData(ctx.read, params.userId, undefined, withoutDeleted),
+    ]);
     const rooms: Record<string, Record<string, unknown>> = {};
     for (const { roomId, type, content } of inRooms) (rooms[roomId] ??= {})[type] = content;
     return { account_data: { global: Object.fromEntries(global.map(({ type, content }) => [type, content])), rooms } };
