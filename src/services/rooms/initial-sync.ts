@@ -11,7 +11,7 @@ import { receiptsSince } from "../receipts/streams.ts";
 import type { Requester } from "../requester.ts";
 import { currentToken, formatStreamToken, START_TOKEN, type StreamToken } from "../streams/token.ts";
 import { filterForUser } from "../visibility.ts";
-import { requireReadAccess } from "./access.ts";
+import { requireReadAccess } from "../room-access/access.ts";
 
 /** The old /initialSync of one room and of all (client-server API r0; clients of today use /sync). */
 type Needs = Pick<
@@ -70,7 +70,11 @@ export async function roomInitialSync(ctx: Needs, requester: Requester, roomId: 
 const ROOMS_AT_ONCE = 5;
 
 /** All rooms of the user that way, with presence, receipts and account data. */
-export async function initialSync(ctx: Needs, requester: Requester, options: { limit: number; archived: boolean; raw: boolean }): Promise<Record<string, unknown>> {
+export async function initialSync(
+  ctx: Needs,
+  requester: Requester,
+  options: { limit: number; archived: boolean; raw: boolean },
+): Promise<Record<string, unknown>> {
   const { userId } = requester;
   const now = currentToken(ctx.streams, ctx.typing.serial);
   const rooms = [...(await ctx.members.roomsOf(userId))].filter(
@@ -80,7 +84,7 @@ export async function initialSync(ctx: Needs, requester: Requester, options: { l
   const [presence, receipts, global, listed] = await Promise.all([
     presenceSince(ctx, userId, joined, undefined, now.presence),
     receiptsSince(ctx, userId, joined, undefined, now.receipt.stream),
-    accountDataSince(ctx, userId, undefined, now.accountData, false),
+    accountDataSince(ctx, userId, undefined, now.accountData, ctx.config.experimental.msc3391Enabled),
     publicRoomsAmong(
       ctx.read,
       rooms.map(([roomId]) => roomId),
@@ -140,7 +144,7 @@ async function stateAfter(ctx: Needs, eventId: string): Promise<MatrixEvent[]> {
 
 /** Tags and account data of the user for a room. */
 async function ownData(ctx: Needs, userId: string, roomId: string): Promise<unknown[]> {
-  const [tags, data] = await Promise.all([tagsSince(ctx, userId, undefined, 0, [roomId]), roomAccountDataSince(ctx, userId, undefined, 0, [roomId], false)]);
+  const [tags, data] = await Promise.all([tagsSince(ctx, userId, undefined, 0, [roomId]), roomAccountDataSince(ctx, userId, undefined, 0, [roomId], ctx.config.experimental.msc3391Enabled)]);
   const own = tags.get(roomId);
   return [...(own === undefined ? [] : [tagEvent(own)]), ...(data.get(roomId) ?? []).map(({ type, content }) => ({ type, content }))];
 }
