@@ -16,7 +16,8 @@ const DIRECTIVES: Readonly<Record<string, (date: Date) => string>> = {
   F: (date) => strftime(date, "%Y-%m-%d"),
   H: (date) => two(date.getHours()),
   I: (date) => two(twelve(date)),
-  j: (date) => String(Math.round((Date.UTC(date.getFullYear(), date.getMonth(), date.getDate()) - Date.UTC(date.getFullYear(), 0, 0)) / 86_400_000)).padStart(3, "0"),
+  j: (date) =>
+    String(Math.round((Date.UTC(date.getFullYear(), date.getMonth(), date.getDate()) - Date.UTC(date.getFullYear(), 0, 0)) / 86_400_000)).padStart(3, "0"),
   m: (date) => two(date.getMonth() + 1),
   M: (date) => two(date.getMinutes()),
   p: (date) => (date.getHours() < 12 ? "AM" : "PM"),

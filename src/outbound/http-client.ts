@@ -170,7 +170,7 @@ function objectOf(text: string): JsonObject {
 }
 
 /** `example.org` stands for itself and what is below it, `*` for all. */
-function matchesHost(entry: string, host: string): boolean {
+export function matchesHost(entry: string, host: string): boolean {
   const name = entry.replace(/^\*?\./, "").toLowerCase();
   return entry === "*" || (name !== "" && (host.toLowerCase() === name || host.toLowerCase().endsWith(`.${name}`)));
 }

@@ -59,7 +59,9 @@ export class Templates {
       environment = new nunjucks.Environment(new JinjaLoader([...folders]), { autoescape });
       environment.addGlobal("server_name", this.globals.serverName);
       environment.addFilter("format_ts", (value: number, format: string) => strftime(new Date(value), format));
-      environment.addFilter("mxc_to_http", (value: unknown, width: number, height: number, method = "crop") => mxcToHttp(this.globals.publicBaseurl, value, width, height, method as string));
+      environment.addFilter("mxc_to_http", (value: unknown, width: number, height: number, method = "crop") =>
+        mxcToHttp(this.globals.publicBaseurl, value, width, height, method as string),
+      );
       environment.addFilter("localpart_from_email", (address: string) => address.slice(0, Math.max(0, address.lastIndexOf("@"))) || address);
       this.environments.set(key, environment);
     }

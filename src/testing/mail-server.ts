@@ -96,7 +96,13 @@ export class MailServer {
 function parseMail(source: string): Pick<ReceivedMail, "headers" | "html" | "source" | "text"> {
   const { headers, body } = splitPart(source);
   const boundary = /boundary="?([^";]+)"?/.exec(headers.get("content-type") ?? "")?.[1];
-  const parts = boundary === undefined ? [{ headers, body }] : body.split(`--${boundary}`).slice(1, -1).map((part) => splitPart(part.replace(/^\r\n/, "")));
+  const parts =
+    boundary === undefined
+      ? [{ headers, body }]
+      : body
+          .split(`--${boundary}`)
+          .slice(1, -1)
+          .map((part) => splitPart(part.replace(/^\r\n/, "")));
   const content = (type: string): string => {
     const part = parts.find((candidate) => candidate.headers.get("content-type")?.startsWith(type));
     return part === undefined ? "" : decodeBody(part.body, part.headers.get("content-transfer-encoding"));
@@ -106,7 +112,10 @@ function parseMail(source: string): Pick<ReceivedMail, "headers" | "html" | "sou
 
 function splitPart(source: string): { headers: Map<string, string>; body: string } {
   const end = source.indexOf("\r\n\r\n");
-  const lines = source.slice(0, end).replace(/\r\n[ \t]+/g, " ").split("\r\n");
+  const lines = source
+    .slice(0, end)
+    .replace(/\r\n[ \t]+/g, " ")
+    .split("\r\n");
   const headers = new Map(lines.map((line) => [line.slice(0, line.indexOf(":")).toLowerCase(), decodeHeader(line.slice(line.indexOf(":") + 1).trim())]));
   return { headers, body: source.slice(end + 4) };
 }
@@ -119,10 +128,18 @@ function decodeHeader(value: string): string {
 }
 
 function decodeBody(body: string, encoding: string | undefined): string {
-  const text = encoding === "base64" ? Buffer.from(body, "base64").toString("utf8") : encoding === "quoted-printable" ? decodeQuotedPrintable(body.replace(/=\r\n/g, "")) : Buffer.from(body, "latin1").toString("utf8");
+  const text =
+    encoding === "base64"
+      ? Buffer.from(body, "base64").toString("utf8")
+      : encoding === "quoted-printable"
+        ? decodeQuotedPrintable(body.replace(/=\r\n/g, ""))
+        : Buffer.from(body, "latin1").toString("utf8");
   return text.replaceAll("\r\n", "\n");
 }
 
 function decodeQuotedPrintable(text: string): string {
-  return Buffer.from(text.replace(/=([0-9A-F]{2})/gi, (_match, hex: string) => String.fromCharCode(Number.parseInt(hex, 16))), "latin1").toString("utf8");
+  return Buffer.from(
+    text.replace(/=([0-9A-F]{2})/gi, (_match, hex: string) => String.fromCharCode(Number.parseInt(hex, 16))),
+    "latin1",
+  ).toString("utf8");
 }

@@ -50,13 +50,17 @@ describe("verifying e-mail addresses", () => {
   });
 
   const uia = (user: TestUser): object => ({ type: "m.login.password", identifier: { type: "m.id.user", user: user.userId }, password: TEST_PASSWORD });
-  const threepidsOf = async (user: TestUser): Promise<{ medium: string; address: string }[]> => (await server.as(user).get(`${CLIENT}/account/3pid`).expect(200)).body.threepids;
+  const threepidsOf = async (user: TestUser): Promise<{ medium: string; address: string }[]> =>
+    (await server.as(user).get(`${CLIENT}/account/3pid`).expect(200)).body.threepids;
 
   /** Adds an address to the account through mail and link. */
   async function addEmail(user: TestUser, request = fresh()): Promise<{ email: string; sid: string; client_secret: string }> {
     const { sid } = (await server.as(user).post(ADD, request).expect(200)).body;
     await server.anonymous.get(mails.lastLink()).expect(200);
-    await server.as(user).post(`${CLIENT}/account/3pid/add`, { sid, client_secret: request.client_secret, auth: uia(user) }).expect(200);
+    await server
+      .as(user)
+      .post(`${CLIENT}/account/3pid/add`, { sid, client_secret: request.client_secret, auth: uia(user) })
+      .expect(200);
     return { ...request, sid };
   }
 
@@ -77,7 +81,11 @@ describe("verifying e-mail addresses", () => {
     const request = { ...fresh(), email: "Mixed.Case@EXAMPLE.org" };
     const { sid } = (await server.as(user).post(ADD, request).expect(200)).body;
     const add = { sid, client_secret: request.client_secret, auth: uia(user) };
-    await server.as(user).post(`${CLIENT}/account/3pid/add`, add).expect(400).expect(({ body }) => assert.equal(body.errcode, "M_THREEPID_AUTH_FAILED"));
+    await server
+      .as(user)
+      .post(`${CLIENT}/account/3pid/add`, add)
+      .expect(400)
+      .expect(({ body }) => assert.equal(body.errcode, "M_THREEPID_AUTH_FAILED"));
     const page = await server.anonymous.get(mails.lastLink()).expect(200);
     assert.match(page.text, /confirmed/);
     await server.as(user).post(`${CLIENT}/account/3pid/add`, add).expect(200);
@@ -85,7 +93,11 @@ describe("verifying e-mail addresses", () => {
     assert.deepEqual(row, { user_id: user.userId, medium: "email", address: "mixed.case@example.org", validated_at: clock.now(), added_at: clock.now() });
     // The session is spent: nobody adds the address by it again (advisory 101).
     const other = await server.register("replayer");
-    await server.as(other).post(`${CLIENT}/account/3pid/add`, { ...add, auth: uia(other) }).expect(400).expect(({ body }) => assert.equal(body.errcode, "M_THREEPID_AUTH_FAILED"));
+    await server
+      .as(other)
+      .post(`${CLIENT}/account/3pid/add`, { ...add, auth: uia(other) })
+      .expect(400)
+      .expect(({ body }) => assert.equal(body.errcode, "M_THREEPID_AUTH_FAILED"));
     assert.deepEqual(await query(server.ctx.read, "SELECT * FROM threepid_validation_session WHERE session_id = $1", [sid]), []);
     assert.deepEqual(await query(server.ctx.read, "SELECT * FROM threepid_validation_token WHERE session_id = $1", [sid]), []);
     assert.deepEqual(await threepidsOf(other), []);
@@ -102,9 +114,19 @@ describe("verifying e-mail addresses", () => {
     const request = fresh();
     const { sid } = (await server.as(user).post(ADD, request).expect(200)).body;
     await server.anonymous.get(mails.lastLink()).expect(200);
-    await server.as(user).post(`${CLIENT}/account/3pid`, { three_pid_creds: { sid, client_secret: request.client_secret } }).expect(200);
-    assert.deepEqual((await threepidsOf(user)).map(({ address }) => address), [request.email]);
-    await server.as(user).post(`${CLIENT}/account/3pid`, {}).expect(400).expect(({ body }) => assert.equal(body.errcode, "M_MISSING_PARAM"));
+    await server
+      .as(user)
+      .post(`${CLIENT}/account/3pid`, { three_pid_creds: { sid, client_secret: request.client_secret } })
+      .expect(200);
+    assert.deepEqual(
+      (await threepidsOf(user)).map(({ address }) => address),
+      [request.email],
+    );
+    await server
+      .as(user)
+      .post(`${CLIENT}/account/3pid`, {})
+      .expect(400)
+      .expect(({ body }) => assert.equal(body.errcode, "M_MISSING_PARAM"));
   });
 
   it("logs in by the address, refuses it to others, and gives it up with its mail notifications", async () => {
@@ -112,7 +134,11 @@ describe("verifying e-mail addresses", () => {
     const { email } = await addEmail(user);
     const login = { type: "m.login.password", identifier: { type: "m.id.thirdparty", medium: "email", address: email.toUpperCase() }, password: TEST_PASSWORD };
     assert.equal((await server.anonymous.post(`${CLIENT}/login`, login).expect(200)).body.user_id, user.userId);
-    for (const path of [ADD, REGISTER]) await server.anonymous.post(path, { ...fresh(), email }).expect(400).expect(({ body }) => assert.equal(body.errcode, "M_THREEPID_IN_USE"));
+    for (const path of [ADD, REGISTER])
+      await server.anonymous
+        .post(path, { ...fresh(), email })
+        .expect(400)
+        .expect(({ body }) => assert.equal(body.errcode, "M_THREEPID_IN_USE"));
     const pusher = { kind: "email", app_id: "m.email", app_display_name: "a", device_display_name: "d", pushkey: email, lang: "en", data: {} };
     await server.as(user).post(`${CLIENT}/pushers/set`, pusher).expect(200);
     const { body } = await server.as(user).post(`${CLIENT}/account/3pid/delete`, { medium: "email", address: email.toUpperCase() }).expect(200);
@@ -125,11 +151,23 @@ describe("verifying e-mail addresses", () => {
   it("does not take an address away from whoever verified it first", async () => {
     const [first, second] = [await server.register("first"), await server.register("second")];
     const request = fresh();
-    const { sid } = (await server.as(second).post(ADD, { ...request, client_secret: "other" }).expect(200)).body;
+    const { sid } = (
+      await server
+        .as(second)
+        .post(ADD, { ...request, client_secret: "other" })
+        .expect(200)
+    ).body;
     await server.anonymous.get(mails.lastLink()).expect(200);
     await addEmail(first, request);
-    await server.as(second).post(`${CLIENT}/account/3pid/add`, { sid, client_secret: "other", auth: uia(second) }).expect(400).expect(({ body }) => assert.equal(body.errcode, "M_THREEPID_IN_USE"));
-    assert.deepEqual((await threepidsOf(first)).map(({ address }) => address), [request.email]);
+    await server
+      .as(second)
+      .post(`${CLIENT}/account/3pid/add`, { sid, client_secret: "other", auth: uia(second) })
+      .expect(400)
+      .expect(({ body }) => assert.equal(body.errcode, "M_THREEPID_IN_USE"));
+    assert.deepEqual(
+      (await threepidsOf(first)).map(({ address }) => address),
+      [request.email],
+    );
   });
 
   it("sends again only for a higher attempt, in the same session", async () => {
@@ -201,7 +239,9 @@ describe("verifying e-mail addresses", () => {
     it("need all parameters", async () => {
       const url = await link();
       url.searchParams.delete("token");
-      await open(url).expect(400).expect(({ body }) => assert.equal(body.errcode, "M_MISSING_PARAM"));
+      await open(url)
+        .expect(400)
+        .expect(({ body }) => assert.equal(body.errcode, "M_MISSING_PARAM"));
     });
 
     it("lead on to a permitted application, with the session", async () => {
@@ -235,7 +275,10 @@ describe("verifying e-mail addresses", () => {
     it("to elsewhere that another server stored are not followed", async () => {
       const url = await link();
       const sid = url.searchParams.get("sid");
-      await server.ctx.transaction("test", async (txn) => await query(txn, "UPDATE threepid_validation_token SET next_link = 'https://evil.example.org/' WHERE session_id = $1", [sid]));
+      await server.ctx.transaction(
+        "test",
+        async (txn) => await query(txn, "UPDATE threepid_validation_token SET next_link = 'https://evil.example.org/' WHERE session_id = $1", [sid]),
+      );
       await open(url).expect(200);
     });
   });
@@ -263,9 +306,18 @@ describe("verifying e-mail addresses", () => {
       }
       const user = await server.register("longwinded");
       await server.as(user).post(`${CLIENT}/account/3pid/add`, { sid: long, client_secret: "a" }).expect(400);
-      await server.as(user).post(`${CLIENT}/account/3pid`, { three_pid_creds: { sid: long, client_secret: "a" } }).expect(400);
-      await server.as(user).post(`${CLIENT}/account/3pid`, { three_pid_creds: { sid: "a\0", client_secret: "a" } }).expect(400);
-      await server.as(user).post(`${CLIENT}/account/3pid/delete`, { medium: "email", address: `${long}@example.org` }).expect(400);
+      await server
+        .as(user)
+        .post(`${CLIENT}/account/3pid`, { three_pid_creds: { sid: long, client_secret: "a" } })
+        .expect(400);
+      await server
+        .as(user)
+        .post(`${CLIENT}/account/3pid`, { three_pid_creds: { sid: "a\0", client_secret: "a" } })
+        .expect(400);
+      await server
+        .as(user)
+        .post(`${CLIENT}/account/3pid/delete`, { medium: "email", address: `${long}@example.org` })
+        .expect(400);
       await server.as(user).post(`${CLIENT}/account/3pid/delete`, { medium: "email", address: "a\0@b" }).expect(400);
       await server.as(user).post(`${CLIENT}/account/3pid/delete`, { medium: "pigeon", address: "a@b" }).expect(400);
       const path = "/_matrix/client/unstable/add_threepid/email/submit_token";
@@ -275,18 +327,35 @@ describe("verifying e-mail addresses", () => {
 
     it("puts no header and no second recipient into a mail", async () => {
       const count = mails.mails.length;
-      for (const email of ["a@example.org\r\nBcc: b@example.org", "a@example.org,b@x", "<a@example.org>", "A <a@example.org>", "a\nb@example.org", "a@example.org;b", "a b@example.org"]) {
+      for (const email of [
+        "a@example.org\r\nBcc: b@example.org",
+        "a@example.org,b@x",
+        "<a@example.org>",
+        "A <a@example.org>",
+        "a\nb@example.org",
+        "a@example.org;b",
+        "a b@example.org",
+      ]) {
         for (const path of [ADD, REGISTER, RESET]) await server.anonymous.post(path, { ...fresh(), email }).expect(400);
       }
       assert.equal(mails.mails.length, count);
-      await server.ctx.mail!.send({ to: "a@example.org", subject: "one\r\nBcc: evil@example.org\r\n\r\nbody", html: "h", text: "t", headers: { "X-Test": "a\r\nX-Evil: 1" } });
+      await server.ctx.mail!.send({
+        to: "a@example.org",
+        subject: "one\r\nBcc: evil@example.org\r\n\r\nbody",
+        html: "h",
+        text: "t",
+        headers: { "X-Test": "a\r\nX-Evil: 1" },
+      });
       const { headers, to } = mails.last;
       assert.deepEqual([to, headers.has("bcc"), headers.has("x-evil")], [["a@example.org"], false, false]);
       await assert.rejects(server.ctx.mail!.send({ to: "a@example.org, b@example.org", subject: "", html: "", text: "" }));
     });
 
     it("of a forbidden domain is refused", async () => {
-      await server.anonymous.post(ADD, { ...fresh(), email: "a@elsewhere.org" }).expect(403).expect(({ body }) => assert.equal(body.errcode, "M_THREEPID_DENIED"));
+      await server.anonymous
+        .post(ADD, { ...fresh(), email: "a@elsewhere.org" })
+        .expect(403)
+        .expect(({ body }) => assert.equal(body.errcode, "M_THREEPID_DENIED"));
       await server.anonymous.post(REGISTER, { ...fresh(), email: "a@example.org.evil" }).expect(403);
     });
   });
@@ -305,9 +374,15 @@ describe("verifying e-mail addresses", () => {
       await server.anonymous.get(mails.lastLink()).expect(200);
       const made = (await server.anonymous.post(`${CLIENT}/register`, { ...body("newcomer"), auth }).expect(200)).body;
       const user = { userId: made.user_id, accessToken: made.access_token, deviceId: made.device_id };
-      assert.deepEqual((await threepidsOf(user)).map(({ address }) => address), [request.email]);
+      assert.deepEqual(
+        (await threepidsOf(user)).map(({ address }) => address),
+        [request.email],
+      );
       const { pushers } = (await server.as(user).get(`${CLIENT}/pushers`).expect(200)).body;
-      assert.deepEqual(pushers.map((pusher: { kind: string; pushkey: string }) => [pusher.kind, pusher.pushkey]), [["email", request.email]]);
+      assert.deepEqual(
+        pushers.map((pusher: { kind: string; pushkey: string }) => [pusher.kind, pusher.pushkey]),
+        [["email", request.email]],
+      );
       // The proof was used.
       const next = (await server.anonymous.post(`${CLIENT}/register`, body("second-use")).expect(401)).body.session;
       await server.anonymous.post(`${CLIENT}/register`, { ...body("second-use"), auth: { ...auth, session: next } }).expect(401);
@@ -340,7 +415,10 @@ describe("verifying e-mail addresses", () => {
       const { sid } = (await server.anonymous.post(RESET, request).expect(200)).body;
       assert.equal(mails.last.headers.get("subject"), "[test] Password reset");
       const url = new URL(mails.lastLink(), "https://test");
-      const reset = { new_password: "an even longer password", auth: { type: "m.login.email.identity", threepid_creds: { sid, client_secret: request.client_secret } } };
+      const reset = {
+        new_password: "an even longer password",
+        auth: { type: "m.login.email.identity", threepid_creds: { sid, client_secret: request.client_secret } },
+      };
       const page = await server.anonymous.get(url.pathname + url.search).expect(200);
       assert.ok(page.text.includes(`value="${sid}"`));
       // Looking at the page is not enough.
@@ -354,7 +432,10 @@ describe("verifying e-mail addresses", () => {
     });
 
     it("is not started for unknown addresses", async () => {
-      await server.anonymous.post(RESET, fresh()).expect(400).expect(({ body }) => assert.equal(body.errcode, "M_THREEPID_NOT_FOUND"));
+      await server.anonymous
+        .post(RESET, fresh())
+        .expect(400)
+        .expect(({ body }) => assert.equal(body.errcode, "M_THREEPID_NOT_FOUND"));
     });
 
     it("pages escape what they are given (advisory 49)", async () => {
@@ -373,7 +454,10 @@ describe("verifying e-mail addresses", () => {
   it("forgets the addresses of a closed account (advisory 73)", async () => {
     const user = await server.register("leaver");
     const { email } = await addEmail(user);
-    await server.as(user).post(`${CLIENT}/account/deactivate`, { auth: uia(user) }).expect(200);
+    await server
+      .as(user)
+      .post(`${CLIENT}/account/deactivate`, { auth: uia(user) })
+      .expect(200);
     assert.deepEqual(await query(server.ctx.read, "SELECT * FROM user_threepids WHERE address = $1", [email]), []);
     await server.anonymous.post(RESET, { ...fresh(), email }).expect(400);
   });
@@ -394,7 +478,10 @@ describe("verifying e-mail addresses with secrets kept", () => {
       },
     });
     await server.ctx.transaction("test", async (txn) => {
-      await query(txn, "INSERT INTO user_threepids (user_id, medium, address, validated_at, added_at) VALUES ('@known:test', 'email', 'known@example.org', 1, 1)");
+      await query(
+        txn,
+        "INSERT INTO user_threepids (user_id, medium, address, validated_at, added_at) VALUES ('@known:test', 'email', 'known@example.org', 1, 1)",
+      );
     });
   });
   after(async () => {
@@ -403,15 +490,23 @@ describe("verifying e-mail addresses with secrets kept", () => {
   });
 
   it("answers alike for known and unknown addresses, and tells the owner instead", async () => {
-    const known = await server.anonymous.post(REGISTER, { email: "known@example.org", client_secret: "a", send_attempt: 1 }).set("X-Forwarded-For", "10.0.0.1").expect(200);
+    const known = await server.anonymous
+      .post(REGISTER, { email: "known@example.org", client_secret: "a", send_attempt: 1 })
+      .set("X-Forwarded-For", "10.0.0.1")
+      .expect(200);
     assert.match(known.body.sid, /^\w{16}$/);
     assert.deepEqual([mails.last.to, mails.last.secure], [["known@example.org"], true]);
     assert.match(mails.last.headers.get("subject")!, /already in use/);
     const count = mails.mails.length;
-    const unknown = await server.anonymous.post(RESET, { email: "unknown@example.org", client_secret: "a", send_attempt: 1 }).set("X-Forwarded-For", "10.0.0.1").expect(200);
+    const unknown = await server.anonymous
+      .post(RESET, { email: "unknown@example.org", client_secret: "a", send_attempt: 1 })
+      .set("X-Forwarded-For", "10.0.0.1")
+      .expect(200);
     assert.match(unknown.body.sid, /^\w{16}$/);
     assert.equal(mails.mails.length, count);
-    const page = await server.anonymous.get(`/_matrix/client/unstable/registration/email/submit_token?sid=${known.body.sid}&client_secret=a&token=b`).expect(400);
+    const page = await server.anonymous
+      .get(`/_matrix/client/unstable/registration/email/submit_token?sid=${known.body.sid}&client_secret=a&token=b`)
+      .expect(400);
     assert.ok(!page.text.includes("Unknown session_id"));
   });
 

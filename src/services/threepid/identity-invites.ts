@@ -52,19 +52,3 @@ function canonical(medium: string, address: string): string {
 function requireIdentityServer(idServer: string): void {
   if (!isIdentityServer(idServer)) throw invalidParam("id_server must be a valid hostname with optional port and path components");
 }
-
-/**
- * Whether the identity server still stands by a key of a third-party invite: asked before an invite is exchanged. The address is anybody's
- * choice: only permitted ones are asked.
- * @throws MatrixError 403 M_FORBIDDEN when it does not, 502 when it cannot be asked
- */
-export async function requireKeyNotRevoked(ctx: Pick<Context, "identityServers" | "log">, publicKey: string, keyValidityUrl: string): Promise<void> {
-  let valid: boolean;
-  try {
-    valid = /^https?:\/\//i.test(keyValidityUrl) && URL.canParse(keyValidityUrl) && (await ctx.identityServers.isKeyValid(keyValidityUrl, publicKey));
-  } catch (error) {
-    ctx.log.named("synapse.handlers.federation").warn("Failed to query key_validity_url", { error });
-    throw new MatrixError(502, "M_UNKNOWN", "Third party certificate could not be checked");
-  }
-  if (!valid) throw new MatrixError(403, "M_FORBIDDEN", "Third party certificate was invalid");
-}

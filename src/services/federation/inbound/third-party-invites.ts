@@ -4,6 +4,7 @@ import { stateKeyOf } from "../../../protocol/event/event.ts";
 import { getDomain, isRoomId, isServerName, isUserId } from "../../../protocol/ids.ts";
 import type { Context } from "../../context.ts";
 import { storeMembership } from "../../rooms/local-membership.ts";
+import { requireStandingKey } from "../../threepid/standing-keys.ts";
 import { requireAllowedByAcl, requireRoomVersion } from "./access.ts";
 
 /** Invites by address whose owner is known now (server-server API, "Third-party invites"). */
@@ -56,7 +57,8 @@ export async function exchangeInvite(ctx: Context, request: { roomId: string; us
 }
 
 async function bind(ctx: Context, entry: Json): Promise<void> {
-  if (!isJsonObject(entry) || !isJsonObject(entry.signed) || entry.signed.token === undefined) throw new MatrixError(400, "M_UNKNOWN", "Rejecting received notification of third-party invite without signed");
+  if (!isJsonObject(entry) || !isJsonObject(entry.signed) || entry.signed.token === undefined)
+    throw new MatrixError(400, "M_UNKNOWN", "Rejecting received notification of third-party invite without signed");
   const { room_id: roomId } = entry;
   if (!isRoomId(roomId)) throw badJson("Not a room ID");
   const invite = { roomId, ...checked(entry.sender, entry.mxid, entry.signed) };
@@ -68,7 +70,8 @@ async function bind(ctx: Context, entry: Json): Promise<void> {
 /** @throws MatrixError 400 */
 function checked(sender: Json | undefined, target: Json | undefined, signed: Json | undefined): { sender: string; target: string; signed: JsonObject } {
   if (!isUserId(sender) || !isUserId(target)) throw badJson("Not a user ID");
-  if (!isJsonObject(signed) || typeof signed.token !== "string" || signed.mxid !== target || !isJsonObject(signed.signatures)) throw badJson("The invite is not properly signed");
+  if (!isJsonObject(signed) || typeof signed.token !== "string" || signed.mxid !== target || !isJsonObject(signed.signatures))
+    throw badJson("The invite is not properly signed");
   return { sender, target, signed };
 }
 
@@ -79,9 +82,19 @@ async function exchange(ctx: Context, { roomId, sender, target, signed }: Exchan
   const original = (await ctx.state.current(roomId, [key])).get(key);
   if (original === undefined) throw forbidden("Could not find invite");
   if (original.sender !== sender) throw forbidden("The invite was sent by somebody else");
+  await requireStandingKey(ctx, original, signed);
   const displayName = original.content.display_name;
   const invite: JsonObject = { signed, ...(typeof displayName === "string" ? { display_name: displayName } : {}) };
-  const requester = { userId: sender, deviceId: undefined, accessTokenId: undefined, isGuest: false, appserviceId: undefined, authenticatedEntity: sender, shadowBanned: false, scope: [] };
+  const requester = {
+    userId: sender,
+    deviceId: undefined,
+    accessTokenId: undefined,
+    isGuest: false,
+    appserviceId: undefined,
+    authenticatedEntity: sender,
+    shadowBanned: false,
+    scope: [],
+  };
   await storeMembership(ctx, requester, {
     roomId,
     version,
@@ -107,7 +120,12 @@ async function forward(ctx: Context, { roomId, sender, target, signed }: Exchang
   const destinations = [...new Set([getDomain(sender), getDomain(roomId)])].filter((server) => isServerName(server) && server !== ctx.config.server.serverName);
   for (const destination of destinations) {
     try {
-      await ctx.federationClient.request({ method: "PUT", destination, path: `/_matrix/federation/v1/exchange_third_party_invite/${encodeURIComponent(roomId)}`, content });
+      await ctx.federationClient.request({
+        method: "PUT",
+        destination,
+        path: `/_matrix/federation/v1/exchange_third_party_invite/${encodeURIComponent(roomId)}`,
+        content,
+      });
       return;
     } catch (error) {
       ctx.log.named("synapse.federation.federation_client").info(`Failed to forward a third-party invite to ${destination}`, { error });
