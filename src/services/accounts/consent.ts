@@ -1,7 +1,7 @@
 import { timingSafeEqual } from "node:crypto";
 import { MatrixError, notFound } from "../../protocol/errors.ts";
 import type { Context } from "../context.ts";
-import { consentMac } from "../events/consent.ts";
+import { consentMac } from "./consent-links.ts";
 import { giveConsent } from "./register.ts";
 
 /** The page with the terms (`/_matrix/consent`): for everybody, or by a signed link for a user who can agree there. */

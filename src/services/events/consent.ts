@@ -1,6 +1,6 @@
-import { createHmac } from "node:crypto";
 import { MatrixError } from "../../protocol/errors.ts";
 import { localpartOf } from "../../protocol/ids.ts";
+import { consentUri } from "../accounts/consent-links.ts";
 import type { Context } from "../context.ts";
 import type { Requester } from "../requester.ts";
 
@@ -18,16 +18,4 @@ export async function requireConsent(ctx: Pick<Context, "accounts" | "config">, 
     return;
   const uri = consentUri(ctx, localpartOf(userId));
   throw new MatrixError(403, "M_CONSENT_NOT_GIVEN", consent.blockEventsError.replaceAll("%(consent_uri)s", uri), { consent_uri: uri });
-}
-
-/** The link to the page with the terms, signed for the user (`form_secret`), as Synapse makes it. */
-export function consentUri(ctx: Pick<Context, "config">, localpart: string): string {
-  return `${ctx.config.server.publicBaseurl}_matrix/consent?${new URLSearchParams({ u: localpart, h: consentMac(ctx, localpart) }).toString()}`;
-}
-
-/** The signature of such a link; a start without `form_secret` is refused where there are terms. */
-export function consentMac(ctx: Pick<Context, "config">, user: string): string {
-  const { formSecret } = ctx.config.key;
-  if (formSecret === undefined) throw new Error("form_secret is missing");
-  return createHmac("sha256", formSecret).update(user).digest("hex");
 }
