@@ -3,6 +3,7 @@ import { backgroundUpdateRoutes } from "./background-updates.ts";
 import { deviceRoutes } from "./devices.ts";
 import { getFeatures, putFeatures } from "./experimental-features.ts";
 import { federationRoutes } from "./federation.ts";
+import { mediaRoutes } from "./media.ts";
 import { registrationTokenRoutes } from "./registration-tokens.ts";
 import { reportRoutes } from "./reports.ts";
 import { roomActionRoutes } from "./rooms/actions.ts";
@@ -27,6 +28,7 @@ export const adminRoutes: readonly Endpoint[] = [
   ...roomTimelineRoutes,
   ...roomActionRoutes,
   ...roomDeletionRoutes,
+  ...mediaRoutes,
   ...registrationTokenRoutes,
   ...reportRoutes,
   ...federationRoutes,
