@@ -3,7 +3,7 @@ import { openListeners, type OpenListeners } from "./handlers/http/listen.ts";
 import { routes } from "./handlers/routes.ts";
 import { type Clock, systemClock } from "./lib/clock.ts";
 import type { Logger } from "./lib/log.ts";
-import { databaseMetrics, Metrics, requestMetrics, threepidMetrics } from "./lib/metrics.ts";
+import { databaseMetrics, deliveryMetrics, Metrics, requestMetrics, threepidMetrics } from "./lib/metrics.ts";
 import { type Random, systemRandom } from "./lib/random.ts";
 import { accountHooks } from "./services/account-hooks.ts";
 import { IgnoredUsers } from "./services/account-data/ignored-users.ts";
@@ -15,6 +15,7 @@ import { UserParter } from "./services/accounts/deactivate.ts";
 import { Macaroons } from "./services/accounts/macaroons.ts";
 import { RegistrationNonces } from "./services/accounts/registration-nonces.ts";
 import { appserviceIdentities } from "./services/appservices/identities.ts";
+import { AppserviceSender } from "./services/appservices/sender.ts";
 import type { Context } from "./services/context.ts";
 import { followMemberships } from "./services/membership-effects.ts";
 import { signingKeyFromSeed } from "./protocol/event/sign.ts";
@@ -177,8 +178,10 @@ export async function createServer(config: Config, log: Logger, overrides: Overr
       { config, clock, log, read, transaction, streams, events, state, members, erasedUsers, partialRooms, ...federation },
       () => ctx,
     );
-    const remote = remoteServers(federation, federationSender);
-    const appservices = appserviceIdentities(config.appservice.registrations);
+    const appserviceSender = new AppserviceSender(() => ctx, { clock, config, log, members, read }, config.server.userAgentSuffix, overrides.trustedAuthorities);
+    const { queries } = appserviceSender;
+    const remote = { ...remoteServers(federation, federationSender), queryAppserviceKeys: queries.queryKeys.bind(queries), claimAppserviceKeys: queries.claimKeys.bind(queries) };
+    const appservices = { ...appserviceIdentities(config.appservice.registrations), provideAlias: queries.provideAlias.bind(queries) };
     const basis = {
       config,
       clock,
@@ -208,7 +211,7 @@ export async function createServer(config: Config, log: Logger, overrides: Overr
     };
 
     const metrics = new Metrics(serverName);
-    const serverMetrics = { ...requestMetrics(metrics), ...threepidMetrics(metrics), scrape: () => metrics.scrape() };
+    const serverMetrics = { ...requestMetrics(metrics), ...threepidMetrics(metrics), ...deliveryMetrics(metrics), scrape: () => metrics.scrape() };
     if (config.metrics.enableMetrics) {
       metrics.watchProcess();
       const database = databaseMetrics(metrics);
@@ -221,6 +224,7 @@ export async function createServer(config: Config, log: Logger, overrides: Overr
     // What is not in the summaries yet is known to nobody else.
     onClose(() => rotateNotifications(basis));
     onClose(() => federationSender.close());
+    onClose(() => appserviceSender.close());
     onClose(() => persister.whenIdle());
 
     const inbound = new InboundFederation(basis, () => ctx);
@@ -287,6 +291,7 @@ export async function createServer(config: Config, log: Logger, overrides: Overr
       deviceResyncs,
       accountHooks,
       appservices,
+      appserviceSender,
       macaroons: new Macaroons(config.key.macaroonSecretKey, serverName, clock, random),
       monthlyActive: new MonthlyActiveCache(),
       registrationNonces: new RegistrationNonces(clock, random),
@@ -328,6 +333,7 @@ export async function createServer(config: Config, log: Logger, overrides: Overr
         if (config.workers.runBackgroundTasks) backgroundUpdates.start();
         clientIps.start();
         federationSender.start(publisher);
+        await appserviceSender.start(publisher);
         await inbound.rooms.resume();
         return listeners.addresses;
       },

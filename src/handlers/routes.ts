@@ -59,6 +59,8 @@ import { roomMembershipRoutes } from "./client/room-membership.ts";
 import { upgradeRoutes } from "./client/room-upgrade-rest-servlet.ts";
 import { userDirectoryRoutes } from "./client/user-directory.ts";
 import { voipRoutes } from "./client/voip.ts";
+import { appservicePingRoutes } from "./client/appservice-ping.ts";
+import { thirdPartyRoutes } from "./client/thirdparty.ts";
 import { historyRoutes } from "./federation/history.ts";
 import { federationMediaRoutes } from "./federation/media.ts";
 import { membershipRoutes as federationMembershipRoutes } from "./federation/membership.ts";
@@ -71,6 +73,7 @@ import { localKeyRoutes } from "./key/local-key.ts";
 import { remoteKeyRoutes } from "./key/remote-key.ts";
 import { mediaConfigRoutes } from "./media/config.ts";
 import { downloadRoutes } from "./media/download.ts";
+import { previewUrlRoutes } from "./media/preview-url.ts";
 import { thumbnailRoutes } from "./media/thumbnail.ts";
 import { uploadRoutes } from "./media/upload.ts";
 import type { Endpoint } from "./http/endpoint.ts";
@@ -159,6 +162,7 @@ export const routes: readonly Endpoint[] = [
   ...downloadRoutes,
   ...thumbnailRoutes,
   ...mediaConfigRoutes,
+  ...previewUrlRoutes,
   // sync
   ...syncRoutes,
   ...slidingSyncRoutes,
@@ -175,6 +179,8 @@ export const routes: readonly Endpoint[] = [
   ...adminRoutes,
   // small ones
   ...voipRoutes,
+  ...appservicePingRoutes,
+  ...thirdPartyRoutes,
   ...matrixRtcRoutes,
   ...retentionRoutes,
   ...tokenRefreshRoutes,

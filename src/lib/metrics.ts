@@ -149,6 +149,34 @@ export function threepidMetrics(metrics: Metrics): { mailSent(type: string): voi
   };
 }
 
+/** What application services and push gateways were sent. */
+export function deliveryMetrics(metrics: Metrics): DeliveryMetrics {
+  return {
+    appserviceSent(service, { events, ephemeral, toDevice }) {
+      metrics.count("synapse_appservice_api_sent_transactions_total", { service });
+      metrics.count("synapse_appservice_api_sent_events_total", { service }, events);
+      metrics.count("synapse_appservice_api_sent_ephemeral_total", { service }, ephemeral);
+      metrics.count("synapse_appservice_api_sent_todevice_total", { service }, toDevice);
+    },
+    appserviceFailed: (service) => metrics.count("synapse_appservice_api_failed_transactions_total", { service }),
+    pushed: (ok) => metrics.count(ok ? "synapse_http_httppusher_http_pushes_processed_total" : "synapse_http_httppusher_http_pushes_failed_total", {}),
+    badgeSent: (ok) => metrics.count(ok ? "synapse_http_httppusher_badge_updates_processed_total" : "synapse_http_httppusher_badge_updates_failed_total", {}),
+    pushersChanged: (kind, appId, by) => metrics.add("synapse_pushers", { kind, app_id: appId }, by),
+  };
+}
+
+export interface DeliveryMetrics {
+  /** A transaction arrived, with so much in it. */
+  appserviceSent(service: string, counts: { readonly events: number; readonly ephemeral: number; readonly toDevice: number }): void;
+  appserviceFailed(service: string): void;
+  /** A notification was sent to a push gateway, or was not. */
+  pushed(ok: boolean): void;
+  /** An unread count was sent to a push gateway, or was not. */
+  badgeSent(ok: boolean): void;
+  /** So many more pushers of this kind and app run. */
+  pushersChanged(kind: string, appId: string, by: number): void;
+}
+
 /** Times of the database: `statement` for each finished statement, `transaction` for each finished transaction, in seconds. */
 export function databaseMetrics(metrics: Metrics): { statement(sql: string, seconds: number): void; transaction(name: string, seconds: number): void } {
   return {

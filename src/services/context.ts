@@ -2,6 +2,7 @@ import type { Config } from "../config/config.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { JsonObject } from "../lib/json.ts";
 import type { Logger } from "../lib/log.ts";
+import type { DeliveryMetrics } from "../lib/metrics.ts";
 import type { Random } from "../lib/random.ts";
 import type { AccountCache } from "../storage/accounts/account-cache.ts";
 import type { Database, ReadHandle, Txn, TransactionOptions } from "../storage/database.ts";
@@ -15,6 +16,7 @@ import type { Streams } from "../storage/stream-ids.ts";
 import type { IgnoredUsers } from "./account-data/ignored-users.ts";
 import type { MonthlyActiveCache } from "./accounts/blocking.ts";
 import type { ClientIps } from "./accounts/client-ips.ts";
+import type { AppserviceSender } from "./appservices/sender.ts";
 import type { UserParter } from "./accounts/deactivate.ts";
 import type { AccountHooks, AppserviceIdentities } from "./accounts/hooks.ts";
 import type { Macaroons } from "./accounts/macaroons.ts";
@@ -81,6 +83,8 @@ export interface Context {
   readonly accounts: AccountCache;
   readonly accountHooks: AccountHooks;
   readonly appservices: AppserviceIdentities;
+  /** Tells application services what they are interested in. */
+  readonly appserviceSender: AppserviceSender;
   readonly clientIps: ClientIps;
   readonly limits: RateLimits;
   readonly macaroons: Macaroons;
@@ -204,7 +208,8 @@ export interface BackgroundUpdateControl {
   /** Pauses after the batch under way, or goes on; until the next start of the server. */
   setEnabled(enabled: boolean): void;
   /** Undefined between updates. `averageItemsPerMs` is undefined until the first batch is done. */
-  currentUpdate(): { readonly name: string; readonly totalItemCount: number; readonly totalDurationMs: number; readonly averageItemsPerMs: number | undefined } | undefined;
+  currentUpdate():
+    { readonly name: string; readonly totalItemCount: number; readonly totalDurationMs: number; readonly averageItemsPerMs: number | undefined } | undefined;
   /** Queues `populate_stats_process_rooms`, `regenerate_directory` or `event_resign`, with what its progress begins with, and starts on it. */
   startJob(name: string, progress?: JsonObject): Promise<"started" | "queued before" | "unknown">;
   /** Of these updates, those that are still in the queue: what they make cannot be relied on yet. */
@@ -212,7 +217,7 @@ export interface BackgroundUpdateControl {
 }
 
 /** Counters of the HTTP edge, and the answer to a scrape. */
-export interface ServerMetrics {
+export interface ServerMetrics extends DeliveryMetrics {
   requestStarted(method: string, servlet: string): void;
   requestFinished(method: string, servlet: string, status: number, seconds: number): void;
   /** A mail of that kind was sent. */

@@ -4,7 +4,7 @@ import { aliasesOfRoom, type AliasTarget, aliasTarget, deleteAlias, insertAlias 
 import type { Context } from "../context.ts";
 import type { Requester } from "../requester.ts";
 import { mayCreateAlias } from "./rules.ts";
-import { requireReadAccess } from "../rooms/access.ts";
+import { requireReadAccess } from "../room-access/access.ts";
 
 /** Room aliases of this server, and the way to those of others (client-server API, "Room aliases"). */
 
@@ -15,7 +15,10 @@ const WHITESPACE = /[ \t\n\r\v\f]/;
  * servers for theirs.
  * @throws MatrixError 404 M_NOT_FOUND; 502 when the alias' server does not answer
  */
-export async function resolveAlias(ctx: Pick<Context, "appservices" | "config" | "members" | "read" | "remoteRooms">, alias: string): Promise<{ roomId: string; servers: string[] }> {
+export async function resolveAlias(
+  ctx: Pick<Context, "appservices" | "config" | "members" | "read" | "remoteRooms">,
+  alias: string,
+): Promise<{ roomId: string; servers: string[] }> {
   const target = await findAlias(ctx, alias);
   if (target === undefined) throw notFound(`Room alias ${alias} not found`);
   const own = ctx.config.server.serverName;
@@ -58,16 +61,20 @@ export async function createAlias(
   if (getDomain(alias) !== ctx.config.server.serverName) throw new MatrixError(400, "M_UNKNOWN", "Room alias must be local");
   const servers = options.servers !== undefined && options.servers.length > 0 ? options.servers : [...(await ctx.members.joinedServers(roomId))];
   if (servers.length === 0) throw new MatrixError(400, "M_UNKNOWN", "Failed to get server list");
-  const created = await ctx.transaction("create_room_alias_association", (txn) => insertAlias(txn, alias, roomId, userId, servers));
+  const created = await ctx.transaction("create_room_alias_association", (txn) => {
+    txn.afterCommit(() => ctx.appserviceSender.interest.forgetAliases(roomId));
+    return insertAlias(txn, alias, roomId, userId, servers);
+  });
   if (!created) throw new MatrixError(409, "M_UNKNOWN", `Room alias ${alias} already exists`);
 }
 
 /** An appservice removes an alias of its namespace. @throws MatrixError 400 M_EXCLUSIVE */
-export async function removeAppserviceAlias(ctx: Pick<Context, "transaction" | "appservices">, appserviceId: string, alias: string): Promise<void> {
+export async function removeAppserviceAlias(ctx: Pick<Context, "transaction" | "appservices" | "appserviceSender">, appserviceId: string, alias: string): Promise<void> {
   if (ctx.appservices.byId(appserviceId)?.interestedInAlias(alias) !== true) {
     throw new MatrixError(400, "M_EXCLUSIVE", "This application service has not reserved this kind of alias");
   }
-  await ctx.transaction("delete_room_alias", (txn) => deleteAlias(txn, alias));
+  const roomId = await ctx.transaction("delete_room_alias", (txn) => deleteAlias(txn, alias));
+  if (roomId !== undefined) ctx.appserviceSender.interest.forgetAliases(roomId);
 }
 
 /** Aliases of a room, for those who may read it. @throws MatrixError 403 */

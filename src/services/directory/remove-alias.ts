@@ -4,7 +4,7 @@ import { aliasOwner, deleteAlias } from "../../storage/rooms/aliases.ts";
 import type { Context } from "../context.ts";
 import { sendEvent, ShadowBanned } from "../events/send.ts";
 import type { Requester } from "../requester.ts";
-import { canChangeRoomList } from "../rooms/power.ts";
+import { canChangeRoomList } from "../room-access/power.ts";
 import { isReservedFor } from "./aliases.ts";
 
 /**
@@ -15,10 +15,12 @@ import { isReservedFor } from "./aliases.ts";
 export async function removeAlias(ctx: Context, requester: Requester, alias: string): Promise<void> {
   const owner = await aliasOwner(ctx.read, alias);
   if (owner === undefined) throw notFound("Unknown room alias");
-  if (owner.creator !== requester.userId && !(await canChangeRoomList(ctx, requester, owner.room_id))) throw forbidden("You don't have permission to delete the alias.");
+  if (owner.creator !== requester.userId && !(await canChangeRoomList(ctx, requester, owner.room_id)))
+    throw forbidden("You don't have permission to delete the alias.");
   if (isReservedFor(ctx, alias, requester.userId)) throw new MatrixError(400, "M_EXCLUSIVE", "This alias is reserved by an application service.");
   const roomId = await ctx.transaction("delete_room_alias", (txn) => deleteAlias(txn, alias));
   if (roomId === undefined) throw notFound("Unknown room alias");
+  ctx.appserviceSender.interest.forgetAliases(roomId);
   await withdrawCanonicalAlias(ctx, requester, roomId, alias);
 }
 

@@ -44,15 +44,15 @@ export async function receiptsOfTimelines(
 }
 
 /**
- * Rows as `m.receipt` contents by room. A threaded receipt of a user is left out where they have an unthreaded one for the same event:
+ * Rows as `m.receipt` contents by room, as `userId` may see them (undefined: all of them). A threaded receipt of a user is left out where they have an unthreaded one for the same event:
  * the content has one place for both.
  */
-export function receiptContents(receipts: readonly StoredReceipt[], userId: string): Map<string, ReceiptContent> {
+export function receiptContents(receipts: readonly StoredReceipt[], userId: string | undefined): Map<string, ReceiptContent> {
   const rooms = new Map<string, ReceiptContent>();
   const unthreaded = new Set<string>();
   for (const r of receipts) if (r.threadId === null) unthreaded.add(JSON.stringify([r.roomId, r.userId, r.eventId]));
   for (const receipt of receipts) {
-    if (receipt.receiptType === "m.read.private" && receipt.userId !== userId) continue;
+    if (receipt.receiptType === "m.read.private" && userId !== undefined && receipt.userId !== userId) continue;
     if (receipt.threadId !== null && unthreaded.has(JSON.stringify([receipt.roomId, receipt.userId, receipt.eventId]))) continue;
     let content = rooms.get(receipt.roomId);
     if (content === undefined) rooms.set(receipt.roomId, (content = Object.create(null) as ReceiptContent));

@@ -21,7 +21,16 @@ import { type FirstEvent, reserveRoom, type ReservedRoom, storeFirstEvents } fro
 import { presetOf } from "./presets.ts";
 
 /** Replacing a room by one of another version (client-server API, "Room Upgrades"). */
-const COPIED = ["m.room.join_rules", "m.room.name", "m.room.topic", "m.room.history_visibility", "m.room.guest_access", "m.room.avatar", "m.room.encryption", "m.room.server_acl"];
+const COPIED = [
+  "m.room.join_rules",
+  "m.room.name",
+  "m.room.topic",
+  "m.room.history_visibility",
+  "m.room.guest_access",
+  "m.room.avatar",
+  "m.room.encryption",
+  "m.room.server_acl",
+];
 const MAX_BATCH = 100;
 
 /**
@@ -40,7 +49,13 @@ export async function upgradeRoom(
   return await ctx.roomUpgrades.once(oldRoomId, requester.userId, () => upgrade(ctx, requester, oldRoomId, version, additionalCreators));
 }
 
-async function upgrade(ctx: Context, requester: Requester, oldRoomId: string, version: RoomVersion, additionalCreators: readonly string[] | undefined): Promise<string> {
+async function upgrade(
+  ctx: Context,
+  requester: Requester,
+  oldRoomId: string,
+  version: RoomVersion,
+  additionalCreators: readonly string[] | undefined,
+): Promise<string> {
   if (requester.shadowBanned) throw new ShadowBanned();
   const old = await findRoom(ctx.read, oldRoomId);
   const oldVersion = await ctx.roomVersions.get(oldRoomId);
@@ -102,14 +117,24 @@ function creationContent(
 }
 
 /** The state that the new room takes over, with power enough for the upgrader to set it up; what is missing comes from the private preset. */
-function copiedState(requester: Requester, state: ReadonlyMap<string, MatrixEvent>, version: RoomVersion, additionalCreators: readonly string[] | undefined): FirstEvent[] {
+function copiedState(
+  requester: Requester,
+  state: ReadonlyMap<string, MatrixEvent>,
+  version: RoomVersion,
+  additionalCreators: readonly string[] | undefined,
+): FirstEvent[] {
   const events: FirstEvent[] = [];
   const levels = levelsForCreator(copyPowerLevels(state.get(POWER_LEVELS_KEY)?.content ?? {}), requester.userId);
-  events.push({ type: "m.room.power_levels", stateKey: "", content: version.creatorsHavePower ? withoutCreators(levels, [requester.userId, ...(additionalCreators ?? [])]) : levels });
+  events.push({
+    type: "m.room.power_levels",
+    stateKey: "",
+    content: version.creatorsHavePower ? withoutCreators(levels, [requester.userId, ...(additionalCreators ?? [])]) : levels,
+  });
   const preset = presetOf("private_chat");
   const has = (type: string): boolean => state.has(stateKeyOf(type, ""));
   if (!has("m.room.join_rules")) events.push({ type: "m.room.join_rules", stateKey: "", content: { join_rule: preset.joinRule } });
-  if (!has("m.room.history_visibility")) events.push({ type: "m.room.history_visibility", stateKey: "", content: { history_visibility: preset.historyVisibility } });
+  if (!has("m.room.history_visibility"))
+    events.push({ type: "m.room.history_visibility", stateKey: "", content: { history_visibility: preset.historyVisibility } });
   if (!has("m.room.guest_access")) events.push({ type: "m.room.guest_access", stateKey: "", content: { guest_access: "can_join" } });
   const isSpace = state.get(CREATE_KEY)?.content.type === "m.space";
   for (const [, event] of [...state].sort(([one], [other]) => (one < other ? -1 : 1))) {
@@ -124,15 +149,25 @@ function copiedState(requester: Requester, state: ReadonlyMap<string, MatrixEven
 async function copyBans(ctx: Context, requester: Requester, state: ReadonlyMap<string, MatrixEvent>, newRoomId: string): Promise<void> {
   const bans = [...state.values()].filter((event) => event.membership === "ban");
   for (let at = 0; at < bans.length; at += MAX_BATCH) {
-    const inputs = bans.slice(at, at + MAX_BATCH).map((ban) => ({ type: "m.room.member", stateKey: ban.stateKey!, sender: requester.userId, content: ban.content }));
+    const inputs = bans
+      .slice(at, at + MAX_BATCH)
+      .map((ban) => ({ type: "m.room.member", stateKey: ban.stateKey!, sender: requester.userId, content: ban.content }));
     await sendEvents(ctx, requester, newRoomId, inputs);
   }
 }
 
 /** Aliases and the place in the directory. */
-async function movePublicFace(ctx: Context, requester: Requester, oldRoomId: string, newRoomId: string, isPublic: boolean, state: ReadonlyMap<string, MatrixEvent>): Promise<void> {
+async function movePublicFace(
+  ctx: Context,
+  requester: Requester,
+  oldRoomId: string,
+  newRoomId: string,
+  isPublic: boolean,
+  state: ReadonlyMap<string, MatrixEvent>,
+): Promise<void> {
   await ctx.transaction("update_aliases_for_room", async (txn) => {
     await moveAliases(txn, oldRoomId, newRoomId, undefined);
+    txn.afterCommit(() => ctx.appserviceSender.interest.forgetAliases());
     if (isPublic) {
       await setRoomPublic(txn, oldRoomId, false);
       await setRoomPublic(txn, newRoomId, true);
@@ -147,8 +182,13 @@ async function movePublicFace(ctx: Context, requester: Requester, oldRoomId: str
   const { alias: _alias, alt_aliases: _others, ...rest } = canonical.content;
   const oldContent: JsonObject = { ...rest, ...(alias === undefined || isOurs(alias) ? {} : { alias }), ...(stays.length === 0 ? {} : { alt_aliases: stays }) };
   const newContent: JsonObject = { ...(isOurs(alias) ? { alias } : {}), ...(all.length === 0 ? {} : { alt_aliases: all.filter(isOurs) }) };
-  for (const [roomId, content] of [[oldRoomId, oldContent], [newRoomId, newContent]] as const) {
-    await tolerate(ctx, "Unable to send updated alias events", () => sendEvent(ctx, requester, { roomId, type: "m.room.canonical_alias", stateKey: "", content }, { rateLimit: false }));
+  for (const [roomId, content] of [
+    [oldRoomId, oldContent],
+    [newRoomId, newContent],
+  ] as const) {
+    await tolerate(ctx, "Unable to send updated alias events", () =>
+      sendEvent(ctx, requester, { roomId, type: "m.room.canonical_alias", stateKey: "", content }, { rateLimit: false }),
+    );
   }
 }
 
@@ -187,7 +227,9 @@ export async function carryOver(ctx: Context, oldRoomId: string, newRoomId: stri
       await copyTagsAndDirect(ctx, userId, oldRoomId, newRoomId);
       await copyRoomRules(ctx, userId, oldRoomId, newRoomId);
     } catch (error) {
-      ctx.log.named("synapse.handlers.room_member").error(`Error copying tags and/or push rules from rooms ${oldRoomId} to ${newRoomId} for user ${userId}. Skipping...`, { error });
+      ctx.log
+        .named("synapse.handlers.room_member")
+        .error(`Error copying tags and/or push rules from rooms ${oldRoomId} to ${newRoomId} for user ${userId}. Skipping...`, { error });
     }
   }
 }

@@ -46,21 +46,29 @@ export async function inboxMessages(
   return rows.map((row) => ({ streamId: row.stream_id, message: new JsonText(row.message_json) }));
 }
 
-/** Messages for all devices of users in (`after`, `upTo`], oldest first (appservices). */
+/** Messages for all devices of users in (`after`, `upTo`], oldest first: at least `limit` of them, and all with the position of the last one (appservices). */
 export async function inboxMessagesOfUsers(
   read: ReadHandle,
   userIds: readonly string[],
   after: number,
   upTo: number,
-): Promise<{ userId: string; deviceId: string; message: JsonText }[]> {
-  const rows = await query<{ userId: string; deviceId: string; message_json: string }>(
+  limit: number,
+): Promise<{ streamId: number; userId: string; deviceId: string; message: JsonText }[]> {
+  const rows = await query<{ streamId: number; userId: string; deviceId: string; message_json: string }>(
     read,
-    `SELECT inbox.user_id AS "userId", inbox.device_id AS "deviceId", inbox.message_json FROM device_inbox AS inbox
+    `SELECT inbox.stream_id AS "streamId", inbox.user_id AS "userId", inbox.device_id AS "deviceId", inbox.message_json FROM device_inbox AS inbox
      JOIN devices ON devices.user_id = inbox.user_id AND devices.device_id = inbox.device_id AND NOT coalesce(devices.hidden, false)
-     WHERE inbox.user_id = ANY($1::text[]) AND inbox.stream_id > $2 AND inbox.stream_id <= $3 ORDER BY inbox.stream_id`,
-    [userIds, after, upTo],
+     WHERE inbox.user_id = ANY($1::text[]) AND inbox.stream_id > $2 AND inbox.stream_id <= $3
+     ORDER BY inbox.stream_id FETCH FIRST $4 ROWS WITH TIES`,
+    [userIds, after, upTo, limit],
   );
-  return rows.map(({ userId, deviceId, message_json }) => ({ userId, deviceId, message: new JsonText(message_json) }));
+  return rows.map(({ message_json, ...row }) => ({ ...row, message: new JsonText(message_json) }));
+}
+
+/** Users with messages in (`after`, `upTo`]. */
+export async function usersWithMessages(read: ReadHandle, after: number, upTo: number): Promise<string[]> {
+  const rows = await query<{ user_id: string }>(read, `SELECT DISTINCT user_id FROM device_inbox WHERE stream_id > $1 AND stream_id <= $2`, [after, upTo]);
+  return rows.map((row) => row.user_id);
 }
 
 /** Deletes up to `limit` messages of a device at positions up to `upTo`, oldest first; returns how many. */
@@ -75,7 +83,10 @@ export async function deleteInboxMessages(txn: Txn, userId: string, deviceId: st
 
 /** Which of a user's devices have messages waiting. */
 export async function devicesWithMessages(read: ReadHandle, userId: string, deviceIds: readonly string[]): Promise<string[]> {
-  const rows = await query<{ device_id: string }>(read, `SELECT DISTINCT device_id FROM device_inbox WHERE user_id = $1 AND device_id = ANY($2::text[])`, [userId, deviceIds]);
+  const rows = await query<{ device_id: string }>(read, `SELECT DISTINCT device_id FROM device_inbox WHERE user_id = $1 AND device_id = ANY($2::text[])`, [
+    userId,
+    deviceIds,
+  ]);
   return rows.map((row) => row.device_id);
 }
 
@@ -85,7 +96,13 @@ export interface OutboxMessage {
   readonly json: string;
 }
 
-export async function addToOutbox(txn: Txn, messages: readonly OutboxMessage[], streamIds: readonly number[], now: number, instanceName: string): Promise<void> {
+export async function addToOutbox(
+  txn: Txn,
+  messages: readonly OutboxMessage[],
+  streamIds: readonly number[],
+  now: number,
+  instanceName: string,
+): Promise<void> {
   await execute(
     txn,
     `INSERT INTO device_federation_outbox (destination, stream_id, queued_ts, messages_json, instance_name)

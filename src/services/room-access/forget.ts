@@ -8,12 +8,12 @@ import type { Context } from "../context.ts";
 type Needs = Pick<Context, "config" | "read" | "transaction" | "events" | "state" | "members" | "streams" | "clock" | "tasks">;
 
 /** Forgets a room that the user has left: it is in no list any more. @throws MatrixError 400 while the user is in it */
-export async function forget(ctx: Needs, userId: string, roomId: string): Promise<void> {
+export async function forget(ctx: Needs, userId: string, roomId: string, options: { schedulePurge?: boolean } = {}): Promise<void> {
   const membership = (await ctx.state.currentEvent(roomId, "m.room.member", userId))?.membership;
   if (membership !== undefined && membership !== "leave" && membership !== "ban") throw new MatrixError(400, "M_UNKNOWN", `User ${userId} in room ${roomId}`);
   await ctx.transaction("forget_membership", async (txn) => {
     await forgetRoom(txn, userId, roomId);
-    await purgeWhenForgotten(ctx, txn, [roomId]);
+    if (options.schedulePurge !== false) await purgeWhenForgotten(ctx, txn, [roomId]);
     txn.afterCommit(() => ctx.members.forgot(userId, roomId));
   });
 }
@@ -22,7 +22,8 @@ export async function forget(ctx: Needs, userId: string, roomId: string): Promis
 async function purgeWhenForgotten(ctx: Needs, txn: Txn, roomIds: readonly string[]): Promise<void> {
   const after = ctx.config.server.forgottenRoomRetentionPeriodMs;
   if (after === undefined || after === 0) return;
-  for (const roomId of await forgottenByAll(txn, roomIds)) await ctx.tasks.schedule(txn, { action: "purge_room", resourceId: roomId, params: null, at: ctx.clock.now() + after });
+  for (const roomId of await forgottenByAll(txn, roomIds))
+    await ctx.tasks.schedule(txn, { action: "purge_room", resourceId: roomId, params: null, at: ctx.clock.now() + after });
 }
 
 const BATCH = 1000;
