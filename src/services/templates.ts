@@ -2,7 +2,7 @@ import { existsSync } from "node:fs";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import nunjucks from "nunjucks";
-import { strftime } from "../lib/strftime.ts";
+import { addJinjaFilters, JinjaLoader } from "./jinja.ts";
 
 /** The folder `templates/` of the package, from the source tree as well as from the build. */
 function ownFolder(): string {
@@ -10,14 +10,6 @@ function ownFolder(): string {
     if (existsSync(path.join(folder, "templates", "_base.html"))) return path.join(folder, "templates");
   }
   throw new Error("The folder templates/ of the installation is missing");
-}
-
-/** Reads Jinja2 templates that admins wrote for Synapse: `include ... without context`, which they copied, is unknown to nunjucks. */
-class JinjaLoader extends nunjucks.FileSystemLoader {
-  override getSource(name: string): nunjucks.LoaderSource {
-    const source = super.getSource(name);
-    return source === null ? source : { ...source, src: source.src.replace(/(\{%-?\s*include\b[^%]*?)\s+with(?:out)?\s+context(\s*-?%\})/g, "$1$2") };
-  }
 }
 
 /** What all templates know of the server. */
@@ -58,20 +50,9 @@ export class Templates {
     if (environment === undefined) {
       environment = new nunjucks.Environment(new JinjaLoader([...folders]), { autoescape });
       environment.addGlobal("server_name", this.globals.serverName);
-      environment.addFilter("format_ts", (value: number, format: string) => strftime(new Date(value), format));
-      environment.addFilter("mxc_to_http", (value: unknown, width: number, height: number, method = "crop") =>
-        mxcToHttp(this.globals.publicBaseurl, value, width, height, method as string),
-      );
-      environment.addFilter("localpart_from_email", (address: string) => address.slice(0, Math.max(0, address.lastIndexOf("@"))) || address);
+      addJinjaFilters(environment, this.globals.publicBaseurl);
       this.environments.set(key, environment);
     }
     return environment;
   }
-}
-
-function mxcToHttp(baseurl: string, value: unknown, width: number, height: number, method: string): string {
-  if (typeof value !== "string" || !value.startsWith("mxc://")) return "";
-  const [media, fragment] = value.slice("mxc://".length).split("#", 2) as [string, string | undefined];
-  const query = new URLSearchParams({ width: String(width), height: String(height), method });
-  return `${baseurl}_matrix/media/v1/thumbnail/${media}?${query.toString()}${fragment === undefined ? "" : `#${fragment}`}`;
 }
