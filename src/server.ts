@@ -40,6 +40,7 @@ import { PartialRooms } from "./services/federation/partial-rooms.ts";
 import { remoteRooms } from "./services/federation/remote-rooms.ts";
 import { ownKeysOf } from "./services/federation/own-keys.ts";
 import { MediaStore } from "./services/media/media-store.ts";
+import { openUrlPreviews } from "./services/media/preview/open-previews.ts";
 import { MediaRepository } from "./services/media/repository.ts";
 import { storageProviders } from "./services/media/storage-provider.ts";
 import { Thumbnailer } from "./services/media/thumbnailer.ts";
@@ -55,6 +56,7 @@ import { openOutgoing } from "./services/outgoing.ts";
 import { ErasedUsers } from "./services/erased-users.ts";
 import { RoomUpgrades } from "./services/rooms/upgrades.ts";
 import { identityInvites } from "./services/threepid/identity-invites.ts";
+import { ServerNotices } from "./services/server-notices/server-notices.ts";
 import { SlidingConnections } from "./services/sliding-sync/connection.ts";
 import { RoomLists } from "./services/sliding-sync/room-list.ts";
 import { openStreamChanges } from "./services/streams/changes.ts";
@@ -171,6 +173,8 @@ export async function createServer(config: Config, log: Logger, overrides: Overr
     const signingKeys = config.key.signingKeys.map(({ version, seed }) => signingKeyFromSeed(version, seed));
     const outgoing = openOutgoing(config, signingKeys[0]!, overrides.trustedAuthorities);
     onClose(() => outgoing.close());
+    const urlPreviews = openUrlPreviews(config, () => ctx, overrides.trustedAuthorities);
+    onClose(() => urlPreviews?.close());
     const federation = openFederation({ config, clock, log, random, read, transaction }, signingKeys, ownKeysOf(config, signingKeys));
     onClose(() => federation.federationClient.close());
     const partialRooms = new PartialRooms(read);
@@ -278,6 +282,7 @@ export async function createServer(config: Config, log: Logger, overrides: Overr
         new Thumbnailer(config.media.maxImagePixels),
       ),
       remoteMedia: new RemoteMediaFetcher(() => ctx),
+      urlPreviews: urlPreviews?.previews,
       slidingConnections: new SlidingConnections(basis),
       slidingRoomLists: new RoomLists(),
       lazyMembers: new LazyMembers(),
@@ -297,6 +302,7 @@ export async function createServer(config: Config, log: Logger, overrides: Overr
       registrationNonces: new RegistrationNonces(clock, random),
       tasks,
       userParter,
+      serverNotices: new ServerNotices(() => ctx),
       templates: new Templates(config.server.customTemplateDirectory, config.server),
       http: outgoing.http,
       identityServers: outgoing.identityServers,

@@ -27,6 +27,7 @@ import type { InboundFederation } from "./federation/inbound/inbound-federation.
 import type { KeyRing, ServerKey } from "./federation/key-ring.ts";
 import type { FederationSender } from "./federation/outbound/federation-sender.ts";
 import type { PartialRooms } from "./federation/partial-rooms.ts";
+import type { UrlPreviews } from "./media/preview/url-previews.ts";
 import type { MediaRepository, RemoteMediaFetcher } from "./media/repository.ts";
 import type { DeviceInboxes } from "./devices/device-inboxes.ts";
 import type { DeviceResyncs } from "./devices/device-resyncs.ts";
@@ -45,6 +46,7 @@ import type { RemoteRooms } from "./rooms/remote-rooms.ts";
 import type { RoomUpgrades } from "./rooms/upgrades.ts";
 import type { Outgoing } from "./outgoing.ts";
 import type { IdentityInvites } from "./rooms/threepid-invites.ts";
+import type { ServerNotices } from "./server-notices/server-notices.ts";
 import type { SigningKey } from "../protocol/event/sign.ts";
 import type { RequestTransactions } from "./request-transactions.ts";
 import type { EventHooks } from "./events/send.ts";
@@ -162,12 +164,16 @@ export interface Context {
   /** The media store and what belongs to it. */
   readonly media: MediaRepository;
   readonly remoteMedia: RemoteMediaFetcher;
+  /** undefined: URL previews are off. */
+  readonly urlPreviews: UrlPreviews | undefined;
   /** What other servers are told and asked on behalf of users. */
   readonly remote: RemoteServers;
   /** Rooms, aliases and directories of other servers. */
   readonly remoteRooms: RemoteRooms;
   /** Identity servers, as far as inviting by address needs them. */
   readonly identityInvites: IdentityInvites;
+  /** The server speaks to its users. */
+  readonly serverNotices: ServerNotices;
   /** Room upgrades of the last minutes. */
   readonly roomUpgrades: RoomUpgrades;
 

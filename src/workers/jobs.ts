@@ -6,6 +6,7 @@ import { rotateNotifications } from "../services/push/rotate.ts";
 import { deleteUnusedGroups } from "../services/rooms/purge.ts";
 import { saveStreamPositions } from "../storage/stream-ids.ts";
 import { flushMediaUses } from "../services/media/media.ts";
+import { expirePreviews } from "../services/media/preview/expire.ts";
 import { cullExpiredTokens } from "../services/threepid/validation.ts";
 import type { Job } from "./periodic.ts";
 
@@ -32,5 +33,11 @@ export const jobs: readonly Job[] = [
   },
   { name: "cull_expired_threepid_validation_tokens", intervalMs: 1_800_000, run: (ctx) => cullExpiredTokens(ctx) },
   { name: "update_recently_accessed_media", intervalMs: 60_000, run: (ctx) => flushMediaUses(ctx) },
+  {
+    name: "expire_url_cache_data",
+    intervalMs: 10_000,
+    when: ({ urlPreviews, config }) => urlPreviews !== undefined && [undefined, config.workers.instanceName].includes(config.media.instanceRunningBackgroundJobs),
+    run: (ctx) => expirePreviews(ctx),
+  },
   { name: "delete_old_sliding_sync_connections", intervalMs: 3_600_000, run: (ctx) => ctx.slidingConnections.expire() },
 ];

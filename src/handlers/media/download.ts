@@ -32,13 +32,22 @@ async function download(ctx: Context, request: Download): Promise<RawReply> {
   const { serverName, mediaId, access } = request;
   checkServerName(serverName);
   const isLocal = serverName === ctx.config.server.serverName;
-  const media = isLocal ? await findLocalMedia(ctx, mediaId, access) : await findRemoteMedia(ctx, serverName, mediaId, access, { ip: request.ip, userId: request.userId });
+  const media = isLocal
+    ? await findLocalMedia(ctx, mediaId, access)
+    : await findRemoteMedia(ctx, serverName, mediaId, access, { ip: request.ip, userId: request.userId });
   const unchanged = notModified(request.ifNoneMatch);
   if (unchanged !== undefined) return unchanged;
   const file: MediaFile =
-    "filesystem_id" in media ? { origin: serverName, fileId: media.filesystem_id } : { origin: undefined, fileId: mediaId, ...(media.url_cache === null ? {} : { urlCache: true }) };
+    "filesystem_id" in media
+      ? { origin: serverName, fileId: media.filesystem_id }
+      : { origin: undefined, fileId: mediaId, ...(media.url_cache === null ? {} : { urlCache: true }) };
   const content = await readFile(ctx, file);
-  return mediaReply({ mediaType: media.media_type ?? "application/octet-stream", length: media.media_length ?? undefined, uploadName: request.fileName ?? media.upload_name ?? undefined, content });
+  return mediaReply({
+    mediaType: media.media_type ?? "application/octet-stream",
+    length: media.media_length ?? undefined,
+    uploadName: request.fileName ?? media.upload_name ?? undefined,
+    content,
+  });
 }
 
 /** The content of a file of the store. @throws MatrixError 404 */

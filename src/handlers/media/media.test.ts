@@ -23,7 +23,10 @@ describe("media repository", () => {
       .expect(200);
     return (response.body as { content_uri: string }).content_uri.replace("mxc://test/", "");
   };
-  const picture = (width: number, height: number): Promise<Buffer> => sharp({ create: { width, height, channels: 3, background: "#3366cc" } }).png().toBuffer();
+  const picture = (width: number, height: number): Promise<Buffer> =>
+    sharp({ create: { width, height, channels: 3, background: "#3366cc" } })
+      .png()
+      .toBuffer();
 
   it("gives back what was uploaded, with its type and name", async () => {
     const id = await upload(Buffer.from("hello"), "text/plain", "grüße.txt");
@@ -76,7 +79,12 @@ describe("media repository", () => {
   });
 
   it("refuses uploads over the limit before reading them", async () => {
-    const response = await server.as(alice).request("post", "/_matrix/media/v3/upload").set("Content-Length", String(60 * 1024 * 1024)).set("Content-Type", "text/plain").send();
+    const response = await server
+      .as(alice)
+      .request("post", "/_matrix/media/v3/upload")
+      .set("Content-Length", String(60 * 1024 * 1024))
+      .set("Content-Type", "text/plain")
+      .send();
     assert.equal(response.status, 413);
     assert.equal((response.body as { errcode: string }).errcode, "M_TOO_LARGE");
   });

@@ -3,9 +3,13 @@ import { RawReply } from "../http/reply.ts";
 
 /** Types that a browser may show in place: none of them runs scripts in our name. */
 const INLINE = new Set(
-  "text/css text/plain text/csv application/json application/ld+json image/jpeg image/gif image/png image/apng image/webp image/avif video/mp4 video/webm video/ogg video/quicktime audio/mp4 audio/webm audio/aac audio/mpeg audio/ogg audio/wave audio/wav audio/x-wav audio/x-pn-wav audio/flac audio/x-flac".split(" "),
+  "text/css text/plain text/csv application/json application/ld+json image/jpeg image/gif image/png image/apng image/webp image/avif video/mp4 video/webm video/ogg video/quicktime audio/mp4 audio/webm audio/aac audio/mpeg audio/ogg audio/wave audio/wav audio/x-wav audio/x-pn-wav audio/flac audio/x-flac".split(
+    " ",
+  ),
 );
-const TEXT = new Set("text/css text/csv text/html text/calendar text/plain text/javascript application/json application/ld+json application/rtf image/svg+xml text/xml".split(" "));
+const TEXT = new Set(
+  "text/css text/csv text/html text/calendar text/plain text/javascript application/json application/ld+json application/rtf image/svg+xml text/xml".split(" "),
+);
 
 const CSP = "sandbox; default-src 'none'; script-src 'none'; plugin-types application/pdf; style-src 'unsafe-inline'; media-src 'self'; object-src 'self';";
 

@@ -63,7 +63,15 @@ export const legacyThumbnail = endpoint({
   auth: "none",
   when: (config) => config.media.canLoadMediaRepo,
   handle: (ctx, { params, query, ip, signal, headers, url }) =>
-    thumbnail(ctx, { ...params, path: pathOf(url), query, ip, userId: undefined, ifNoneMatch: headers["if-none-match"], access: { timeoutMs: timeoutOf(query), authenticated: false, signal } }),
+    thumbnail(ctx, {
+      ...params,
+      path: pathOf(url),
+      query,
+      ip,
+      userId: undefined,
+      ifNoneMatch: headers["if-none-match"],
+      access: { timeoutMs: timeoutOf(query), authenticated: false, signal },
+    }),
 });
 
 export const authenticatedThumbnail = endpoint({
@@ -73,7 +81,15 @@ export const authenticatedThumbnail = endpoint({
   auth: "guest",
   when: (config) => config.media.canLoadMediaRepo,
   handle: (ctx, { params, query, ip, signal, headers, requester, url }) =>
-    thumbnail(ctx, { ...params, path: pathOf(url), query, ip, userId: requester.userId, ifNoneMatch: headers["if-none-match"], access: { timeoutMs: timeoutOf(query), authenticated: true, signal } }),
+    thumbnail(ctx, {
+      ...params,
+      path: pathOf(url),
+      query,
+      ip,
+      userId: requester.userId,
+      ifNoneMatch: headers["if-none-match"],
+      access: { timeoutMs: timeoutOf(query), authenticated: true, signal },
+    }),
 });
 
 export const thumbnailRoutes = [legacyThumbnail, authenticatedThumbnail];

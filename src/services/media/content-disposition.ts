@@ -16,4 +16,5 @@ function decode(text: string | undefined): string | undefined {
   }
 }
 
-const storable = (name: string | undefined): string | undefined => (name === undefined || name === "" || /[\u0000-\u001f]/.test(name) ? undefined : name.slice(0, 1_000));
+const storable = (name: string | undefined): string | undefined =>
+  name === undefined || name === "" || /[\u0000-\u001f]/.test(name) ? undefined : name.slice(0, 1_000);

@@ -38,7 +38,13 @@ export async function createMedia(ctx: MediaContext, userId: string): Promise<{ 
   const pending = await pendingMedia(ctx.read, userId, now - lifetime);
   if (pending.count >= maxPendingMediaUploads) {
     const wait = Math.max(0, (pending.oldest ?? now) + lifetime - now);
-    throw new MatrixError(429, "M_LIMIT_EXCEEDED", "Too Many Requests", { retry_after_ms: wait, "org.myelin.limit": "max_pending_media_uploads" }, { "Retry-After": String(Math.ceil(wait / 1000)) });
+    throw new MatrixError(
+      429,
+      "M_LIMIT_EXCEEDED",
+      "Too Many Requests",
+      { retry_after_ms: wait, "org.myelin.limit": "max_pending_media_uploads" },
+      { "Retry-After": String(Math.ceil(wait / 1000)) },
+    );
   }
   const mediaId = ctx.random.letters(24);
   await ctx.transaction("store_local_media_id", (txn) => insertMediaId(txn, { mediaId, createdTs: now, userId, authenticated: enableAuthenticatedMedia }));
@@ -51,7 +57,15 @@ export async function uploadMedia(ctx: MediaContext, userId: string, upload: Upl
   const mediaId = ctx.random.letters(24);
   const stored = await store(ctx, mediaId, upload);
   await ctx.transaction("store_local_media", (txn) =>
-    insertLocalMedia(txn, { mediaId, mediaType: upload.mediaType, createdTs: ctx.clock.now(), uploadName: upload.uploadName, userId, authenticated: ctx.config.media.enableAuthenticatedMedia, ...stored }),
+    insertLocalMedia(txn, {
+      mediaId,
+      mediaType: upload.mediaType,
+      createdTs: ctx.clock.now(),
+      uploadName: upload.uploadName,
+      userId,
+      authenticated: ctx.config.media.enableAuthenticatedMedia,
+      ...stored,
+    }),
   );
   await makeThumbnails(ctx, { origin: undefined, mediaId, fileId: mediaId, mediaType: upload.mediaType });
   return mxc(ctx, mediaId);
@@ -112,7 +126,13 @@ export async function findLocalMedia(ctx: MediaContext, mediaId: string, access:
  * Media of another server: the copy here, else fetched from there. Unauthenticated requests never make the server fetch.
  * @throws MatrixError 404 M_NOT_FOUND, 502 when the other server cannot be asked, 429 when too much was fetched
  */
-export async function findRemoteMedia(ctx: MediaContext, origin: string, mediaId: string, access: MediaAccess, requester: { ip: string; userId: string | undefined }): Promise<RemoteMedia> {
+export async function findRemoteMedia(
+  ctx: MediaContext,
+  origin: string,
+  mediaId: string,
+  access: MediaAccess,
+  requester: { ip: string; userId: string | undefined },
+): Promise<RemoteMedia> {
   const { preventMediaDownloadsFrom, enableAuthenticatedMedia } = ctx.config.media;
   if (preventMediaDownloadsFrom.includes(origin)) throw notFound();
   const known = await remoteMedia(ctx.read, origin, mediaId);

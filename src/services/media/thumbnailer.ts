@@ -55,7 +55,9 @@ export class Thumbnailer {
     sharp.cache(false);
     sharp.concurrency(1);
     sharp.block({ operation: ["VipsForeignLoad"] });
-    sharp.unblock({ operation: ["Jpeg", "Png", "Webp", "Nsgif", "Heif"].flatMap((format) => [`VipsForeignLoad${format}File`, `VipsForeignLoad${format}Buffer`]) });
+    sharp.unblock({
+      operation: ["Jpeg", "Png", "Webp", "Nsgif", "Heif"].flatMap((format) => [`VipsForeignLoad${format}File`, `VipsForeignLoad${format}Buffer`]),
+    });
     return sharp;
   }
 
@@ -95,7 +97,8 @@ export class Thumbnailer {
 
 /** The largest size of the image's shape that fits, at least one pixel. */
 export function fitInto(image: ImageSize, box: ImageSize): ImageSize {
-  if (box.width * image.height < box.height * image.width) return { width: box.width, height: Math.max(Math.floor((box.width * image.height) / image.width), 1) };
+  if (box.width * image.height < box.height * image.width)
+    return { width: box.width, height: Math.max(Math.floor((box.width * image.height) / image.width), 1) };
   return { width: Math.max(Math.floor((box.height * image.width) / image.height), 1), height: box.height };
 }
 

@@ -4,7 +4,7 @@ import { localThumbnails, remoteThumbnails, storeLocalThumbnails, storeRemoteThu
 import type { Context } from "../context.ts";
 import { chooseThumbnail, type WantedThumbnail } from "./choose-thumbnail.ts";
 import type { MediaFile } from "./paths.ts";
-import { hasThumbnails, NotAnImage, outputSize, thumbnailType } from "./thumbnailer.ts";
+import { hasThumbnails, type ImageSize, NotAnImage, outputSize, thumbnailType } from "./thumbnailer.ts";
 
 type Needs = Pick<Context, "config" | "log" | "media" | "read" | "transaction">;
 
@@ -24,14 +24,15 @@ export interface FoundThumbnail {
   readonly content: Readable | Buffer;
 }
 
-/** Makes the configured thumbnails of new media; what is no image has none. Never fails. */
-export async function makeThumbnails(ctx: Needs, source: ThumbnailSource): Promise<void> {
-  if (!hasThumbnails(source.mediaType)) return;
+/** Makes the configured thumbnails of new media; what is no image has none. Returns the size of the image, where it is one. Never fails. */
+export async function makeThumbnails(ctx: Needs, source: ThumbnailSource): Promise<ImageSize | undefined> {
+  if (!hasThumbnails(source.mediaType)) return undefined;
   try {
     const wanted = ctx.config.media.thumbnailSizes;
-    await ctx.media.inTurn(() => generate(ctx, source, wanted));
+    return (await ctx.media.inTurn(() => generate(ctx, source, wanted))).size;
   } catch (error) {
     if (!(error instanceof NotAnImage)) ctx.log.named("synapse.media.media_repository").warn("Failed to make thumbnails", { error });
+    return undefined;
   }
 }
 
@@ -40,11 +41,16 @@ export async function makeThumbnails(ctx: Needs, source: ThumbnailSource): Promi
  * @throws MatrixError 404 when there is no file, 400 when no thumbnails can be made of the media
  */
 export async function findThumbnail(ctx: Needs, source: ThumbnailSource, wanted: WantedThumbnail & { readonly path: string }): Promise<FoundThumbnail> {
-  const stored = source.origin === undefined ? await localThumbnails(ctx.read, source.mediaId) : await remoteThumbnails(ctx.read, source.origin, source.mediaId);
+  const stored =
+    source.origin === undefined ? await localThumbnails(ctx.read, source.mediaId) : await remoteThumbnails(ctx.read, source.origin, source.mediaId);
   const chosen = ctx.config.media.dynamicThumbnails ? await exactThumbnail(ctx, source, stored, wanted) : chooseThumbnail(stored, wanted);
   if (chosen === undefined) {
     const supported = ["image/jpeg", "image/jpg", "image/webp", "image/gif", "image/png"];
-    throw new MatrixError(400, "M_UNKNOWN", `Cannot find any thumbnails for the requested media ('${wanted.path}'). This might mean the media is not a supported_media_format=(${supported.join(", ")}) or that thumbnailing failed for some other reason. (Dynamic thumbnails are ${ctx.config.media.dynamicThumbnails ? "enabled" : "disabled"} on this server.)`);
+    throw new MatrixError(
+      400,
+      "M_UNKNOWN",
+      `Cannot find any thumbnails for the requested media ('${wanted.path}'). This might mean the media is not a supported_media_format=(${supported.join(", ")}) or that thumbnailing failed for some other reason. (Dynamic thumbnails are ${ctx.config.media.dynamicThumbnails ? "enabled" : "disabled"} on this server.)`,
+    );
   }
   const file = fileOf(source, chosen);
   const content = await ctx.media.files.read(file);
@@ -55,24 +61,32 @@ export async function findThumbnail(ctx: Needs, source: ThumbnailSource, wanted:
 }
 
 async function exactThumbnail(ctx: Needs, source: ThumbnailSource, stored: readonly Thumbnail[], wanted: WantedThumbnail): Promise<Thumbnail | undefined> {
-  const equal = stored.find((item) => item.width === wanted.width && item.height === wanted.height && item.method === wanted.method && item.type === wanted.type);
+  const equal = stored.find(
+    (item) => item.width === wanted.width && item.height === wanted.height && item.method === wanted.method && item.type === wanted.type,
+  );
   if (equal !== undefined) return equal;
   if (!hasThumbnails(source.mediaType)) return undefined;
   const method = wanted.method === "crop" ? "crop" : "scale";
   try {
     const made = await ctx.media.inTurn(() => generate(ctx, source, [{ width: wanted.width, height: wanted.height, method }], wanted.type));
-    return made[0];
+    return made.thumbnails[0];
   } catch (error) {
     if (error instanceof NotAnImage) return undefined;
     throw error;
   }
 }
 
-async function generate(ctx: Needs, source: ThumbnailSource, sizes: readonly { width: number; height: number; method: "crop" | "scale" }[], type?: string): Promise<Thumbnail[]> {
+async function generate(
+  ctx: Needs,
+  source: ThumbnailSource,
+  sizes: readonly { width: number; height: number; method: "crop" | "scale" }[],
+  type?: string,
+): Promise<{ size: ImageSize; thumbnails: Thumbnail[] }> {
   const file = await ctx.media.files.localFile({ origin: source.origin, fileId: source.fileId, ...(source.urlCache ? { urlCache: true } : {}) });
   if (file === undefined) throw notFound();
   const image = await ctx.media.thumbnailer.open(file, source.mediaType);
-  const types = type !== undefined ? [type] : image.animated ? [thumbnailType(source.mediaType, image), "image/webp"] : [thumbnailType(source.mediaType, image)];
+  const types =
+    type !== undefined ? [type] : image.animated ? [thumbnailType(source.mediaType, image), "image/webp"] : [thumbnailType(source.mediaType, image)];
   const made = new Map<string, Thumbnail>();
   for (const wanted of sizes) {
     const size = outputSize(image, wanted, wanted.method);
@@ -87,9 +101,11 @@ async function generate(ctx: Needs, source: ThumbnailSource, sizes: readonly { w
   }
   const thumbnails = [...made.values()];
   await ctx.transaction("store_thumbnails", (txn) =>
-    source.origin === undefined ? storeLocalThumbnails(txn, source.mediaId, thumbnails) : storeRemoteThumbnails(txn, source.origin, source.mediaId, source.fileId, thumbnails),
+    source.origin === undefined
+      ? storeLocalThumbnails(txn, source.mediaId, thumbnails)
+      : storeRemoteThumbnails(txn, source.origin, source.mediaId, source.fileId, thumbnails),
   );
-  return thumbnails;
+  return { size: { width: image.width, height: image.height }, thumbnails };
 }
 
 async function remake(ctx: Needs, source: ThumbnailSource, thumbnail: Thumbnail): Promise<Buffer> {

@@ -10,7 +10,7 @@ import type { Context } from "../../context.ts";
 import { MediaIncomplete, MediaTooLarge, type StoredFile } from "../../media/media-store.ts";
 import type { RemoteMediaFetcher as Fetcher } from "../../media/repository.ts";
 import { makeThumbnails } from "../../media/thumbnails.ts";
-import { fileNameOf } from "./content-disposition.ts";
+import { fileNameOf } from "../../media/content-disposition.ts";
 
 type Needs = Pick<Context, "clock" | "config" | "federationClient" | "limits" | "log" | "media" | "random" | "read" | "transaction">;
 
@@ -60,7 +60,18 @@ async function fetchMedia(ctx: Needs, origin: string, mediaId: string, asker: As
   const authenticated = ctx.config.media.enableAuthenticatedMedia;
   try {
     await ctx.transaction("store_cached_remote_media", (txn) =>
-      insertRemoteMedia(txn, { origin, mediaId, mediaType, length: stored.length, createdTs, uploadName, filesystemId: fileId, sha256: stored.sha256, quarantinedBy, authenticated }),
+      insertRemoteMedia(txn, {
+        origin,
+        mediaId,
+        mediaType,
+        length: stored.length,
+        createdTs,
+        uploadName,
+        filesystemId: fileId,
+        sha256: stored.sha256,
+        quarantinedBy,
+        authenticated,
+      }),
     );
   } catch (error) {
     await ctx.media.files.delete({ origin, fileId });
@@ -80,8 +91,15 @@ async function download(ctx: Needs, origin: string, mediaId: string, fileId: str
   await ctx.limits.check("remoteMediaDownloads", asker.ip, { cost: LEAST_BUDGET, count: false });
   const id = encodeURIComponent(mediaId);
   const transfer = new Transfer(ctx, { origin, fileId }, asker.ip);
-  const get = (path: string, query: Record<string, string>, read: (answer: Dispatcher.ResponseData) => Promise<Fetched | MatrixError>): Promise<Fetched | MatrixError> =>
-    ctx.federationClient.withAnswer({ method: "GET", destination: origin, path, query: { timeout_ms: String(asker.timeoutMs), ...query }, timeoutMs: TRANSFER_TIMEOUT_MS }, read);
+  const get = (
+    path: string,
+    query: Record<string, string>,
+    read: (answer: Dispatcher.ResponseData) => Promise<Fetched | MatrixError>,
+  ): Promise<Fetched | MatrixError> =>
+    ctx.federationClient.withAnswer(
+      { method: "GET", destination: origin, path, query: { timeout_ms: String(asker.timeoutMs), ...query }, timeoutMs: TRANSFER_TIMEOUT_MS },
+      read,
+    );
   try {
     let result: Fetched | MatrixError;
     try {
@@ -98,7 +116,8 @@ async function download(ctx: Needs, origin: string, mediaId: string, fileId: str
     if (error instanceof MatrixError) throw error;
     ctx.log.named("synapse.media.media_repository").warn(`Failed to fetch remote media ${origin}/${mediaId}`, { error });
     if (error instanceof RemoteError && error.status === 404) throw notFound();
-    if (error instanceof RemoteError && error.status === 504 && error.errcode === "M_NOT_YET_UPLOADED") throw new MatrixError(504, "M_NOT_YET_UPLOADED", "Media has not been uploaded yet");
+    if (error instanceof RemoteError && error.status === 504 && error.errcode === "M_NOT_YET_UPLOADED")
+      throw new MatrixError(504, "M_NOT_YET_UPLOADED", "Media has not been uploaded yet");
     if (error instanceof DestinationDenied) throw new MatrixError(403, "M_FORBIDDEN", `Federation denied with ${origin}.`);
     throw new MatrixError(502, "M_UNKNOWN", "Failed to fetch remote media");
   }
@@ -130,7 +149,8 @@ class Transfer {
       const parts = partsOf(answer.body as AsyncIterable<Buffer>, boundary);
       const metadata = await parts.next();
       let size = 0;
-      if (metadata.done !== true) for await (const chunk of metadata.value.content) if ((size += chunk.length) > MAX_METADATA) throw new BadMultipart("the metadata is too long");
+      if (metadata.done !== true)
+        for await (const chunk of metadata.value.content) if ((size += chunk.length) > MAX_METADATA) throw new BadMultipart("the metadata is too long");
       const second = await parts.next();
       if (second.done === true) throw new BadMultipart("there is no file");
       const { headers, content } = second.value;
@@ -145,7 +165,12 @@ class Transfer {
     }
   }
 
-  private async take(answer: Dispatcher.ResponseData, content: AsyncIterable<Buffer>, type: string | undefined, disposition: string | undefined): Promise<Fetched | MatrixError> {
+  private async take(
+    answer: Dispatcher.ResponseData,
+    content: AsyncIterable<Buffer>,
+    type: string | undefined,
+    disposition: string | undefined,
+  ): Promise<Fetched | MatrixError> {
     const { limits, media, config } = this.ctx;
     const maxBytes = config.media.maxUploadSize;
     const announced = /^\d{1,15}$/.test(headerOf(answer, "content-length") ?? "") ? Number(headerOf(answer, "content-length")) : undefined;

@@ -1,0 +1,263 @@
+import assert from "node:assert/strict";
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+import { gzipSync } from "node:zlib";
+import { after, before, beforeEach, describe, it } from "mocha";
+import sharp from "sharp";
+import { query } from "../../storage/database.ts";
+import { FakeClock } from "../../testing/fake-clock.ts";
+import { startTestServer, type TestServer, type TestUser } from "../../testing/server.ts";
+
+const BLOCKED = { url_preview_enabled: true, url_preview_ip_range_blacklist: ["127.0.0.0/8", "::1/128"], url_preview_ip_range_whitelist: ["127.0.0.2/32"] };
+
+describe("previews of URLs", () => {
+  let server: TestServer;
+  let alice: TestUser;
+  let web: Server;
+  let base: string;
+  const clock = new FakeClock();
+  const pages = new Map<string, (req: IncomingMessage, res: ServerResponse) => void>();
+  const asked: IncomingMessage[] = [];
+
+  before(async () => {
+    web = createServer((req, res) => {
+      asked.push(req);
+      const page = pages.get(req.url!.split("?")[0]!);
+      if (page === undefined) res.writeHead(404).end();
+      else page(req, res);
+    }).listen(0, "0.0.0.0");
+    await new Promise((resolve) => web.once("listening", resolve));
+    base = `http://127.0.0.2:${(web.address() as AddressInfo).port}`;
+    server = await startTestServer({
+      clock,
+      config: {
+        ...BLOCKED,
+        max_spider_size: "200K",
+        url_preview_accept_language: ["de", "en;q=0.8"],
+        url_preview_url_blacklist: [{ path: "*/private/*" }, { username: "*" }, { hostname: "^evil", scheme: "http" }],
+      },
+    });
+    alice = await server.register("alice");
+  });
+  after(async () => {
+    await server.close();
+    web.closeAllConnections();
+    await new Promise((resolve) => web.close(resolve));
+  });
+  beforeEach(() => {
+    pages.clear();
+    asked.length = 0;
+  });
+
+  const serve = (path: string, body: string | Buffer, type = "text/html", headers: Record<string, string> = {}): string => {
+    pages.set(path, (_req, res) => res.writeHead(200, { "content-type": type, ...headers }).end(body));
+    return base + path;
+  };
+  const request = (url: string, query = "") => server.as(alice).get(`/_matrix/client/v1/media/preview_url?url=${encodeURIComponent(url)}${query}`);
+  const preview = async (url: string): Promise<Record<string, unknown>> => (await request(url).expect(200)).body as Record<string, unknown>;
+  const picture = (): Promise<Buffer> =>
+    sharp({ create: { width: 40, height: 30, channels: 3, background: "#3366cc" } })
+      .png()
+      .toBuffer();
+
+  it("tells what a page says of itself, and gives its picture as media", async () => {
+    serve("/a/picture.png", await picture(), "image/png");
+    const url = serve(
+      "/a/page",
+      `<html><head><meta property="og:title" content="Caf&eacute; &amp; more"><meta property="og:image" content="picture.png"><meta name="twitter:title" content="no">
+       <meta name="twitter:site" content="@site"><meta property="og:description" content="  Two   words "></head><body>text</body></html>`,
+    );
+    const og = await preview(url);
+    const { "og:image": image, "matrix:image:size": size, ...rest } = og;
+    assert.deepEqual(rest, {
+      "og:site_name": "@site",
+      "og:title": "Café & more",
+      "og:description": "Two words",
+      "og:image:type": "image/png",
+      "og:image:width": 40,
+      "og:image:height": 30,
+    });
+    assert.equal(size, (await picture()).length);
+    const mediaPath = (image as string).replace("mxc://", "");
+    await server.as(alice).get(`/_matrix/client/v1/media/download/${mediaPath}`).expect(200).expect("content-type", "image/png");
+    await server.as(alice).get(`/_matrix/client/v1/media/thumbnail/${mediaPath}?width=32&height=32&method=crop`).expect(200);
+    assert.match(mediaPath, /^test\/\d{4}-\d\d-\d\d_[A-Za-z]{16}$/);
+  });
+
+  it("falls back to title, largest image and text, leaving out menus and scripts", async () => {
+    serve("/big.png", await picture(), "image/png");
+    const url = serve(
+      "/plain",
+      `<title> A title </title><body><nav>Home About</nav><script>var x</script><p role="menu">menu</p><h1>Head</h1><img src="/small.png" width="5" height="5">
+       <img src="/medium.png" width="20" height="20"><img src="/big.png" width="200" height="200"><p>First<br>second</p><footer>foot</footer>after</body>`,
+    );
+    const og = await preview(url);
+    assert.equal(og["og:title"], "A title");
+    assert.equal(og["og:description"], "Head\n\nFirst\n\nsecond\n\nafter");
+    assert.ok((og["og:image"] as string).startsWith("mxc://test/"));
+    assert.deepEqual(
+      asked.map((req) => req.url),
+      ["/plain", "/big.png"],
+    );
+  });
+
+  it("cuts a long description at a word", async () => {
+    const url = serve("/long", `<body><p>${"lorem ipsum ".repeat(100)}</p></body>`);
+    const text = (await preview(url))["og:description"] as string;
+    assert.ok(text.endsWith("…") && text.length <= 501 && text.length > 480, text);
+    assert.match(text, /(lorem|ipsum)…$/);
+  });
+
+  it("reads pages in the encoding they declare, the one of the header, and none", async () => {
+    const latin = Buffer.from("<title>Gr\xfc\xdfe</title><body>x</body>", "latin1");
+    assert.equal((await preview(serve("/latin", latin, "text/html; charset=iso-8859-1")))["og:title"], "Grüße");
+    assert.equal((await preview(serve("/undeclared", latin)))["og:title"], "Grüße");
+    const russian = Buffer.concat([Buffer.from('<meta charset="koi8-r"><title>'), Buffer.from([0xf2, 0xd5, 0xd3]), Buffer.from("</title><body>x</body>")]);
+    assert.equal((await preview(serve("/koi8", russian, "text/html; charset=utf-8")))["og:title"], "Рус");
+    assert.equal((await preview(serve("/unknown", "<title>ü</title><body>x</body>", "text/html; charset=nonsense")))["og:title"], "ü");
+  });
+
+  it("gives an image as its own preview", async () => {
+    const url = serve("/cat.png", await picture(), "image/png", { "content-disposition": 'inline; filename="cat.png"' });
+    const og = await preview(url);
+    assert.equal(og["og:description"], "cat.png");
+    assert.deepEqual([og["og:image:width"], og["og:image:height"], og["og:image:type"]], [40, 30, "image/png"]);
+  });
+
+  it("asks the oEmbed address that a page names", async () => {
+    serve(
+      "/oembed",
+      JSON.stringify({
+        version: "1.0",
+        type: "rich",
+        title: "Tom &amp; Jerry",
+        author_name: "Al",
+        html: "<p>Content</p>",
+        provider_name: "Site",
+        cache_age: "60",
+      }),
+      "application/json",
+    );
+    const url = serve("/post", `<head><link rel="alternate" type="application/json+oembed" href="${base}/oembed"></head><body></body>`);
+    const og = await preview(url);
+    assert.deepEqual(og, { "og:url": url, "og:title": "Tom & Jerry", "og:site_name": "Site", "og:description": "Content" });
+    const rows = await query<{ life: number }>(
+      server.ctx.read,
+      `SELECT expires_ts - download_ts AS life FROM local_media_repository_url_cache WHERE url = $1`,
+      [url],
+    );
+    assert.equal(rows[0]!.life, 60_000);
+  });
+
+  it("reaches no address of the blocked ranges: written out, by name, or by a redirect", async () => {
+    const port = (web.address() as AddressInfo).port;
+    pages.set("/redirect", (_req, res) => res.writeHead(302, { location: `http://127.0.0.1:${port}/inside` }).end());
+    serve("/inside", "<title>secret</title>");
+    for (const host of ["127.0.0.1", "0x7f.1", "2130706433", "[::1]", "[::ffff:127.0.0.1]"]) {
+      const { status } = await request(`http://${host}:${port}/inside`);
+      assert.equal(status, 403, host);
+    }
+    await request(`http://localhost:${port}/inside`).expect(502);
+    await request(`${base}/redirect`).expect(403);
+    assert.deepEqual(
+      asked.map((req) => req.url),
+      ["/redirect"],
+    );
+  });
+
+  it("does not fetch what the blocklist names, not after a redirect either", async () => {
+    pages.set("/to-private", (_req, res) => res.writeHead(301, { location: "/x/private/y" }).end());
+    serve("/x/private/y", "<title>no</title>");
+    await request(`${base}/x/private/y`).expect(403);
+    await request(`${base}/to-private`).expect(403);
+    await request(`http://user@127.0.0.2/`).expect(403);
+    await request(`http://evil.example/`).expect(403);
+    assert.equal(asked.length, 1);
+  });
+
+  it("answers errors without a 500 for addresses that are none, pages that are missing, too large or of other types", async () => {
+    for (const url of ["", "nonsense", "ftp://127.0.0.2/x", "file:///etc/passwd", "data:text/html,<title>x</title>", "http://", "http://x\0y/"]) {
+      const { status } = await request(url);
+      assert.equal(status, 400, JSON.stringify(url));
+    }
+    await server.as(alice).get("/_matrix/client/v1/media/preview_url").expect(400);
+    await request(`${base}/missing`).expect(502);
+    await request(serve("/zip", "PK", "application/zip")).expect(502);
+    const large = await request(serve("/large", "x".repeat(300_000))).expect(502);
+    assert.equal((large.body as { errcode: string }).errcode, "M_TOO_LARGE");
+    await request(serve("/bomb", gzipSync("x".repeat(5_000_000)), "text/html", { "content-encoding": "gzip" })).expect(502);
+  });
+
+  it("decompresses, and says who it is and which languages it prefers", async () => {
+    const og = await preview(serve("/gzip", gzipSync("<title>packed</title><body>x</body>"), "text/html", { "content-encoding": "gzip" }));
+    assert.equal(og["og:title"], "packed");
+    assert.match(asked[0]!.headers["user-agent"]!, /bot/);
+    assert.equal(asked[0]!.headers["accept-language"], "de, en;q=0.8");
+  });
+
+  it("fetches an address once however many ask, and again when its hour is over", async () => {
+    const url = serve("/once", "<title>one</title><body>x</body>");
+    await Promise.all([preview(url), preview(url), preview(url)]);
+    assert.equal(asked.length, 1);
+    clock.advance(61 * 60_000);
+    serve("/once", "<title>two</title><body>x</body>");
+    assert.equal((await preview(url))["og:title"], "two");
+    assert.equal(asked.length, 2);
+  });
+
+  it("gives an older preview where a time in the past is asked for, from the database", async () => {
+    const url = serve("/history", "<title>new</title><body>x</body>");
+    await query(
+      server.ctx.read,
+      `INSERT INTO local_media_repository_url_cache (url, response_code, expires_ts, og, media_id, download_ts) VALUES ($1, 200, 2000, '{"og:title":"old"}', 'x', 1000)`,
+      [url],
+    );
+    const { body } = await request(url, "&ts=1500").expect(200);
+    assert.deepEqual(body, { "og:title": "old" });
+    assert.equal(asked.length, 0);
+  });
+
+  it("drops overlong values and pages with too many tags, and survives deep nesting", async () => {
+    const og = await preview(
+      serve("/overlong", `<meta property="og:title" content="t"><meta property="og:video" content="${"x".repeat(1001)}"><body>x</body>`),
+    );
+    assert.equal(og["og:video"], undefined);
+    const many = Array.from({ length: 60 }, (_, i) => `<meta property="og:k${i}" content="v">`).join("");
+    assert.deepEqual(await preview(serve("/many", `<title>t</title>${many}<body>x</body>`)), { "og:title": "t", "og:description": "x" });
+    assert.equal((await preview(serve("/deep", `<title>deep</title>${"<div>".repeat(30_000)}`)))["og:title"], "deep");
+    assert.deepEqual(await preview(serve("/empty", "<html><body> </body></html>")), {});
+  });
+
+  it("removes previews that are out of date with their pages, and pictures two days later", async () => {
+    const url = serve("/expire.png", await picture(), "image/png");
+    const mediaPath = ((await preview(url))["og:image"] as string).replace("mxc://", "");
+    const count = async (table: string): Promise<number> => (await query<{ n: number }>(server.ctx.read, `SELECT count(*) AS n FROM ${table}`))[0]!.n;
+    clock.advance(25 * 3_600_000);
+    await server.server.jobs.runOnce("expire_url_cache_data");
+    assert.equal(await count("local_media_repository_url_cache"), 0);
+    await server.as(alice).get(`/_matrix/client/v1/media/download/${mediaPath}`).expect(200);
+    clock.advance(48 * 3_600_000);
+    await server.server.jobs.runOnce("expire_url_cache_data");
+    assert.equal(await count("local_media_repository"), 0);
+    assert.equal(await count("local_media_repository_thumbnails"), 0);
+    await server.as(alice).get(`/_matrix/client/v1/media/download/${mediaPath}`).expect(404);
+  });
+
+  it("answers on the old path too, users only, and not where previews are off", async () => {
+    await server.anonymous.get(`/_matrix/client/v1/media/preview_url?url=${base}`).expect(401);
+    const url = serve("/old", "<title>old path</title><body>x</body>");
+    const { body } = await server
+      .as(alice)
+      .get(`/_matrix/media/v3/preview_url?url=${encodeURIComponent(url)}`)
+      .expect(200);
+    assert.equal((body as Record<string, unknown>)["og:title"], "old path");
+    const off = await startTestServer();
+    try {
+      const bob = await off.register("bob");
+      const answer = await off.as(bob).get(`/_matrix/client/v1/media/preview_url?url=${base}`).expect(404);
+      assert.equal((answer.body as { errcode: string }).errcode, "M_UNRECOGNIZED");
+    } finally {
+      await off.close();
+    }
+  });
+});

@@ -1,0 +1,138 @@
+import { LRUCache } from "lru-cache";
+import type { Config } from "../../../config/config.ts";
+import { stringifyAscii } from "../../../lib/json.ts";
+import type { PageClient } from "../../../outbound/page-client.ts";
+import { MatrixError } from "../../../protocol/errors.ts";
+import { cachedPreview, insertPreview } from "../../../storage/media/url-cache.ts";
+import { makeThumbnails } from "../thumbnails.ts";
+import { decodePage } from "./charset.ts";
+import { type FetchContext, type FetchedFile, fetchFile, isHtml, isImage, isJson, readFetched } from "./fetch.ts";
+import { parseHtml } from "./html.ts";
+import { discoverOembed, OembedProviders, readOembed } from "./oembed.ts";
+import { type OpenGraph, openGraphOf } from "./open-graph.ts";
+import { UrlBlocklist } from "./url-blocklist.ts";
+
+const HOUR_MS = 3_600_000;
+const DAY_MS = 24 * HOUR_MS;
+const MAX_NAME_LENGTH = 50;
+const MAX_VALUE_LENGTH = 1_000;
+const MAX_CACHED = 5_000;
+
+interface Read {
+  readonly og: OpenGraph;
+  readonly authorName?: string | undefined;
+  readonly lifetimeMs?: number | undefined;
+}
+
+/**
+ * Tells what is at an address (client-server API, "preview_url"; as Synapse's `UrlPreviewer`). An address is fetched at most once an
+ * hour, however many ask and whatever comes of it; what was found is kept in the database, by the time at which it was.
+ */
+export class UrlPreviews {
+  private readonly recent = new LRUCache<string, { readonly at: number; readonly json: Promise<string> }>({ max: MAX_CACHED });
+  private readonly oembed: OembedProviders;
+  private readonly blocklist: UrlBlocklist;
+
+  constructor(
+    config: Pick<Config, "media" | "oembed">,
+    private readonly context: () => FetchContext,
+    private readonly client: PageClient,
+  ) {
+    this.oembed = new OembedProviders(config.oembed.providers);
+    this.blocklist = new UrlBlocklist(config.media.urlPreview.urlBlocklist);
+  }
+
+  /** The preview as JSON text. `at`: as of when, milliseconds. @throws MatrixError as `fetchFile` */
+  async preview(url: string, userId: string, at: number): Promise<string> {
+    const ctx = this.context();
+    const now = ctx.clock.now();
+    const known = this.recent.get(url);
+    if (known !== undefined && now - known.at < HOUR_MS) return await known.json;
+    const entry = { at: now, json: this.make(ctx, url, userId, at) };
+    this.recent.set(url, entry);
+    entry.json.catch((error: unknown) => {
+      // What others do wrong stays so for a while; what went wrong here may go right the next time.
+      if (!(error instanceof MatrixError) && this.recent.peek(url) === entry) this.recent.delete(url);
+    });
+    return await entry.json;
+  }
+
+  private async make(ctx: FetchContext, url: string, userId: string, at: number): Promise<string> {
+    if (url.includes("\0")) throw new MatrixError(400, "M_UNKNOWN", "The URL cannot be previewed");
+    const cached = await cachedPreview(ctx.read, url, at);
+    if (cached !== undefined && cached.expires_ts > at && Math.trunc(cached.response_code / 100) === 2) return cached.og;
+    const oembedAddress = this.oembed.addressFor(url);
+    const file = await fetchFile(ctx, this.client, this.blocklist, oembedAddress ?? url, { userId, allowData: false });
+    const read = await this.read(ctx, url, userId, file, oembedAddress !== undefined);
+    const og: OpenGraph = { ...read.og };
+    if (!og["og:title"] && read.authorName !== undefined) og["og:title"] = read.authorName;
+    for (const [name, value] of Object.entries(og)) if (name.length > MAX_NAME_LENGTH || [...String(value)].length > MAX_VALUE_LENGTH) delete og[name];
+    const json = stringifyAscii(og);
+    const expiresTs = file.createdTs + Math.min(read.lifetimeMs ?? HOUR_MS, DAY_MS);
+    await ctx.transaction("store_url_cache", (txn) =>
+      insertPreview(txn, { url, responseCode: file.status, etag: file.etag, expiresTs, og: json, mediaId: file.mediaId, downloadTs: file.createdTs }),
+    );
+    return json;
+  }
+
+  private async read(ctx: FetchContext, url: string, userId: string, file: FetchedFile, isOembed: boolean): Promise<Read> {
+    if (isImage(file.mediaType)) return { og: { "og:description": file.uploadName ?? null, ...(await this.picture(ctx, file)) } };
+    if (isHtml(file.mediaType)) return await this.readPage(ctx, url, userId, file);
+    if (!isOembed || !isJson(file.mediaType)) return { og: {} };
+    const { og, authorName, cacheAge } = await readOembed(url, await readFetched(ctx, file));
+    return { og: await this.withPicture(ctx, userId, file, og), authorName, lifetimeMs: cacheAge };
+  }
+
+  /** What the page says goes before what its oEmbed answer says: often that is a stub. */
+  private async readPage(ctx: FetchContext, url: string, userId: string, file: FetchedFile): Promise<Read> {
+    const page = await parseHtml(decodePage(await readFetched(ctx, file), file.mediaType));
+    if (page === undefined) return { og: {} };
+    const oembedLink = discoverOembed(page);
+    const oembed = oembedLink === undefined ? undefined : await this.oembedAt(ctx, url, userId, file, oembedLink);
+    const og: OpenGraph = { ...oembed?.og };
+    for (const [name, value] of Object.entries(openGraphOf(page))) if (value !== null || og[name] === undefined) og[name] = value;
+    return { og: await this.withPicture(ctx, userId, file, og), authorName: oembed?.authorName, lifetimeMs: oembed?.cacheAge };
+  }
+
+  private async oembedAt(
+    ctx: FetchContext,
+    url: string,
+    userId: string,
+    page: FetchedFile,
+    link: string,
+  ): Promise<Awaited<ReturnType<typeof readOembed>> | undefined> {
+    const answer = await this.beside(ctx, userId, page, link);
+    return answer === undefined || !isJson(answer.mediaType) ? undefined : await readOembed(url, await readFetched(ctx, answer));
+  }
+
+  /** Replaces the address of the picture by an mxc URI; leaves it out when there is no picture. */
+  private async withPicture(ctx: FetchContext, userId: string, page: FetchedFile, og: OpenGraph): Promise<OpenGraph> {
+    const { "og:image": address, ...rest } = og;
+    if (typeof address !== "string" || address === "") return rest;
+    const file = await this.beside(ctx, userId, page, address);
+    return file === undefined || !isImage(file.mediaType) ? rest : { ...rest, ...(await this.picture(ctx, file)) };
+  }
+
+  /** Fetches what a page refers to; a preview does not fail for want of it. */
+  private async beside(ctx: FetchContext, userId: string, page: FetchedFile, link: string): Promise<FetchedFile | undefined> {
+    try {
+      const url = /^data:/i.test(link) || !URL.canParse(link, page.url) ? link : new URL(link, page.url).toString();
+      return await fetchFile(ctx, this.client, this.blocklist, url, { userId, allowData: true });
+    } catch (error) {
+      if (!(error instanceof MatrixError)) throw error;
+      ctx.log.named("synapse.media.url_previewer").warn("Something that a page refers to could not be fetched for its preview", { error });
+      return undefined;
+    }
+  }
+
+  private async picture(ctx: FetchContext, file: FetchedFile): Promise<OpenGraph> {
+    const { mediaId, mediaType, length } = file;
+    const size = await makeThumbnails(ctx, { origin: undefined, mediaId, fileId: mediaId, mediaType, urlCache: true });
+    return {
+      "og:image": `mxc://${ctx.config.server.serverName}/${mediaId}`,
+      "og:image:type": mediaType,
+      "matrix:image:size": length,
+      ...(size === undefined ? {} : { "og:image:width": size.width, "og:image:height": size.height }),
+    };
+  }
+}
