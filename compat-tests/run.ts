@@ -8,7 +8,7 @@ import { installSynapse, SynapseUnavailable } from "./harness/synapse.ts";
  * process of its own, and sums up.
  */
 const folder = dirname(fileURLToPath(import.meta.url));
-const SUITES = ["schema", "swap", "parity", "upgrade", "js-sdk", "kill"];
+const SUITES = ["schema", "swap", "parity", "upgrade", "js-sdk", "kill", "federation"];
 
 const wanted = process.argv.slice(2);
 const unknown = wanted.filter((name) => !SUITES.includes(name));

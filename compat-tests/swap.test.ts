@@ -107,12 +107,10 @@ describe("swap: one database, two servers in turn", function () {
       it("goes on with sliding sync connections of the server before", async () => {
         running();
         const connection = maker.world.sliding.at(-1)!;
-        const answer = await maker
-          .as(connection.person, connection.device)
-          .request("POST", "/_matrix/client/unstable/org.matrix.simplified_msc3575/sync", {
-            query: { pos: connection.pos, timeout: 0 },
-            body: slidingRequest(connection.connection),
-          });
+        const answer = await maker.as(connection.person, connection.device).request("POST", "/_matrix/client/unstable/org.matrix.simplified_msc3575/sync", {
+          query: { pos: connection.pos, timeout: 0 },
+          body: slidingRequest(connection.connection),
+        });
         assert.equal(answer.status, 200, answer.raw.toString("utf8"));
         // The connection has seen every room: what is not new is not sent whole again.
         const initial = Object.entries<{ initial?: boolean }>(answer.body.rooms)

@@ -34,7 +34,11 @@ describe("LoadingCache", () => {
       asked.push(keys);
       return Promise.resolve(new Map(keys.map((key) => [key, key.toUpperCase()])));
     };
-    assert.deepEqual([...(await cache.getMany(["b", "a", "c", "b"], loadMany))].sort(), [["a", "A"], ["b", "B"], ["c", "C"]]);
+    assert.deepEqual([...(await cache.getMany(["b", "a", "c", "b"], loadMany))].sort(), [
+      ["a", "A"],
+      ["b", "B"],
+      ["c", "C"],
+    ]);
     await cache.getMany(["a", "b"], loadMany);
     assert.deepEqual(asked, [["b", "c"]]);
   });

@@ -19,7 +19,10 @@ export class IpFilter {
 
   /** @param blocked, allowed CIDR ranges (`a.b.c.d/n`, `x::/n`) */
   constructor(blocked: readonly string[], allowed: readonly string[] = []) {
-    for (const [list, ranges] of [[this.blocked, blocked], [this.allowed, allowed]] as const) {
+    for (const [list, ranges] of [
+      [this.blocked, blocked],
+      [this.allowed, allowed],
+    ] as const) {
       for (const range of ranges) {
         const [address, bits] = range.split("/") as [string, string];
         list.addSubnet(address, Number(bits), isIP(address) === 4 ? "ipv4" : "ipv6");
@@ -36,7 +39,11 @@ export class IpFilter {
   }
 
   /** As `dns.lookup`, with permitted addresses only: for the `lookup` option of sockets. */
-  readonly lookup = (host: string, options: LookupOptions, done: (error: NodeJS.ErrnoException | null, address: string | LookupAddress[], family?: number) => void): void => {
+  readonly lookup = (
+    host: string,
+    options: LookupOptions,
+    done: (error: NodeJS.ErrnoException | null, address: string | LookupAddress[], family?: number) => void,
+  ): void => {
     dnsLookup(host, { ...options, all: true }, (error, addresses) => {
       if (error !== null) return done(error, []);
       const permitted = addresses.filter(({ address }) => this.permits(address));

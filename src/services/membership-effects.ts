@@ -21,7 +21,9 @@ export function followMemberships(ctx: Pick<Context, "config" | "typing" | "tran
     }
   }
   if (gone.length === 0) return;
-  ctx.transaction("mark_remote_user_device_list_as_unsubscribed", (txn) => unsubscribeFromStrangers(txn, gone)).catch((error: unknown) => {
-    ctx.log.named("synapse.handlers.device").warn("Device lists of users who left could not be unsubscribed from", { error });
-  });
+  ctx
+    .transaction("mark_remote_user_device_list_as_unsubscribed", (txn) => unsubscribeFromStrangers(txn, gone))
+    .catch((error: unknown) => {
+      ctx.log.named("synapse.handlers.device").warn("Device lists of users who left could not be unsubscribed from", { error });
+    });
 }

@@ -22,7 +22,12 @@ export interface PresentOptions {
 type Needs = Pick<Context, "clock" | "config" | "events" | "isServerAdmin">;
 
 /** Events as JSON for the requester, in their order. Plain events (not `VisibleEvent`s) are shown without the reader's membership. */
-export async function presentEvents(ctx: Needs, requester: Requester, events: readonly (VisibleEvent | MatrixEvent)[], options: PresentOptions = {}): Promise<JsonText[]> {
+export async function presentEvents(
+  ctx: Needs,
+  requester: Requester,
+  events: readonly (VisibleEvent | MatrixEvent)[],
+  options: PresentOptions = {},
+): Promise<JsonText[]> {
   if (events.length === 0) return [];
   const common = await commonOptions(ctx, requester, options);
   const before = options.previous ? await previousStates(ctx, events.map(eventOf)) : undefined;
@@ -80,7 +85,10 @@ export function presentAggregations(bundle: Aggregations, common: ClientEventOpt
     const { latestEvent, count, currentUserParticipated } = bundle.thread;
     const own = bundles.get(latestEvent.eventId);
     out["m.thread"] = {
-      latest_event: clientEvent(latestEvent, own === undefined || own.thread !== undefined ? common : { ...common, relations: presentAggregations(own, common, bundles) }),
+      latest_event: clientEvent(
+        latestEvent,
+        own === undefined || own.thread !== undefined ? common : { ...common, relations: presentAggregations(own, common, bundles) },
+      ),
       count,
       current_user_participated: currentUserParticipated,
     };

@@ -11,7 +11,14 @@ export interface RemoteServers {
   /** False: nobody listens, so that nothing need be worked out for them. */
   readonly federates: boolean;
   /** A public receipt of a local user, to all servers in the room. */
-  sendReceipt(receipt: { roomId: string; receiptType: string; userId: string; eventIds: readonly string[]; threadId: string | undefined; data: JsonObject }): void;
+  sendReceipt(receipt: {
+    roomId: string;
+    receiptType: string;
+    userId: string;
+    eventIds: readonly string[];
+    threadId: string | undefined;
+    data: JsonObject;
+  }): void;
   /** To all servers in the room. */
   sendTyping(roomId: string, userId: string, typing: boolean): void;
   sendPresence(states: readonly UserPresence[], destinations: Iterable<string>): void;
@@ -20,7 +27,11 @@ export interface RemoteServers {
   /** `POST /user/keys/query` of the users' server: user id to device ids (empty list: all). Rejects when the server cannot be asked. */
   queryKeys(destination: string, deviceKeys: Readonly<Record<string, readonly string[]>>, timeoutMs: number): Promise<JsonObject>;
   /** `POST /user/keys/claim`: user id to device id to algorithm to count. Rejects when the server cannot be asked. */
-  claimKeys(destination: string, oneTimeKeys: Readonly<Record<string, Readonly<Record<string, Readonly<Record<string, number>>>>>>, timeoutMs: number): Promise<JsonObject>;
+  claimKeys(
+    destination: string,
+    oneTimeKeys: Readonly<Record<string, Readonly<Record<string, Readonly<Record<string, number>>>>>>,
+    timeoutMs: number,
+  ): Promise<JsonObject>;
   /** `GET /user/devices/{userId}`. Rejects when the server cannot be asked. */
   userDevices(destination: string, userId: string): Promise<JsonObject>;
   /** Keys of appservices' users that the appservices know (MSC3984): `{"device_keys": ...}`. */

@@ -47,7 +47,11 @@ export async function filterForUser(ctx: Needs, userId: string, events: readonly
   ]);
   const visible: VisibleEvent[] = [];
   for (const event of candidates) {
-    if (forClient && (isNeverSent(event) || (!event.isState() && (ignored!.has(event.sender) || event.originServerTs < (oldest!.get(event.roomId) ?? -Infinity))))) continue;
+    if (
+      forClient &&
+      (isNeverSent(event) || (!event.isState() && (ignored!.has(event.sender) || event.originServerTs < (oldest!.get(event.roomId) ?? -Infinity))))
+    )
+      continue;
     const at = states.get(event.eventId);
     const own = event.type === "m.room.member" && event.stateKey === userId;
     if (event.outlier && !options.always?.has(event.eventId)) {

@@ -28,7 +28,13 @@ export interface PageRequest {
 }
 
 /** Counts the rows of `base`, and reads a page of them with `columns` in the given order (SQL, of constants only). */
-export async function pageOf<Row extends object>(h: ReadHandle, base: Knex.QueryBuilder, columns: readonly string[], order: string, page: PageRequest): Promise<Page<Row>> {
+export async function pageOf<Row extends object>(
+  h: ReadHandle,
+  base: Knex.QueryBuilder,
+  columns: readonly string[],
+  order: string,
+  page: PageRequest,
+): Promise<Page<Row>> {
   const counted = base.clone().count("* as total");
   const rows = base
     .clone()

@@ -59,7 +59,10 @@ export class StreamIds {
 
   /** Takes the sequence's last value as the position, as Synapse does at start. */
   async load(db: Pick<Database, "read">): Promise<void> {
-    const [row] = await query<{ position: number }>(db.read, `SELECT CASE WHEN is_called THEN last_value ELSE last_value - 1 END AS position FROM ${this.definition.sequence}`);
+    const [row] = await query<{ position: number }>(
+      db.read,
+      `SELECT CASE WHEN is_called THEN last_value ELSE last_value - 1 END AS position FROM ${this.definition.sequence}`,
+    );
     this.highest = this.announced = row!.position;
   }
 

@@ -6,7 +6,9 @@ import { execute, type Txn } from "../storage/database.ts";
  * `local_current_membership`, `current_state_delta_stream` and `events`, without the events' JSON. For tests of what depends on who shares a room with whom.
  */
 export async function bareRoom(ctx: Context, roomId: string, joined: readonly string[]): Promise<void> {
-  await ctx.transaction("bare_room", (txn) => execute(txn, `INSERT INTO rooms (room_id, is_public, creator, room_version) VALUES ($1, false, $2, '11')`, [roomId, joined[0] ?? "@nobody:test"]));
+  await ctx.transaction("bare_room", (txn) =>
+    execute(txn, `INSERT INTO rooms (room_id, is_public, creator, room_version) VALUES ($1, false, $2, '11')`, [roomId, joined[0] ?? "@nobody:test"]),
+  );
   for (const userId of joined) await bareMembership(ctx, roomId, userId, "join");
 }
 
@@ -53,15 +55,26 @@ export async function bareMembership(ctx: Context, roomId: string, userId: strin
       [position, roomId, userId, eventId],
     );
     await execute(txn, `DELETE FROM current_state_events WHERE room_id = $1 AND type = 'm.room.member' AND state_key = $2`, [roomId, userId]);
-    await execute(
-      txn,
-      `INSERT INTO current_state_events (event_id, room_id, type, state_key, membership) VALUES ($1, $2, 'm.room.member', $3, $4)`,
-      [eventId, roomId, userId, membership],
-    );
-    await execute(txn, `INSERT INTO room_memberships (event_id, user_id, sender, room_id, membership) VALUES ($1, $2, $2, $3, $4)`, [eventId, userId, roomId, membership]);
+    await execute(txn, `INSERT INTO current_state_events (event_id, room_id, type, state_key, membership) VALUES ($1, $2, 'm.room.member', $3, $4)`, [
+      eventId,
+      roomId,
+      userId,
+      membership,
+    ]);
+    await execute(txn, `INSERT INTO room_memberships (event_id, user_id, sender, room_id, membership) VALUES ($1, $2, $2, $3, $4)`, [
+      eventId,
+      userId,
+      roomId,
+      membership,
+    ]);
     if (userId.endsWith(`:${ctx.config.server.serverName}`)) {
       await execute(txn, `DELETE FROM local_current_membership WHERE room_id = $1 AND user_id = $2`, [roomId, userId]);
-      await execute(txn, `INSERT INTO local_current_membership (room_id, user_id, event_id, membership) VALUES ($1, $2, $3, $4)`, [roomId, userId, eventId, membership]);
+      await execute(txn, `INSERT INTO local_current_membership (room_id, user_id, event_id, membership) VALUES ($1, $2, $3, $4)`, [
+        roomId,
+        userId,
+        eventId,
+        membership,
+      ]);
     }
   });
   ctx.members.clear();

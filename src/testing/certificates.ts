@@ -17,15 +17,31 @@ export function testCertificates(): TestCertificates {
 function make(): TestCertificates {
   const authority = forge.pki.rsa.generateKeyPair(2048);
   const server = forge.pki.rsa.generateKeyPair(2048);
-  const ca = certificate("1", "Test authority", "Test authority", authority.publicKey, authority.privateKey, [{ name: "basicConstraints", cA: true, critical: true }, { name: "keyUsage", keyCertSign: true, critical: true }]);
+  const ca = certificate("1", "Test authority", "Test authority", authority.publicKey, authority.privateKey, [
+    { name: "basicConstraints", cA: true, critical: true },
+    { name: "keyUsage", keyCertSign: true, critical: true },
+  ]);
   const own = certificate("2", "localhost", "Test authority", server.publicKey, authority.privateKey, [
     { name: "basicConstraints", cA: false },
-    { name: "subjectAltName", altNames: [{ type: 2, value: "localhost" }, { type: 7, ip: "127.0.0.1" }] },
+    {
+      name: "subjectAltName",
+      altNames: [
+        { type: 2, value: "localhost" },
+        { type: 7, ip: "127.0.0.1" },
+      ],
+    },
   ]);
   return { ca: forge.pki.certificateToPem(ca), certificate: forge.pki.certificateToPem(own), privateKey: forge.pki.privateKeyToPem(server.privateKey) };
 }
 
-function certificate(serial: string, name: string, issuer: string, key: forge.pki.rsa.PublicKey, signer: forge.pki.rsa.PrivateKey, extensions: object[]): forge.pki.Certificate {
+function certificate(
+  serial: string,
+  name: string,
+  issuer: string,
+  key: forge.pki.rsa.PublicKey,
+  signer: forge.pki.rsa.PrivateKey,
+  extensions: object[],
+): forge.pki.Certificate {
   const made = forge.pki.createCertificate();
   made.publicKey = key;
   made.serialNumber = serial.padStart(2, "0");

@@ -74,7 +74,13 @@ export class FederationPeer {
   }
 
   /** A signed request to a server under test; `signAs` replaces what the signature says. */
-  ask(server: TestServer, method: "get" | "post" | "put", path: string, content?: JsonObject, signAs: { origin?: string; destination?: string; key?: SigningKey } = {}): supertest.Test {
+  ask(
+    server: TestServer,
+    method: "get" | "post" | "put",
+    path: string,
+    content?: JsonObject,
+    signAs: { origin?: string; destination?: string; key?: SigningKey } = {},
+  ): supertest.Test {
     const header = authorizationHeader(
       { serverName: signAs.origin ?? this.name, signingKey: signAs.key ?? this.key },
       { method: method.toUpperCase() as "GET", destination: signAs.destination ?? server.ctx.config.server.serverName },
@@ -101,10 +107,19 @@ export class FederationPeer {
   async join(server: TestServer, roomId: string, localpart: string): Promise<PeerRoom> {
     const userId = this.user(localpart);
     const versions = ["1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12"].map((version) => `ver=${version}`).join("&");
-    const made = await this.ask(server, "get", `/_matrix/federation/v1/make_join/${encodeURIComponent(roomId)}/${encodeURIComponent(userId)}?${versions}`).expect(200);
+    const made = await this.ask(
+      server,
+      "get",
+      `/_matrix/federation/v1/make_join/${encodeURIComponent(roomId)}/${encodeURIComponent(userId)}?${versions}`,
+    ).expect(200);
     const version = roomVersion(made.body.room_version as string)!;
     const join = this.complete(made.body.event as JsonObject, version);
-    const sent = await this.ask(server, "put", `/_matrix/federation/v2/send_join/${encodeURIComponent(roomId)}/${encodeURIComponent(join.eventId)}`, join.json).expect(200);
+    const sent = await this.ask(
+      server,
+      "put",
+      `/_matrix/federation/v2/send_join/${encodeURIComponent(roomId)}/${encodeURIComponent(join.eventId)}`,
+      join.json,
+    ).expect(200);
     const room = new PeerRoom(this, roomId, version);
     for (const json of [...(sent.body.auth_chain as JsonObject[]), ...(sent.body.state as JsonObject[])]) room.learn(makeEventFromJson(json, version));
     for (const json of sent.body.state as JsonObject[]) room.setState(makeEventFromJson(json, version));
@@ -125,7 +140,15 @@ export class FederationPeer {
   private async answer(method: string, url: string, text: string): Promise<{ status: number; body: unknown }> {
     const { pathname, searchParams } = new URL(url, "https://peer");
     if (pathname.startsWith("/_matrix/key/v2/server")) return { status: 200, body: this.keyDocument() };
-    const request: PeerRequest = { method, path: pathname.replace(/^\/_matrix\/federation\//, "").split("/").map(decodeURIComponent), query: searchParams, body: text === "" ? null : parseJson(text) };
+    const request: PeerRequest = {
+      method,
+      path: pathname
+        .replace(/^\/_matrix\/federation\//, "")
+        .split("/")
+        .map(decodeURIComponent),
+      query: searchParams,
+      body: text === "" ? null : parseJson(text),
+    };
     this.requests.push(request);
     for (const answer of this.answers) {
       const found = await answer(request);
@@ -135,7 +158,12 @@ export class FederationPeer {
   }
 
   private keyDocument(): JsonObject {
-    const document = { server_name: this.name, valid_until_ts: Date.now() + 86_400_000, verify_keys: { [this.key.keyId]: { key: this.key.base64 } }, old_verify_keys: {} };
+    const document = {
+      server_name: this.name,
+      valid_until_ts: Date.now() + 86_400_000,
+      verify_keys: { [this.key.keyId]: { key: this.key.base64 } },
+      old_verify_keys: {},
+    };
     return signJson(document, this.name, this.key);
   }
 }
@@ -191,7 +219,12 @@ export class PeerRoom {
     const room = new PeerRoom(peer, first.roomId, version);
     room.add(first);
     room.make({ type: "m.room.member", sender: creator, stateKey: creator, content: { membership: "join" } });
-    room.make({ type: "m.room.power_levels", sender: creator, stateKey: "", content: version.creatorsHavePower ? { users: {} } : { users: { [creator]: 100 } } });
+    room.make({
+      type: "m.room.power_levels",
+      sender: creator,
+      stateKey: "",
+      content: version.creatorsHavePower ? { users: {} } : { users: { [creator]: 100 } },
+    });
     room.make({ type: "m.room.join_rules", sender: creator, stateKey: "", content: { join_rule: "public" } });
     return room;
   }
@@ -200,7 +233,8 @@ export class PeerRoom {
   build(event: PeerEvent): MatrixEvent {
     const { type, sender, stateKey, content = {} } = event;
     const prevEventIds = event.prevEventIds ?? this.tips;
-    const authEventIds = event.authEventIds ?? authTypesForEvent(this.version, { type, sender, stateKey, content }).flatMap((key) => this.state.get(key)?.eventId ?? []);
+    const authEventIds =
+      event.authEventIds ?? authTypesForEvent(this.version, { type, sender, stateKey, content }).flatMap((key) => this.state.get(key)?.eventId ?? []);
     const depths = prevEventIds.map((id) => Number(this.events.get(id)?.depth ?? 0));
     return buildEvent(
       {
@@ -216,7 +250,10 @@ export class PeerRoom {
         authEventIds,
         redacts: event.redacts,
         ...(this.version.eventFormat === 1
-          ? { eventId: this.peer.oldEventId(), referenceHash: (id: string) => (this.events.has(id) ? referenceHash(this.events.get(id)!.json, this.version) : undefined) }
+          ? {
+              eventId: this.peer.oldEventId(),
+              referenceHash: (id: string) => (this.events.has(id) ? referenceHash(this.events.get(id)!.json, this.version) : undefined),
+            }
           : {}),
       },
       this.peer.name,
@@ -267,7 +304,8 @@ export class PeerRoom {
         if (what === "state") return ok({ pdus: json(state.values()), auth_chain: json(chain) });
         return ok({ pdu_ids: [...state.values()].map((event) => event.eventId), auth_chain_ids: chain.map((event) => event.eventId) });
       }
-      if (what === "get_missing_events" && isJsonObject(body)) return ok({ events: json(this.between(body.earliest_events as string[], body.latest_events as string[], Number(body.limit))) });
+      if (what === "get_missing_events" && isJsonObject(body))
+        return ok({ events: json(this.between(body.earliest_events as string[], body.latest_events as string[], Number(body.limit))) });
       return undefined;
     });
   }

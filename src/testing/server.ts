@@ -59,7 +59,11 @@ export const TEST_PASSWORD = "correct horse battery staple";
 export async function startTestServer(options: TestServerOptions = {}): Promise<TestServer> {
   const database = await createTestDatabase(options.database);
   const config = testConfig({ ...options.config, database: databaseOptions(database.url) });
-  const overrides = { allowOtherClients: true, ...(options.clock === undefined ? {} : { clock: options.clock }), ...(options.trustedAuthorities === undefined ? {} : { trustedAuthorities: options.trustedAuthorities }) };
+  const overrides = {
+    allowOtherClients: true,
+    ...(options.clock === undefined ? {} : { clock: options.clock }),
+    ...(options.trustedAuthorities === undefined ? {} : { trustedAuthorities: options.trustedAuthorities }),
+  };
   const server = await createServer(config, options.log ?? silentLogger, overrides);
   const stopping = new AbortController();
   const app = createApp(server.ctx, { endpoints: routes, trustForwarded: true, siteTag: "test", tls: false, stopping: stopping.signal });
@@ -106,5 +110,16 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
 
 function databaseOptions(url: string): object {
   const { hostname, port, username, password, pathname } = new URL(url);
-  return { name: "psycopg2", args: { host: hostname, port: Number(port), user: decodeURIComponent(username), password: decodeURIComponent(password), dbname: pathname.slice(1), cp_min: 1, cp_max: 6 } };
+  return {
+    name: "psycopg2",
+    args: {
+      host: hostname,
+      port: Number(port),
+      user: decodeURIComponent(username),
+      password: decodeURIComponent(password),
+      dbname: pathname.slice(1),
+      cp_min: 1,
+      cp_max: 6,
+    },
+  };
 }

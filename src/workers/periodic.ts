@@ -58,7 +58,8 @@ export class PeriodicJobs {
     try {
       await job.run(this.ctx, this.stopping.signal);
     } catch (error) {
-      if (!this.stopping.signal.aborted) this.ctx.log.named("synapse.metrics.background_process_metrics").error(`Background process '${job.name}' threw an exception`, { error });
+      if (!this.stopping.signal.aborted)
+        this.ctx.log.named("synapse.metrics.background_process_metrics").error(`Background process '${job.name}' threw an exception`, { error });
     }
   }
 }

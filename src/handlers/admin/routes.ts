@@ -11,6 +11,7 @@ import { roomDeletionRoutes } from "./rooms/deletion.ts";
 import { roomListRoutes } from "./rooms/list.ts";
 import { roomTimelineRoutes } from "./rooms/timeline.ts";
 import { scheduledTasks } from "./scheduled-tasks.ts";
+import { putNotice, sendNotice } from "./server-notice-servlet.ts";
 import { serverVersion } from "./server-version.ts";
 import { statisticsRoutes } from "./statistics.ts";
 import { adminUsernameAvailable } from "./username-available.ts";
@@ -38,5 +39,7 @@ export const adminRoutes: readonly Endpoint[] = [
   putFeatures,
   scheduledTasks,
   adminUsernameAvailable,
+  sendNotice,
+  putNotice,
   serverVersion,
 ];

@@ -16,11 +16,17 @@ describe("account data, filters", () => {
 
   it("gives back what was put, floats and big integers included, and writes Synapse's row (risk 93)", async () => {
     const body = '{"é":"\\u0000","float":1.0,"big":12345678901234567890}';
-    await server.as(alice).put(path(alice, "org.example"), body as unknown as object).set("Content-Type", "application/json").expect(200, {});
+    await server
+      .as(alice)
+      .put(path(alice, "org.example"), body as unknown as object)
+      .set("Content-Type", "application/json")
+      .expect(200, {});
     const { text } = await server.as(alice).get(path(alice, "org.example")).expect(200);
     assert.equal(text, '{"\\u00e9":"\\u0000","float":1.0,"big":12345678901234567890}');
     const rows = await query(server.ctx.read, "SELECT * FROM account_data WHERE user_id = $1 AND account_data_type = 'org.example'", [alice.userId]);
-    assert.deepEqual(rows, [{ user_id: alice.userId, account_data_type: "org.example", stream_id: server.ctx.streams.accountData.currentToken(), content: text, instance_name: null }]);
+    assert.deepEqual(rows, [
+      { user_id: alice.userId, account_data_type: "org.example", stream_id: server.ctx.streams.accountData.currentToken(), content: text, instance_name: null },
+    ]);
   });
 
   it("keeps to the requester's own data", async () => {
@@ -38,7 +44,10 @@ describe("account data, filters", () => {
 
   it("answers 400, not 500, to U+0000 in a type", async () => {
     await server.as(alice).put(path(alice, "a%00b"), { x: 1 }).expect(400);
-    await server.as(alice).get(path(alice, "a%00b")).expect((res) => assert.ok(res.status < 500));
+    await server
+      .as(alice)
+      .get(path(alice, "a%00b"))
+      .expect((res) => assert.ok(res.status < 500));
   });
 
   it("wakes the owner's sync and advances the stream", async () => {
@@ -65,7 +74,11 @@ describe("account data, filters", () => {
   describe("ignored users", () => {
     const list = (...ids: string[]): object => ({ ignored_users: Object.fromEntries(ids.map((id) => [id, {}])) });
     const rows = async (): Promise<string[]> =>
-      (await query<{ ignored_user_id: string }>(server.ctx.read, "SELECT ignored_user_id FROM ignored_users WHERE ignorer_user_id = $1 ORDER BY 1", [alice.userId])).map((row) => row.ignored_user_id);
+      (
+        await query<{ ignored_user_id: string }>(server.ctx.read, "SELECT ignored_user_id FROM ignored_users WHERE ignorer_user_id = $1 ORDER BY 1", [
+          alice.userId,
+        ])
+      ).map((row) => row.ignored_user_id);
 
     it("are copied into their table, and both caches follow", async () => {
       assert.deepEqual([...(await server.ctx.ignoredUsers.ignorersOf("@x:a"))], []);
@@ -123,28 +136,65 @@ describe("account data, filters", () => {
         ids.push((await server.as(alice).post(filters(alice), body).expect(200)).body.filter_id);
       }
       assert.deepEqual(ids, ["0", "1", "0"]);
-      await server.as(alice).get(`${filters(alice)}/1`).expect(200, { event_fields: ["type"] });
-      const [row] = await query<{ user_id: string; filter_json: Buffer }>(server.ctx.read, "SELECT user_id, filter_json FROM user_filters WHERE full_user_id = $1 AND filter_id = 0", [alice.userId]);
+      await server
+        .as(alice)
+        .get(`${filters(alice)}/1`)
+        .expect(200, { event_fields: ["type"] });
+      const [row] = await query<{ user_id: string; filter_json: Buffer }>(
+        server.ctx.read,
+        "SELECT user_id, filter_json FROM user_filters WHERE full_user_id = $1 AND filter_id = 0",
+        [alice.userId],
+      );
       assert.deepEqual([row!.user_id, row!.filter_json.toString()], ["alice", '{"room":{"timeline":{"limit":5}}}']);
     });
 
     it("made at the same time get different ids", async () => {
-      const made = await Promise.all(Array.from({ length: 4 }, (_, i) => server.as(bob).post(filters(bob), { event_fields: [`field${i}`] }).expect(200)));
+      const made = await Promise.all(
+        Array.from({ length: 4 }, (_, i) =>
+          server
+            .as(bob)
+            .post(filters(bob), { event_fields: [`field${i}`] })
+            .expect(200),
+        ),
+      );
       assert.equal(new Set(made.map(({ body }) => body.filter_id)).size, 4);
     });
 
     it("have their timeline cut to the server's limit", async () => {
-      const { body } = await server.as(bob).post(filters(bob), { room: { timeline: { limit: 100000 } } }).expect(200);
-      assert.deepEqual((await server.as(bob).get(`${filters(bob)}/${body.filter_id}`).expect(200)).body, { room: { timeline: { limit: 100 } } });
+      const { body } = await server
+        .as(bob)
+        .post(filters(bob), { room: { timeline: { limit: 100000 } } })
+        .expect(200);
+      assert.deepEqual(
+        (
+          await server
+            .as(bob)
+            .get(`${filters(bob)}/${body.filter_id}`)
+            .expect(200)
+        ).body,
+        { room: { timeline: { limit: 100 } } },
+      );
     });
 
     it("are refused when malformed", async () => {
-      for (const filter of [{ room: [] }, { room: { rooms: ["nonsense"] } }, { presence: { senders: ["bob"] } }, { event_format: "other" }, { room: { state: { lazy_load_members: 1 } } }]) {
+      for (const filter of [
+        { room: [] },
+        { room: { rooms: ["nonsense"] } },
+        { presence: { senders: ["bob"] } },
+        { event_format: "other" },
+        { room: { state: { lazy_load_members: 1 } } },
+      ]) {
         await server.as(alice).post(filters(alice), filter).expect(400);
       }
       await server.as(alice).post(filters(bob), {}).expect(403);
-      await server.as(alice).get(`${filters(alice)}/999`).expect(404);
-      await server.as(alice).get(`${filters(alice)}/x`).expect(400);
+      await server
+        .as(alice)
+        .get(`${filters(alice)}/999`)
+        .expect(404);
+      await server
+        .as(alice)
+        .get(`${filters(alice)}/x`)
+        .expect(400);
     });
   });
 });

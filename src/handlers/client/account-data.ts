@@ -107,4 +107,11 @@ export const deleteRoomAccountDataUnstable = endpoint({
   },
 });
 
-export const accountDataRoutes = [putAccountData, getAccountData, deleteAccountDataUnstable, putRoomAccountData, getRoomAccountData, deleteRoomAccountDataUnstable];
+export const accountDataRoutes = [
+  putAccountData,
+  getAccountData,
+  deleteAccountDataUnstable,
+  putRoomAccountData,
+  getRoomAccountData,
+  deleteRoomAccountDataUnstable,
+];

@@ -59,7 +59,13 @@ export const getDehydratedEvents = endpoint({
   auth: "user",
   when,
   async handle(ctx, { requester, params, query }) {
-    const { events, nextBatch, limited } = await dehydratedDeviceMessages(ctx, requester.userId, params.deviceId, query.string("from"), readLimit(query.integer("limit", DEFAULT_LIMIT)));
+    const { events, nextBatch, limited } = await dehydratedDeviceMessages(
+      ctx,
+      requester.userId,
+      params.deviceId,
+      query.string("from"),
+      readLimit(query.integer("limit", DEFAULT_LIMIT)),
+    );
     return limited ? { events, next_batch: nextBatch } : { events };
   },
 });
@@ -74,7 +80,13 @@ export const postDehydratedEvents = endpoint({
   async handle(ctx, { requester, params, query, body }) {
     const from = body.next_batch ?? undefined;
     if (from !== undefined && typeof from !== "string") throw badJson("next_batch must be a string");
-    const { events, nextBatch } = await dehydratedDeviceMessages(ctx, requester.userId, params.deviceId, from, readLimit(query.integer("limit", DEFAULT_LIMIT)));
+    const { events, nextBatch } = await dehydratedDeviceMessages(
+      ctx,
+      requester.userId,
+      params.deviceId,
+      from,
+      readLimit(query.integer("limit", DEFAULT_LIMIT)),
+    );
     return { events, next_batch: nextBatch };
   },
 });

@@ -44,15 +44,27 @@ describe("aliases and the room directory", () => {
     assert.deepEqual(await put(alice, "#sp ace:test", roomId), [400, "M_UNKNOWN"]);
     assert.deepEqual(await put(alice, "one", roomId), [400, "M_INVALID_PARAM"]);
     assert.deepEqual(await put(alice, "#two:test", "!none:test"), [400, "M_UNKNOWN"]);
-    const { body } = await server.as(alice).get(`${V3}/rooms/${id(roomId)}/aliases`).expect(200);
+    const { body } = await server
+      .as(alice)
+      .get(`${V3}/rooms/${id(roomId)}/aliases`)
+      .expect(200);
     assert.deepEqual(body.aliases.toSorted(), ["#byadmin:test", "#one:test"]);
-    await server.as(bob).get(`${V3}/rooms/${id(roomId)}/aliases`).expect(403);
+    await server
+      .as(bob)
+      .get(`${V3}/rooms/${id(roomId)}/aliases`)
+      .expect(403);
     assert.equal((await server.anonymous.get(aliasPath("#none:test"))).body.errcode, "M_NOT_FOUND");
   });
 
   it("lets only its maker, those with power in the room, and admins remove an alias (CVE-2024-6303)", async () => {
-    const roomId = await create({ preset: "public_chat", power_level_content_override: { users: { [alice.userId]: 100 }, events: { "m.room.canonical_alias": 50 } } });
-    await server.as(bob).post(`${V3}/rooms/${id(roomId)}/join`).expect(200);
+    const roomId = await create({
+      preset: "public_chat",
+      power_level_content_override: { users: { [alice.userId]: 100 }, events: { "m.room.canonical_alias": 50 } },
+    });
+    await server
+      .as(bob)
+      .post(`${V3}/rooms/${id(roomId)}/join`)
+      .expect(200);
     await put(alice, "#hers:test", roomId);
     await put(bob, "#his:test", roomId);
     assert.deepEqual(await remove(bob, "#hers:test"), [403, "M_FORBIDDEN"]);
@@ -68,7 +80,10 @@ describe("aliases and the room directory", () => {
     const roomId = await create({ room_alias_name: "main" });
     await put(alice, "#other:test", roomId);
     const path = `${V3}/rooms/${id(roomId)}/state/m.room.canonical_alias`;
-    await server.as(alice).put(path, { alias: "#main:test", alt_aliases: ["#other:test"], "org.example": 1 }).expect(200);
+    await server
+      .as(alice)
+      .put(path, { alias: "#main:test", alt_aliases: ["#other:test"], "org.example": 1 })
+      .expect(200);
     await remove(alice, "#other:test");
     assert.deepEqual((await server.as(alice).get(path)).body, { alias: "#main:test", "org.example": 1 });
     await remove(alice, "#main:test");
@@ -81,7 +96,8 @@ describe("aliases and the room directory", () => {
     for (const content of [{ alias: "#none:test" }, { alias: "#elsewhere:test" }, { alt_aliases: ["#elsewhere:test"] }]) {
       assert.equal((await server.as(alice).put(path, content)).body.errcode, "M_BAD_ALIAS", JSON.stringify(content));
     }
-    for (const content of [{ alias: 5 }, { alias: "none" }, { alt_aliases: "x" }]) assert.equal((await server.as(alice).put(path, content)).body.errcode, "M_INVALID_PARAM");
+    for (const content of [{ alias: 5 }, { alias: "none" }, { alt_aliases: "x" }])
+      assert.equal((await server.as(alice).put(path, content)).body.errcode, "M_INVALID_PARAM");
     void other;
   });
 
@@ -89,7 +105,11 @@ describe("aliases and the room directory", () => {
     const rooms: string[] = [];
     for (const [n, members] of [1, 3, 2].entries()) {
       const roomId = await create({ visibility: "public", preset: "public_chat", name: `Listed ${n}`, topic: n === 2 ? "Wombats" : "Other" });
-      for (const user of [bob, admin].slice(0, members - 1)) await server.as(user).post(`${V3}/rooms/${id(roomId)}/join`).expect(200);
+      for (const user of [bob, admin].slice(0, members - 1))
+        await server
+          .as(user)
+          .post(`${V3}/rooms/${id(roomId)}/join`)
+          .expect(200);
       rooms.push(roomId);
     }
     const hidden = await create({ visibility: "public", preset: "private_chat", name: "Listed but closed" });
@@ -99,7 +119,10 @@ describe("aliases and the room directory", () => {
       (await server.as(alice).post(`${V3}/publicRooms`, body).expect(200)).body;
 
     const all = await list({});
-    assert.deepEqual(all.chunk.map((room) => room.room_id).filter((roomId) => rooms.includes(roomId)), [rooms[1], rooms[2], rooms[0]]);
+    assert.deepEqual(
+      all.chunk.map((room) => room.room_id).filter((roomId) => rooms.includes(roomId)),
+      [rooms[1], rooms[2], rooms[0]],
+    );
     assert.ok(!all.chunk.some((room) => room.room_id === hidden));
     const order = all.chunk.map((room) => room.room_id);
     const forwards: string[] = [];
@@ -133,7 +156,10 @@ describe("aliases and the room directory", () => {
     };
     const roomId = await create({ preset: "public_chat" });
     assert.deepEqual(await publish(bob, roomId), [403, "M_FORBIDDEN"]);
-    await server.as(bob).post(`${V3}/rooms/${id(roomId)}/join`).expect(200);
+    await server
+      .as(bob)
+      .post(`${V3}/rooms/${id(roomId)}/join`)
+      .expect(200);
     assert.deepEqual(await publish(bob, roomId), [403, "M_FORBIDDEN"]);
     assert.deepEqual(await publish(alice, roomId), [200, undefined]);
     assert.deepEqual(await publish(bob, await create({}, bob)), [403, "M_UNKNOWN"]);

@@ -76,7 +76,12 @@ export const putDirectoryVisibility = endpoint({
   },
 });
 
-async function editNetwork(ctx: Context, requester: Requester, params: { networkId: string; roomId: string }, visibility: "public" | "private"): Promise<object> {
+async function editNetwork(
+  ctx: Context,
+  requester: Requester,
+  params: { networkId: string; roomId: string },
+  visibility: "public" | "private",
+): Promise<object> {
   if (requester.appserviceId === undefined) throw forbidden("Only appservices can edit the appservice published room list");
   await setNetworkVisibility(ctx, requester.appserviceId, params.networkId, params.roomId, visibility);
   return {};

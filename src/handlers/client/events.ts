@@ -1,7 +1,7 @@
 import { MatrixError } from "../../protocol/errors.ts";
 import { presentEvent } from "../../services/present.ts";
 import { eventStream } from "../../services/rooms/event-stream.ts";
-import { visibleEvent } from "../../services/rooms/single-event.ts";
+import { visibleEvent } from "../../services/room-access/single-event.ts";
 import { endpoint } from "../http/endpoint.ts";
 import { Reply } from "../http/reply.ts";
 import { parsePagination } from "./room/pagination.ts";

@@ -45,9 +45,17 @@ describe("keys of devices", () => {
 
   const upload = (user: TestUser, body: object): ReturnType<ReturnType<TestServer["as"]>["post"]> => server.as(user).post(`${V3}/keys/upload`, body);
   const queryKeys = async (user: TestUser, ...targets: string[]): Promise<any> =>
-    (await server.as(user).post(`${V3}/keys/query`, { device_keys: Object.fromEntries(targets.map((id) => [id, []])) }).expect(200)).body;
+    (
+      await server
+        .as(user)
+        .post(`${V3}/keys/query`, { device_keys: Object.fromEntries(targets.map((id) => [id, []])) })
+        .expect(200)
+    ).body;
   const claim = async (user: TestUser, target: TestUser): Promise<string[]> => {
-    const { body } = await server.as(user).post(`${V3}/keys/claim`, { one_time_keys: { [target.userId]: { [target.deviceId]: "signed_curve25519" } } }).expect(200);
+    const { body } = await server
+      .as(user)
+      .post(`${V3}/keys/claim`, { one_time_keys: { [target.userId]: { [target.deviceId]: "signed_curve25519" } } })
+      .expect(200);
     return Object.keys(body.one_time_keys[target.userId]?.[target.deviceId] ?? {});
   };
 
@@ -98,14 +106,18 @@ describe("keys of devices", () => {
     it("leaves bad rows of older servers out of answers (CVE-2025-61672)", async () => {
       await upload(alice, { device_keys: deviceKeysOf(alice, deviceSigningKey(alice, 1)) }).expect(200);
       for (const poison of ["[]", "null", '"x"', "{broken", '{"signatures":5,"keys":[]}']) {
-        await server.ctx.transaction("poison", (txn) => execute(txn, "UPDATE e2e_device_keys_json SET key_json = $2 WHERE user_id = $1", [alice.userId, poison]));
+        await server.ctx.transaction("poison", (txn) =>
+          execute(txn, "UPDATE e2e_device_keys_json SET key_json = $2 WHERE user_id = $1", [alice.userId, poison]),
+        );
         const { device_keys } = await queryKeys(bob, alice.userId);
         assert.ok(alice.userId in device_keys);
       }
     });
 
     it("counts one-time keys, takes the same key again, and refuses another one of that id", async () => {
-      await upload(alice, { one_time_keys: { "signed_curve25519:A": oneTimeKey(1), "curve25519:B": "plain" } }).expect(200, { one_time_key_counts: { signed_curve25519: 1, curve25519: 1 } });
+      await upload(alice, { one_time_keys: { "signed_curve25519:A": oneTimeKey(1), "curve25519:B": "plain" } }).expect(200, {
+        one_time_key_counts: { signed_curve25519: 1, curve25519: 1 },
+      });
       await upload(alice, { one_time_keys: { "signed_curve25519:A": { ...oneTimeKey(1), signatures: { "@a:b": { "ed25519:X": "made anew" } } } } }).expect(200);
       const { body } = await upload(alice, { one_time_keys: { "signed_curve25519:C": oneTimeKey(3), "signed_curve25519:A": oneTimeKey(2) } }).expect(400);
       assert.match(body.error, /One time key signed_curve25519:A already exists/);
@@ -130,7 +142,12 @@ describe("keys of devices", () => {
     it("of single devices gives those alone", async () => {
       await upload(alice, { device_keys: deviceKeysOf(alice, deviceSigningKey(alice, 1)) }).expect(200);
       const ask = async (deviceId: string): Promise<object> =>
-        (await server.as(bob).post(`${V3}/keys/query`, { device_keys: { [alice.userId]: [deviceId] } }).expect(200)).body.device_keys[alice.userId];
+        (
+          await server
+            .as(bob)
+            .post(`${V3}/keys/query`, { device_keys: { [alice.userId]: [deviceId] } })
+            .expect(200)
+        ).body.device_keys[alice.userId];
       assert.deepEqual(Object.keys(await ask(alice.deviceId)), [alice.deviceId]);
       assert.deepEqual(await ask("OTHER"), {});
     });
@@ -165,10 +182,16 @@ describe("keys of devices", () => {
       }
       await upload(alice, { fallback_keys: { "signed_curve25519:F": { ...oneTimeKey(9), fallback: true } } }).expect(200);
       const { ctx } = server;
-      assert.deepEqual(await ctx.keyCounts.of(alice.userId, alice.deviceId), { oneTimeKeys: { signed_curve25519: 3 }, unusedFallbackTypes: ["signed_curve25519"] });
+      assert.deepEqual(await ctx.keyCounts.of(alice.userId, alice.deviceId), {
+        oneTimeKeys: { signed_curve25519: 3 },
+        unusedFallbackTypes: ["signed_curve25519"],
+      });
       const order = [];
       for (let i = 0; i < 5; i++) order.push(...(await claim(bob, alice)));
-      assert.deepEqual(order, ["K2", "K1", "K3", "F", "F"].map((id) => `signed_curve25519:${id}`));
+      assert.deepEqual(
+        order,
+        ["K2", "K1", "K3", "F", "F"].map((id) => `signed_curve25519:${id}`),
+      );
       assert.deepEqual(await ctx.keyCounts.of(alice.userId, alice.deviceId), { oneTimeKeys: { signed_curve25519: 0 }, unusedFallbackTypes: [] });
       await upload(alice, { fallback_keys: { "signed_curve25519:G": { ...oneTimeKey(10), fallback: true } } }).expect(200);
       assert.deepEqual((await ctx.keyCounts.of(alice.userId, alice.deviceId)).unusedFallbackTypes, ["signed_curve25519"]);
@@ -183,7 +206,11 @@ describe("keys of devices", () => {
     });
 
     it("survives device ids that JavaScript treats in a special way", async () => {
-      const { body } = await server.as(bob).post(`${V3}/keys/claim`, '{"one_time_keys":{"@x:test":{"__proto__":"signed_curve25519"}}}' as unknown as object).set("Content-Type", "application/json").expect(200);
+      const { body } = await server
+        .as(bob)
+        .post(`${V3}/keys/claim`, '{"one_time_keys":{"@x:test":{"__proto__":"signed_curve25519"}}}' as unknown as object)
+        .set("Content-Type", "application/json")
+        .expect(200);
       assert.deepEqual(body, { one_time_keys: {}, failures: {} });
       assert.equal(({} as Record<string, unknown>)["signed_curve25519"], undefined);
     });
@@ -196,12 +223,18 @@ describe("keys of devices", () => {
       }
       let last: string | undefined = "";
       while (last !== undefined) last = await server.ctx.transaction("delete", (txn) => deleteOldOneTimeKeys(txn, last!, 1, old + 1));
-      const left = await query<{ key_id: string }>(server.ctx.read, "SELECT key_id FROM e2e_one_time_keys_json WHERE user_id = ANY($1::text[])", [[alice.userId, bob.userId]]);
-      assert.deepEqual(left.map((row) => row.key_id), ["AAAAAAAAAAA", "AAAAAAAAAAA"]);
+      const left = await query<{ key_id: string }>(server.ctx.read, "SELECT key_id FROM e2e_one_time_keys_json WHERE user_id = ANY($1::text[])", [
+        [alice.userId, bob.userId],
+      ]);
+      assert.deepEqual(
+        left.map((row) => row.key_id),
+        ["AAAAAAAAAAA", "AAAAAAAAAAA"],
+      );
     });
 
     it("refuses malformed bodies", async () => {
-      for (const one_time_keys of [[], { nobody: {} }, { [alice.userId]: [] }, { [alice.userId]: { D: 1 } }]) await server.as(bob).post(`${V3}/keys/claim`, { one_time_keys }).expect(400);
+      for (const one_time_keys of [[], { nobody: {} }, { [alice.userId]: [] }, { [alice.userId]: { D: 1 } }])
+        await server.as(bob).post(`${V3}/keys/claim`, { one_time_keys }).expect(400);
     });
   });
 
@@ -216,18 +249,30 @@ describe("keys of devices", () => {
       self_signing_key: keyOf(user, "self_signing", seeds[1], seeds[0]),
       user_signing_key: keyOf(user, "user_signing", seeds[2], seeds[0]),
     });
-    const uploadSigning = (user: TestUser, body: object): ReturnType<ReturnType<TestServer["as"]>["post"]> => server.as(user).post(`${V3}/keys/device_signing/upload`, body);
+    const uploadSigning = (user: TestUser, body: object): ReturnType<ReturnType<TestServer["as"]>["post"]> =>
+      server.as(user).post(`${V3}/keys/device_signing/upload`, body);
 
     it("keys are stored at first without proof, shown to all but the user-signing key, with hidden devices (risk 40)", async () => {
       const keys = keysOf(alice);
       await uploadSigning(alice, keys).expect(200, {});
       const own = await queryKeys(alice, alice.userId);
-      assert.deepEqual([own.master_keys, own.self_signing_keys, own.user_signing_keys], [{ [alice.userId]: keys.master_key }, { [alice.userId]: keys.self_signing_key }, { [alice.userId]: keys.user_signing_key }]);
+      assert.deepEqual(
+        [own.master_keys, own.self_signing_keys, own.user_signing_keys],
+        [{ [alice.userId]: keys.master_key }, { [alice.userId]: keys.self_signing_key }, { [alice.userId]: keys.user_signing_key }],
+      );
       assert.deepEqual((await queryKeys(bob, alice.userId)).user_signing_keys, {});
-      const hidden = await query<{ display_name: string }>(server.ctx.read, "SELECT display_name FROM devices WHERE user_id = $1 AND hidden ORDER BY 1", [alice.userId]);
-      assert.deepEqual(hidden.map((row) => row.display_name), ["master signing key", "self_signing signing key", "user_signing signing key"]);
+      const hidden = await query<{ display_name: string }>(server.ctx.read, "SELECT display_name FROM devices WHERE user_id = $1 AND hidden ORDER BY 1", [
+        alice.userId,
+      ]);
+      assert.deepEqual(
+        hidden.map((row) => row.display_name),
+        ["master signing key", "self_signing signing key", "user_signing signing key"],
+      );
       const { body } = await server.as(alice).get(`${V3}/devices`).expect(200);
-      assert.deepEqual(body.devices.map((device: { device_id: string }) => device.device_id), [alice.deviceId]);
+      assert.deepEqual(
+        body.devices.map((device: { device_id: string }) => device.device_id),
+        [alice.deviceId],
+      );
     });
 
     it("identical keys are answered without proof, other ones ask for it", async () => {
@@ -246,13 +291,20 @@ describe("keys of devices", () => {
       wrong.self_signing_key = keyOf(alice, "self_signing", selfSigning, userSigning);
       assert.equal((await uploadSigning(alice, wrong).expect(400)).body.errcode, "M_INVALID_SIGNATURE");
       assert.equal((await uploadSigning(alice, { self_signing_key: keysOf(alice).self_signing_key! }).expect(400)).body.errcode, "M_MISSING_PARAM");
-      for (const master_key of [keyOf(bob, "master", master), keyOf(alice, "self_signing", master), { ...keyOf(alice, "master", master), keys: {} }, "x", { ...keyOf(alice, "master", master), keys: { "ed25519:a": "short" } }]) {
+      for (const master_key of [
+        keyOf(bob, "master", master),
+        keyOf(alice, "self_signing", master),
+        { ...keyOf(alice, "master", master), keys: {} },
+        "x",
+        { ...keyOf(alice, "master", master), keys: { "ed25519:a": "short" } },
+      ]) {
         assert.equal((await uploadSigning(alice, { master_key }).expect(400)).body.errcode, "M_INVALID_PARAM");
       }
       assert.deepEqual((await queryKeys(bob, alice.userId)).master_keys, {});
     });
 
-    const signatures = (user: TestUser, body: object): ReturnType<ReturnType<TestServer["as"]>["post"]> => server.as(user).post(`${V3}/keys/signatures/upload`, body);
+    const signatures = (user: TestUser, body: object): ReturnType<ReturnType<TestServer["as"]>["post"]> =>
+      server.as(user).post(`${V3}/keys/signatures/upload`, body);
 
     it("a device signed by the self-signing key shows the signature, and the user as changed", async () => {
       const deviceKeys = deviceKeysOf(alice, deviceSigningKey(alice, 1));
@@ -289,11 +341,18 @@ describe("keys of devices", () => {
       const forged = { ...deviceKeys, signatures: { [alice.userId]: { [selfSigning.keyId]: "A".repeat(86) } } };
       const other = signJson({ ...deviceKeys, algorithms: ["none"] }, alice.userId, selfSigning);
       const byWrongKey = signJson(deviceKeys, alice.userId, master);
-      for (const [object, errcode] of [[forged, "M_INVALID_SIGNATURE"], [other, "M_UNKNOWN"], [byWrongKey, "M_INVALID_SIGNATURE"], [{ ...deviceKeys, signatures: 5 }, "M_INVALID_SIGNATURE"]] as const) {
+      for (const [object, errcode] of [
+        [forged, "M_INVALID_SIGNATURE"],
+        [other, "M_UNKNOWN"],
+        [byWrongKey, "M_INVALID_SIGNATURE"],
+        [{ ...deviceKeys, signatures: 5 }, "M_INVALID_SIGNATURE"],
+      ] as const) {
         const { body } = await signatures(alice, { [alice.userId]: { [alice.deviceId]: object } }).expect(200);
         assert.equal(body.failures[alice.userId][alice.deviceId].errcode, errcode);
       }
-      const { body: unknown } = await signatures(alice, { [alice.userId]: { OTHER: signJson({ ...deviceKeys, device_id: "OTHER" }, alice.userId, selfSigning) } }).expect(200);
+      const { body: unknown } = await signatures(alice, {
+        [alice.userId]: { OTHER: signJson({ ...deviceKeys, device_id: "OTHER" }, alice.userId, selfSigning) },
+      }).expect(200);
       assert.equal(unknown.failures[alice.userId].OTHER.errcode, "M_NOT_FOUND");
       const { body: noKeys } = await signatures(bob, { [alice.userId]: { [master.base64]: forged } }).expect(200);
       assert.equal(noKeys.failures[alice.userId][master.base64].errcode, "M_NOT_FOUND");
@@ -322,7 +381,11 @@ describe("keys of devices", () => {
       assert.deepEqual(await changesFor(bob, since, room), [alice.userId]);
       assert.deepEqual(await changesFor(alice, since, room), [alice.userId]);
       assert.deepEqual(await changesFor(stranger, since), []);
-      const rows = await query<{ converted_to_destinations: boolean; opentracing_context: string }>(server.ctx.read, "SELECT * FROM device_lists_changes_in_room WHERE room_id = $1", [room]);
+      const rows = await query<{ converted_to_destinations: boolean; opentracing_context: string }>(
+        server.ctx.read,
+        "SELECT * FROM device_lists_changes_in_room WHERE room_id = $1",
+        [room],
+      );
       assert.equal(rows.length, 1);
       assert.equal(rows[0]!.opentracing_context, "{}");
     });
@@ -351,8 +414,14 @@ describe("keys of devices", () => {
         "SELECT destination, sent, instance_name, opentracing_context FROM device_lists_outbound_pokes WHERE user_id = $1 ORDER BY destination",
         [alice.userId],
       );
-      assert.deepEqual(pokes, ["remote1", "remote2"].map((destination) => ({ destination, sent: false, instance_name: "master", opentracing_context: "{}" })));
-      const [position] = await query<{ stream_id: number; room_id: string }>(server.ctx.read, "SELECT stream_id, room_id FROM device_lists_changes_converted_stream_position");
+      assert.deepEqual(
+        pokes,
+        ["remote1", "remote2"].map((destination) => ({ destination, sent: false, instance_name: "master", opentracing_context: "{}" })),
+      );
+      const [position] = await query<{ stream_id: number; room_id: string }>(
+        server.ctx.read,
+        "SELECT stream_id, room_id FROM device_lists_changes_converted_stream_position",
+      );
       assert.deepEqual(position, { stream_id: server.ctx.streams.deviceLists.currentToken(), room_id: "" });
     });
 
@@ -372,13 +441,15 @@ describe("keys of devices", () => {
     });
 
     it("forget a deleted device's keys and tell of it", async () => {
-      await upload(alice, { device_keys: deviceKeysOf(alice, deviceSigningKey(alice, 1)), one_time_keys: { "signed_curve25519:A": oneTimeKey(1) } }).expect(200);
+      await upload(alice, { device_keys: deviceKeysOf(alice, deviceSigningKey(alice, 1)), one_time_keys: { "signed_curve25519:A": oneTimeKey(1) } }).expect(
+        200,
+      );
       const since = server.ctx.streams.deviceLists.currentToken();
       await server.as(alice).post(`${V3}/logout`).expect(200);
       assert.deepEqual((await queryKeys(bob, alice.userId)).device_keys[alice.userId], {});
       assert.ok(server.ctx.changes.deviceLists.hasChanged(alice.userId, since));
-      for (const table of ["e2e_device_keys_json", "e2e_one_time_keys_json"]) assert.deepEqual(await query(server.ctx.read, `SELECT * FROM ${table} WHERE user_id = $1`, [alice.userId]), []);
+      for (const table of ["e2e_device_keys_json", "e2e_one_time_keys_json"])
+        assert.deepEqual(await query(server.ctx.read, `SELECT * FROM ${table} WHERE user_id = $1`, [alice.userId]), []);
     });
   });
 });
-

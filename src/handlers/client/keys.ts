@@ -112,7 +112,8 @@ function readClaims(claims: Json | undefined, readAlgorithms: (value: Json) => R
     const wanted = Object.create(null) as Record<string, Record<string, number>>;
     for (const [deviceId, value] of Object.entries(devices)) {
       const algorithms = readAlgorithms(value!);
-      if (algorithms === undefined || [deviceId, ...Object.keys(algorithms)].some((id) => id.includes("\0"))) throw badJson(`'one_time_keys.${userId}.${deviceId}' is malformed`);
+      if (algorithms === undefined || [deviceId, ...Object.keys(algorithms)].some((id) => id.includes("\0")))
+        throw badJson(`'one_time_keys.${userId}.${deviceId}' is malformed`);
       wanted[deviceId] = algorithms;
     }
     result[userId] = wanted;
@@ -135,7 +136,12 @@ export const postDeviceSigningUpload = endpoint({
       if (ctx.config.mas.enabled) {
         if (until === null || ctx.clock.now() >= until) throw approvalNeeded(ctx.config.mas.endpoint);
       } else {
-        const { params } = await requireInteractiveAuth(ctx, requester, { body, method, url, ip, userAgent }, { description: "reset the device signing key on your account" });
+        const { params } = await requireInteractiveAuth(
+          ctx,
+          requester,
+          { body, method, url, ip, userAgent },
+          { description: "reset the device signing key on your account" },
+        );
         keys = params;
       }
     }
@@ -165,12 +171,4 @@ export const postSignaturesUpload = endpoint({
   handle: (ctx, { requester, body }) => uploadSignatures(ctx, requester.userId, body),
 });
 
-export const keyRoutes = [
-  postKeysUpload,
-  postKeysQuery,
-  getKeysChanges,
-  postKeysClaim,
-  postKeysClaimUnstable,
-  postDeviceSigningUpload,
-  postSignaturesUpload,
-];
+export const keyRoutes = [postKeysUpload, postKeysQuery, getKeysChanges, postKeysClaim, postKeysClaimUnstable, postDeviceSigningUpload, postSignaturesUpload];

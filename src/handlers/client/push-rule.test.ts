@@ -19,9 +19,14 @@ describe("push rules", () => {
   const PATH = "/_matrix/client/v3/pushrules";
   const put = (rule: string, body: unknown): ReturnType<ReturnType<TestServer["as"]>["put"]> => server.as(alice).put(`${PATH}/global/${rule}`, body as object);
   const get = async (path: string): Promise<any> => (await server.as(alice).get(`${PATH}/${path}`).expect(200)).body;
-  const ids = async (kind: string): Promise<string[]> => (await get(`global/${kind}/`)).map((rule: { rule_id: string }) => rule.rule_id).filter((id: string) => !id.startsWith("."));
+  const ids = async (kind: string): Promise<string[]> =>
+    (await get(`global/${kind}/`)).map((rule: { rule_id: string }) => rule.rule_id).filter((id: string) => !id.startsWith("."));
   const rows = (table: string): Promise<any[]> =>
-    query(server.ctx.read, `SELECT * FROM ${table} WHERE ${table === "push_rules_stream" ? "user_id" : "user_name"} = $1 ORDER BY ${table === "push_rules_stream" ? "stream_id" : "id"}`, [alice.userId]);
+    query(
+      server.ctx.read,
+      `SELECT * FROM ${table} WHERE ${table === "push_rules_stream" ? "user_id" : "user_name"} = $1 ORDER BY ${table === "push_rules_stream" ? "stream_id" : "id"}`,
+      [alice.userId],
+    );
 
   it("begin as the predefined ones, in every shape of the path", async () => {
     const all = await get("");
@@ -41,22 +46,31 @@ describe("push rules", () => {
   it("are stored as Synapse's rows, each change with its stream row (risk 93)", async () => {
     await put("content/cake", { pattern: "cake*", actions: ["notify", { set_tweak: "sound", value: "é" }] }).expect(200, {});
     const [rule] = await rows("push_rules");
-    assert.deepEqual({ ...rule, id: 0 }, {
-      id: 0,
-      user_name: alice.userId,
-      rule_id: "global/content/cake",
-      priority_class: 4,
-      priority: 0,
-      conditions: '[{"kind":"event_match","key":"content.body","pattern":"cake*"}]',
-      actions: '["notify",{"set_tweak":"sound","value":"\\u00e9"}]',
-    });
+    assert.deepEqual(
+      { ...rule, id: 0 },
+      {
+        id: 0,
+        user_name: alice.userId,
+        rule_id: "global/content/cake",
+        priority_class: 4,
+        priority: 0,
+        conditions: '[{"kind":"event_match","key":"content.body","pattern":"cake*"}]',
+        actions: '["notify",{"set_tweak":"sound","value":"\\u00e9"}]',
+      },
+    );
     assert.equal((await rows("push_rules_enable"))[0].enabled, 1);
     const [change] = await rows("push_rules_stream");
     assert.equal(change.op, "ADD");
     assert.equal(change.stream_id, server.ctx.streams.pushRules.currentToken());
     assert.equal(change.event_stream_ordering, server.ctx.streams.events.currentToken());
     assert.deepEqual([change.instance_name, change.priority_class, change.priority], ["master", 4, 0]);
-    assert.deepEqual(await get("global/content/cake"), { actions: ["notify", { set_tweak: "sound", value: "é" }], default: false, enabled: true, pattern: "cake*", rule_id: "cake" });
+    assert.deepEqual(await get("global/content/cake"), {
+      actions: ["notify", { set_tweak: "sound", value: "é" }],
+      default: false,
+      enabled: true,
+      pattern: "cake*",
+      rule_id: "cake",
+    });
   });
 
   it("of one kind are ordered: newest first, before and after others", async () => {
@@ -92,9 +106,15 @@ describe("push rules", () => {
 
   it("are deleted with their switch; deleting again is 404", async () => {
     await put("room/!a:b", { actions: ["notify"] }).expect(200);
-    await server.as(alice).delete(`${PATH}/global/room/${encodeURIComponent("!a:b")}`).expect(200);
+    await server
+      .as(alice)
+      .delete(`${PATH}/global/room/${encodeURIComponent("!a:b")}`)
+      .expect(200);
     assert.deepEqual([await rows("push_rules"), await rows("push_rules_enable")], [[], []]);
-    await server.as(alice).delete(`${PATH}/global/room/${encodeURIComponent("!a:b")}`).expect(404);
+    await server
+      .as(alice)
+      .delete(`${PATH}/global/room/${encodeURIComponent("!a:b")}`)
+      .expect(404);
   });
 
   it("malformed are refused with 400", async () => {
@@ -128,7 +148,13 @@ describe("push rules", () => {
   it("larger than the limits, left in the database, still load; unreadable ones break nothing (Synapse 1.157.2, advisory 8)", async () => {
     await server.ctx.transaction("poison", async (txn) => {
       const insert = `INSERT INTO push_rules (id, user_name, rule_id, priority_class, priority, conditions, actions) VALUES ($1, $2, $3, 5, 0, $4, $5)`;
-      await query(txn, insert, [server.ctx.localIds.pushRules.next(), alice.userId, `global/override/${"x".repeat(2000)}`, "[]", JSON.stringify(Array.from({ length: 2000 }, () => "notify"))]);
+      await query(txn, insert, [
+        server.ctx.localIds.pushRules.next(),
+        alice.userId,
+        `global/override/${"x".repeat(2000)}`,
+        "[]",
+        JSON.stringify(Array.from({ length: 2000 }, () => "notify")),
+      ]);
       await query(txn, insert, [server.ctx.localIds.pushRules.next(), alice.userId, "global/override/broken", "{not json", "nor this"]);
     });
     const all = await get("");

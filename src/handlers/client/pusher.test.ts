@@ -31,20 +31,24 @@ describe("pushers", () => {
   });
   const set = (user: TestUser, body: object): ReturnType<ReturnType<TestServer["as"]>["post"]> => server.as(user).post(`${V3}/pushers/set`, body);
   const list = async (user: TestUser): Promise<any[]> => (await server.as(user).get(`${V3}/pushers`).expect(200)).body.pushers;
-  const rows = (user: TestUser, table = "pushers"): Promise<Record<string, unknown>[]> => query(server.ctx.read, `SELECT * FROM ${table} WHERE ${table === "pushers" ? "user_name" : "user_id"} = $1`, [user.userId]);
+  const rows = (user: TestUser, table = "pushers"): Promise<Record<string, unknown>[]> =>
+    query(server.ctx.read, `SELECT * FROM ${table} WHERE ${table === "pushers" ? "user_name" : "user_id"} = $1`, [user.userId]);
 
   it("are set, shown, replaced under a new id, and removed with a tombstone", async () => {
     await set(alice, pusher()).expect(200, {});
     const { append: _append, ...shown } = pusher() as Record<string, unknown>;
     assert.deepEqual(await list(alice), [{ ...shown, "org.matrix.msc3881.enabled": true, "org.matrix.msc3881.device_id": alice.deviceId }]);
     const [row] = await rows(alice);
-    assert.deepEqual([row!.id, row!.instance_name, row!.device_id, row!.last_stream_ordering, row!.data], [
-      server.ctx.streams.pushers.currentToken(),
-      "master",
-      alice.deviceId,
-      server.ctx.streams.events.currentToken(),
-      '{"url":"https://push.example.org/_matrix/push/v1/notify","format":"event_id_only"}',
-    ]);
+    assert.deepEqual(
+      [row!.id, row!.instance_name, row!.device_id, row!.last_stream_ordering, row!.data],
+      [
+        server.ctx.streams.pushers.currentToken(),
+        "master",
+        alice.deviceId,
+        server.ctx.streams.events.currentToken(),
+        '{"url":"https://push.example.org/_matrix/push/v1/notify","format":"event_id_only"}',
+      ],
+    );
     await set(alice, pusher({ lang: "de", "org.matrix.msc3881.enabled": false })).expect(200);
     const [again, ...more] = await rows(alice);
     assert.equal(more.length, 0);
@@ -52,7 +56,10 @@ describe("pushers", () => {
     assert.deepEqual([again!.lang, again!.enabled], ["de", false]);
     await set(alice, { app_id: "org.example", pushkey: `key${next}`, kind: null }).expect(200);
     assert.deepEqual(await list(alice), []);
-    assert.deepEqual((await rows(alice, "deleted_pushers")).map(({ app_id, pushkey }) => [app_id, pushkey]), [["org.example", `key${next}`]]);
+    assert.deepEqual(
+      (await rows(alice, "deleted_pushers")).map(({ app_id, pushkey }) => [app_id, pushkey]),
+      [["org.example", `key${next}`]],
+    );
     await set(alice, { app_id: "org.example", pushkey: `key${next}`, kind: null }).expect(200);
   });
 
@@ -66,14 +73,17 @@ describe("pushers", () => {
 
   it("malformed are refused", async () => {
     assert.equal((await set(alice, { kind: "http" }).expect(400)).body.errcode, "M_MISSING_PARAM");
-    for (const data of [null, {}, { url: 1 }, { url: "https://x/other" }, { url: "nonsense" }]) assert.equal((await set(alice, pusher({ data })).expect(400)).body.errcode, "M_MISSING_PARAM");
-    for (const over of [{ app_id: 1 }, { pushkey: "a\0b" }, { pushkey: "k".repeat(600) }, { append: "yes" }, { kind: 5 }]) await set(alice, pusher(over)).expect(400);
+    for (const data of [null, {}, { url: 1 }, { url: "https://x/other" }, { url: "nonsense" }])
+      assert.equal((await set(alice, pusher({ data })).expect(400)).body.errcode, "M_MISSING_PARAM");
+    for (const over of [{ app_id: 1 }, { pushkey: "a\0b" }, { pushkey: "k".repeat(600) }, { append: "yes" }, { kind: 5 }])
+      await set(alice, pusher(over)).expect(400);
     assert.equal((await set(alice, pusher({ kind: "email", pushkey: "a@example.org", data: {} })).expect(400)).body.errcode, "M_THREEPID_NOT_FOUND");
   });
 
   it("are removed by the link of a mail, whose token is good for nothing else", async () => {
     await set(alice, pusher()).expect(200);
-    const link = (token: string, key = `key${next}`): string => `/_matrix/client/unstable/pushers/remove?access_token=${encodeURIComponent(token)}&app_id=org.example&pushkey=${key}`;
+    const link = (token: string, key = `key${next}`): string =>
+      `/_matrix/client/unstable/pushers/remove?access_token=${encodeURIComponent(token)}&app_id=org.example&pushkey=${key}`;
     const token = server.ctx.macaroons.deletePusherToken(alice.userId, "org.example", `key${next}`);
     await server.anonymous.get(link(token, "other")).expect(401);
     await server.anonymous.get(link(alice.accessToken)).expect(401);

@@ -48,7 +48,11 @@ describe("what users do in rooms: receipts, markers, typing, tags, threads", () 
     const receipt = (user: TestUser, eventId: string, body: object = {}, type = "m.read", roomId = room): ReturnType<ReturnType<TestServer["as"]>["post"]> =>
       server.as(user).post(path(`receipt/${type}/${encodeURIComponent(eventId)}`, roomId), body);
     const stored = (user: TestUser): Promise<Record<string, unknown>[]> =>
-      query(server.ctx.read, "SELECT receipt_type, event_id, thread_id FROM receipts_linearized WHERE user_id = $1 AND room_id = $2 ORDER BY receipt_type, thread_id NULLS FIRST", [user.userId, room]);
+      query(
+        server.ctx.read,
+        "SELECT receipt_type, event_id, thread_id FROM receipts_linearized WHERE user_id = $1 AND room_id = $2 ORDER BY receipt_type, thread_id NULLS FIRST",
+        [user.userId, room],
+      );
 
     it("public and private ones are kept apart, go forwards only, and wake the room", async () => {
       const listener = server.ctx.notifier.listen(alice.userId);
@@ -83,7 +87,13 @@ describe("what users do in rooms: receipts, markers, typing, tags, threads", () 
       await receipt(bob, reply, { thread_id: events[0] }).expect(200);
       await receipt(bob, events[0]!, { thread_id: events[0] }).expect(200);
       await receipt(bob, events[1]!, { thread_id: "main" }).expect(200);
-      assert.deepEqual((await stored(bob)).map(({ event_id, thread_id }) => [event_id, thread_id]).sort(), [[reply, events[0]], [events[1], "main"]].sort());
+      assert.deepEqual(
+        (await stored(bob)).map(({ event_id, thread_id }) => [event_id, thread_id]).sort(),
+        [
+          [reply, events[0]],
+          [events[1], "main"],
+        ].sort(),
+      );
       for (const body of [{ thread_id: "" }, { thread_id: 5 }, { thread_id: null }, { thread_id: events[1] }]) {
         assert.equal((await receipt(bob, reply, body).expect(400)).body.errcode, "M_INVALID_PARAM");
       }
@@ -99,14 +109,26 @@ describe("what users do in rooms: receipts, markers, typing, tags, threads", () 
   });
 
   describe("read markers", () => {
-    const marker = async (): Promise<unknown> => (await server.as(bob).get(`${V3}/user/${bob.userId}/rooms/${encodeURIComponent(room)}/account_data/m.fully_read`).expect(200)).body.event_id;
+    const marker = async (): Promise<unknown> =>
+      (
+        await server
+          .as(bob)
+          .get(`${V3}/user/${bob.userId}/rooms/${encodeURIComponent(room)}/account_data/m.fully_read`)
+          .expect(200)
+      ).body.event_id;
 
     it("set all three at once, the marker only forwards", async () => {
-      await server.as(bob).post(path("read_markers"), { "m.fully_read": events[2], "m.read": events[2], "m.read.private": events[3], other: 1 }).expect(200, {});
+      await server
+        .as(bob)
+        .post(path("read_markers"), { "m.fully_read": events[2], "m.read": events[2], "m.read.private": events[3], other: 1 })
+        .expect(200, {});
       assert.equal(await marker(), events[2]);
       await server.as(bob).post(path("read_markers"), { "m.fully_read": events[1] }).expect(200);
       assert.equal(await marker(), events[2]);
-      await server.as(bob).post(path(`receipt/m.fully_read/${encodeURIComponent(events[3]!)}`), {}).expect(200);
+      await server
+        .as(bob)
+        .post(path(`receipt/m.fully_read/${encodeURIComponent(events[3]!)}`), {})
+        .expect(200);
       assert.equal(await marker(), events[3]);
       const rows = await query(server.ctx.read, "SELECT * FROM receipts_linearized WHERE user_id = $1 AND room_id = $2", [bob.userId, room]);
       assert.equal(rows.length, 2);
@@ -126,7 +148,8 @@ describe("what users do in rooms: receipts, markers, typing, tags, threads", () 
   });
 
   describe("typing", () => {
-    const typing = (user: TestUser, body: object, who = user): ReturnType<ReturnType<TestServer["as"]>["put"]> => server.as(user).put(path(`typing/${encodeURIComponent(who.userId)}`), body);
+    const typing = (user: TestUser, body: object, who = user): ReturnType<ReturnType<TestServer["as"]>["put"]> =>
+      server.as(user).put(path(`typing/${encodeURIComponent(who.userId)}`), body);
 
     it("begins and ends for members, about themselves", async () => {
       await typing(bob, { typing: true, timeout: 500_000 }).expect(200, {});
@@ -150,23 +173,42 @@ describe("what users do in rooms: receipts, markers, typing, tags, threads", () 
     it("are put, listed, removed; each change moves the stream (risk 93)", async () => {
       await server.as(alice).put(tags(alice, "/m.favourite"), { order: 0.5 }).expect(200, {});
       await server.as(alice).put(tags(alice, "/u.work"), {}).expect(200);
-      await server.as(alice).get(tags(alice)).expect(200, { tags: { "m.favourite": { order: 0.5 }, "u.work": {} } });
+      await server
+        .as(alice)
+        .get(tags(alice))
+        .expect(200, { tags: { "m.favourite": { order: 0.5 }, "u.work": {} } });
       const before = server.ctx.streams.accountData.currentToken();
       await server.as(alice).delete(tags(alice, "/u.work")).expect(200);
-      const [revision] = await query<{ stream_id: number; instance_name: string | null }>(server.ctx.read, "SELECT stream_id, instance_name FROM room_tags_revisions WHERE user_id = $1 AND room_id = $2", [alice.userId, room]);
+      const [revision] = await query<{ stream_id: number; instance_name: string | null }>(
+        server.ctx.read,
+        "SELECT stream_id, instance_name FROM room_tags_revisions WHERE user_id = $1 AND room_id = $2",
+        [alice.userId, room],
+      );
       assert.deepEqual(revision, { stream_id: before + 1, instance_name: null });
-      await server.as(alice).get(tags(alice)).expect(200, { tags: { "m.favourite": { order: 0.5 } } });
+      await server
+        .as(alice)
+        .get(tags(alice))
+        .expect(200, { tags: { "m.favourite": { order: 0.5 } } });
     });
 
     it("are one's own, short, and of rooms that one has to do with", async () => {
       await server.as(bob).put(tags(alice, "/u.x"), {}).expect(403);
       await server.as(carol).put(tags(carol, "/u.x"), {}).expect(403);
-      assert.equal((await server.as(alice).put(tags(alice, `/${"t".repeat(256)}`), {}).expect(400)).body.errcode, "M_INVALID_PARAM");
+      assert.equal(
+        (
+          await server
+            .as(alice)
+            .put(tags(alice, `/${"t".repeat(256)}`), {})
+            .expect(400)
+        ).body.errcode,
+        "M_INVALID_PARAM",
+      );
     });
   });
 
   describe("thread subscriptions (MSC4306)", () => {
-    const subscription = (rootId: string, roomId = room): string => `/_matrix/client/unstable/io.element.msc4306/rooms/${encodeURIComponent(roomId)}/thread/${encodeURIComponent(rootId)}/subscription`;
+    const subscription = (rootId: string, roomId = room): string =>
+      `/_matrix/client/unstable/io.element.msc4306/rooms/${encodeURIComponent(roomId)}/thread/${encodeURIComponent(rootId)}/subscription`;
     const pages = "/_matrix/client/unstable/io.element.msc4308/thread_subscriptions?dir=b";
 
     it("are made by hand or by the client, and ended", async () => {
@@ -213,12 +255,24 @@ describe("what users do in rooms: receipts, markers, typing, tags, threads", () 
   describe("notifications", () => {
     it("list what notified the user, read or not, newest first", async () => {
       const { notifications } = (await server.as(bob).get(`${V3}/notifications?limit=2`).expect(200)).body;
-      assert.deepEqual(notifications.map((each: any) => [each.event.event_id, each.read, each.room_id]), [[events[3], false, room], [events[2], false, room]]);
+      assert.deepEqual(
+        notifications.map((each: any) => [each.event.event_id, each.read, each.room_id]),
+        [
+          [events[3], false, room],
+          [events[2], false, room],
+        ],
+      );
       assert.equal(notifications[0].event.room_id, undefined);
       assert.ok(notifications[0].actions.includes("notify"));
-      await server.as(bob).post(path(`receipt/m.read/${encodeURIComponent(events[3]!)}`), {}).expect(200);
+      await server
+        .as(bob)
+        .post(path(`receipt/m.read/${encodeURIComponent(events[3]!)}`), {})
+        .expect(200);
       const again = (await server.as(bob).get(`${V3}/notifications?limit=1`).expect(200)).body;
-      assert.deepEqual(again.notifications.map((each: any) => [each.event.event_id, each.read]), [[events[3], true]]);
+      assert.deepEqual(
+        again.notifications.map((each: any) => [each.event.event_id, each.read]),
+        [[events[3], true]],
+      );
     });
   });
 });

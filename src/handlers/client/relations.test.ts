@@ -16,22 +16,49 @@ describe("relations between events", () => {
     server = await startTestServer();
     [alice, bob] = (await Promise.all(["alice", "bob"].map((name) => server.register(name)))) as [TestUser, TestUser];
     roomId = (await server.as(alice).post(`${V3}/createRoom`, { preset: "public_chat" }).expect(200)).body.room_id;
-    await server.as(bob).post(`${V3}/rooms/${id(roomId)}/join`).expect(200);
+    await server
+      .as(bob)
+      .post(`${V3}/rooms/${id(roomId)}/join`)
+      .expect(200);
   });
   after(() => server.close());
 
   let txn = 0;
   const send = async (user: TestUser, content: object, type = "m.room.message"): Promise<string> =>
-    (await server.as(user).put(`${V3}/rooms/${id(roomId)}/send/${type}/${txn++}`, content).expect(200)).body.event_id;
+    (
+      await server
+        .as(user)
+        .put(`${V3}/rooms/${id(roomId)}/send/${type}/${txn++}`, content)
+        .expect(200)
+    ).body.event_id;
   const text = (body: string, relation?: object): object => ({ msgtype: "m.text", body, ...(relation === undefined ? {} : { "m.relates_to": relation }) });
   const edit = (target: string, body: string): object => ({ ...text(`* ${body}`, { rel_type: "m.replace", event_id: target }), "m.new_content": text(body) });
   const inThread = (root: string, body: string): object => text(body, { rel_type: "m.thread", event_id: root });
   const react = (user: TestUser, target: string, key: string): Promise<string> =>
     send(user, { "m.relates_to": { rel_type: "m.annotation", event_id: target, key } }, "m.reaction");
-  const redact = (user: TestUser, eventId: string) => server.as(user).put(`${V3}/rooms/${id(roomId)}/redact/${id(eventId)}/${txn++}`, {}).expect(200);
-  const fetch = async (user: TestUser, eventId: string): Promise<Event> => (await server.as(user).get(`${V3}/rooms/${id(roomId)}/event/${id(eventId)}`).expect(200)).body;
-  const relations = async (user: TestUser, parent: string, rest = ""): Promise<{ chunk: Event[]; next_batch?: string; prev_batch?: string; recursion_depth?: number }> =>
-    (await server.as(user).get(`${V1}/rooms/${id(roomId)}/relations/${id(parent)}${rest}`).expect(200)).body;
+  const redact = (user: TestUser, eventId: string) =>
+    server
+      .as(user)
+      .put(`${V3}/rooms/${id(roomId)}/redact/${id(eventId)}/${txn++}`, {})
+      .expect(200);
+  const fetch = async (user: TestUser, eventId: string): Promise<Event> =>
+    (
+      await server
+        .as(user)
+        .get(`${V3}/rooms/${id(roomId)}/event/${id(eventId)}`)
+        .expect(200)
+    ).body;
+  const relations = async (
+    user: TestUser,
+    parent: string,
+    rest = "",
+  ): Promise<{ chunk: Event[]; next_batch?: string; prev_batch?: string; recursion_depth?: number }> =>
+    (
+      await server
+        .as(user)
+        .get(`${V1}/rooms/${id(roomId)}/relations/${id(parent)}${rest}`)
+        .expect(200)
+    ).body;
   const ids = (events: readonly Event[]): string[] => events.map((event) => event.event_id);
 
   it("are listed newest first, page by page, and the other way round", async () => {
@@ -50,7 +77,7 @@ describe("relations between events", () => {
     assert.equal(third.next_batch, undefined);
 
     const forwards: string[] = [];
-    for (let from: string | undefined = ""; from !== undefined; ) {
+    for (let from: string | undefined = ""; from !== undefined;) {
       const page = await relations(alice, root, `?limit=2&dir=f${from === "" ? "" : `&from=${from}`}`);
       forwards.push(...ids(page.chunk));
       from = page.next_batch;
@@ -80,7 +107,12 @@ describe("relations between events", () => {
 
   it("to an event that is not there, or in another room, are not found", async () => {
     const other = (await server.as(alice).post(`${V3}/createRoom`).expect(200)).body.room_id;
-    const elsewhere = (await server.as(alice).put(`${V3}/rooms/${id(other)}/send/m.room.message/x`, text("x")).expect(200)).body.event_id;
+    const elsewhere = (
+      await server
+        .as(alice)
+        .put(`${V3}/rooms/${id(other)}/send/m.room.message/x`, text("x"))
+        .expect(200)
+    ).body.event_id;
     for (const parent of ["$nothing", elsewhere]) {
       const { status } = await server.as(alice).get(`${V1}/rooms/${id(roomId)}/relations/${id(parent)}`);
       assert.equal(status, 404);
@@ -114,7 +146,10 @@ describe("relations between events", () => {
 
   it("an event carries the references to it, oldest first", async () => {
     const target = await send(alice, text("target"));
-    const references = [await send(bob, text("a", { rel_type: "m.reference", event_id: target })), await send(alice, text("b", { rel_type: "m.reference", event_id: target }))];
+    const references = [
+      await send(bob, text("a", { rel_type: "m.reference", event_id: target })),
+      await send(alice, text("b", { rel_type: "m.reference", event_id: target })),
+    ];
     assert.deepEqual((await fetch(alice, target)).unsigned?.["m.relations"]["m.reference"], { chunk: references.map((event_id) => ({ event_id })) });
   });
 
@@ -145,12 +180,19 @@ describe("relations between events", () => {
   it("an ignored user's replies and references do not count", async () => {
     const carol = await server.register("carol");
     const dave = await server.register("dave");
-    for (const user of [carol, dave]) await server.as(user).post(`${V3}/rooms/${id(roomId)}/join`).expect(200);
+    for (const user of [carol, dave])
+      await server
+        .as(user)
+        .post(`${V3}/rooms/${id(roomId)}/join`)
+        .expect(200);
     const root = await send(alice, text("root"));
     const kept = await send(bob, inThread(root, "kept"));
     await send(dave, inThread(root, "ignored"));
     await send(dave, text("ignored", { rel_type: "m.reference", event_id: root }));
-    await server.as(carol).put(`${V3}/user/${id(carol.userId)}/account_data/m.ignored_user_list`, { ignored_users: { [dave.userId]: {} } }).expect(200);
+    await server
+      .as(carol)
+      .put(`${V3}/user/${id(carol.userId)}/account_data/m.ignored_user_list`, { ignored_users: { [dave.userId]: {} } })
+      .expect(200);
     const aggregated = (await fetch(carol, root)).unsigned?.["m.relations"];
     assert.equal(aggregated["m.thread"].count, 1);
     assert.equal(aggregated["m.thread"].latest_event.event_id, kept);
@@ -165,9 +207,15 @@ describe("relations between events", () => {
     const edited = await send(bob, edit(child, "child, changed"));
     const found = (await relations(alice, target)).chunk;
     assert.equal(found[0]!.unsigned?.["m.relations"]["m.replace"].event_id, edited);
-    const { body: page } = await server.as(alice).get(`${V3}/rooms/${id(roomId)}/messages?dir=b&limit=3`).expect(200);
+    const { body: page } = await server
+      .as(alice)
+      .get(`${V3}/rooms/${id(roomId)}/messages?dir=b&limit=3`)
+      .expect(200);
     assert.equal((page.chunk as Event[]).find((event) => event.event_id === target)!.unsigned!["m.relations"]["m.reference"].chunk.length, 1);
-    const { body: around } = await server.as(alice).get(`${V3}/rooms/${id(roomId)}/context/${id(target)}?limit=4`).expect(200);
+    const { body: around } = await server
+      .as(alice)
+      .get(`${V3}/rooms/${id(roomId)}/context/${id(target)}?limit=4`)
+      .expect(200);
     assert.equal(around.event.unsigned["m.relations"]["m.reference"].chunk[0].event_id, child);
     assert.equal((around.events_after as Event[])[0]!.unsigned!["m.relations"]["m.replace"].event_id, edited);
   });
@@ -183,7 +231,10 @@ describe("relations between events", () => {
     const count = async (limit: number): Promise<number> => {
       let statements = 0;
       const stop = server.ctx.db.observe(() => statements++);
-      await server.as(bob).get(`${V3}/rooms/${id(roomId)}/messages?dir=b&limit=${limit}`).expect(200);
+      await server
+        .as(bob)
+        .get(`${V3}/rooms/${id(roomId)}/messages?dir=b&limit=${limit}`)
+        .expect(200);
       stop();
       return statements;
     };
@@ -199,13 +250,22 @@ describe("relations between events", () => {
     const outer = roomId;
     roomId = room;
     try {
-      await server.as(bob).post(`${V3}/rooms/${id(room)}/join`).expect(200);
+      await server
+        .as(bob)
+        .post(`${V3}/rooms/${id(room)}/join`)
+        .expect(200);
       const roots: string[] = [];
       for (let n = 0; n < 5; n++) roots.push(await send(n === 4 ? bob : alice, text(`root ${n}`)));
       for (const root of roots) await send(alice, inThread(root, "reply"));
       await send(bob, inThread(roots[0]!, "newest"));
       const expected = [roots[0]!, roots[4]!, roots[3]!, roots[2]!, roots[1]!];
-      const list = async (rest: string) => (await server.as(bob).get(`${V1}/rooms/${id(room)}/threads?${rest}`).expect(200)).body as { chunk: Event[]; next_batch?: string };
+      const list = async (rest: string) =>
+        (
+          await server
+            .as(bob)
+            .get(`${V1}/rooms/${id(room)}/threads?${rest}`)
+            .expect(200)
+        ).body as { chunk: Event[]; next_batch?: string };
 
       const first = await list("limit=2");
       assert.deepEqual(ids(first.chunk), expected.slice(0, 2));

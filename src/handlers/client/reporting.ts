@@ -11,7 +11,8 @@ export const postEventReport = endpoint({
   emptyBody: false,
   async handle(ctx, { requester, params, body }) {
     if (body.reason !== undefined && typeof body.reason !== "string") throw badJson("Param 'reason' must be a string");
-    if (!ctx.config.experimental.msc4277Enabled && body.score !== undefined && !Number.isSafeInteger(body.score)) throw badJson("Param 'score' must be an integer");
+    if (!ctx.config.experimental.msc4277Enabled && body.score !== undefined && !Number.isSafeInteger(body.score))
+      throw badJson("Param 'score' must be an integer");
     await reportEvent(ctx, requester, params.roomId, params.eventId, body);
     return {};
   },

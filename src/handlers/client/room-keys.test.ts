@@ -17,7 +17,12 @@ describe("key backups", () => {
   after(() => server.close());
 
   const client = (): ReturnType<TestServer["as"]> => server.as(alice);
-  const newVersion = async (): Promise<string> => (await client().post(`${BASE}/version`, { algorithm: "m.megolm_backup.v1", auth_data: { k: "v" } }).expect(200)).body.version;
+  const newVersion = async (): Promise<string> =>
+    (
+      await client()
+        .post(`${BASE}/version`, { algorithm: "m.megolm_backup.v1", auth_data: { k: "v" } })
+        .expect(200)
+    ).body.version;
   const key = (over: object = {}): object => ({ first_message_index: 5, forwarded_count: 2, is_verified: false, session_data: { c: "x" }, ...over });
   const room = encodeURIComponent("!r:test");
 
@@ -25,7 +30,9 @@ describe("key backups", () => {
     await client().get(`${BASE}/version`).expect(404);
     assert.equal(await newVersion(), "1");
     assert.equal(await newVersion(), "2");
-    await client().get(`${BASE}/version`).expect(200, { auth_data: { k: "v" }, version: "2", algorithm: "m.megolm_backup.v1", etag: "0", count: 0 });
+    await client()
+      .get(`${BASE}/version`)
+      .expect(200, { auth_data: { k: "v" }, version: "2", algorithm: "m.megolm_backup.v1", etag: "0", count: 0 });
     await client().delete(`${BASE}/version/2`).expect(200);
     assert.equal((await client().get(`${BASE}/version`).expect(200)).body.version, "1");
     await client().get(`${BASE}/version/2`).expect(404);
@@ -36,23 +43,36 @@ describe("key backups", () => {
 
   it("let their auth data be replaced, but neither version nor algorithm", async () => {
     const version = await newVersion();
-    await client().put(`${BASE}/version/${version}`, { algorithm: "m.megolm_backup.v1", auth_data: { k: "w" } }).expect(200, {});
+    await client()
+      .put(`${BASE}/version/${version}`, { algorithm: "m.megolm_backup.v1", auth_data: { k: "w" } })
+      .expect(200, {});
     assert.deepEqual((await client().get(`${BASE}/version/${version}`).expect(200)).body.auth_data, { k: "w" });
     assert.equal((await client().put(`${BASE}/version/${version}`, { algorithm: "other", auth_data: {} }).expect(400)).body.errcode, "M_INVALID_PARAM");
-    assert.equal((await client().put(`${BASE}/version/${version}`, { algorithm: "m.megolm_backup.v1", version: "7", auth_data: {} }).expect(400)).body.errcode, "M_INVALID_PARAM");
+    assert.equal(
+      (await client().put(`${BASE}/version/${version}`, { algorithm: "m.megolm_backup.v1", version: "7", auth_data: {} }).expect(400)).body.errcode,
+      "M_INVALID_PARAM",
+    );
     await client().put(`${BASE}/version/77`, { algorithm: "m.megolm_backup.v1", auth_data: {} }).expect(404);
   });
 
   it("keep keys in all three forms of the route", async () => {
     const version = await newVersion();
     await client().put(`${BASE}/keys/${room}/s1?version=${version}`, key()).expect(200, { etag: "1", count: 1 });
-    await client().put(`${BASE}/keys/${room}?version=${version}`, { sessions: { s2: key() } }).expect(200, { etag: "2", count: 2 });
-    await client().put(`${BASE}/keys?version=${version}`, { rooms: { "!q:test": { sessions: { s3: key() } } } }).expect(200, { etag: "3", count: 3 });
+    await client()
+      .put(`${BASE}/keys/${room}?version=${version}`, { sessions: { s2: key() } })
+      .expect(200, { etag: "2", count: 2 });
+    await client()
+      .put(`${BASE}/keys?version=${version}`, { rooms: { "!q:test": { sessions: { s3: key() } } } })
+      .expect(200, { etag: "3", count: 3 });
     await client().get(`${BASE}/keys/${room}/s1?version=${version}`).expect(200, key());
-    await client().get(`${BASE}/keys/${room}?version=${version}`).expect(200, { sessions: { s1: key(), s2: key() } });
+    await client()
+      .get(`${BASE}/keys/${room}?version=${version}`)
+      .expect(200, { sessions: { s1: key(), s2: key() } });
     assert.deepEqual(Object.keys((await client().get(`${BASE}/keys?version=${version}`).expect(200)).body.rooms).sort(), ["!q:test", "!r:test"]);
     await client().get(`${BASE}/keys/${room}/absent?version=${version}`).expect(404);
-    await client().get(`${BASE}/keys/${encodeURIComponent("!absent:test")}?version=${version}`).expect(200, { sessions: {} });
+    await client()
+      .get(`${BASE}/keys/${encodeURIComponent("!absent:test")}?version=${version}`)
+      .expect(200, { sessions: {} });
     await client().delete(`${BASE}/keys/${room}/s1?version=${version}`).expect(200, { etag: "4", count: 2 });
     await client().delete(`${BASE}/keys/${room}?version=${version}`).expect(200, { etag: "5", count: 1 });
     await client().delete(`${BASE}/keys?version=${version}`).expect(200, { etag: "6", count: 0 });
@@ -61,7 +81,12 @@ describe("key backups", () => {
 
   it("replace a key by a better one only", async () => {
     const version = await newVersion();
-    const put = async (over: object): Promise<string> => (await client().put(`${BASE}/keys/${room}/s?version=${version}`, key({ session_data: over, ...over })).expect(200)).body.etag;
+    const put = async (over: object): Promise<string> =>
+      (
+        await client()
+          .put(`${BASE}/keys/${room}/s?version=${version}`, key({ session_data: over, ...over }))
+          .expect(200)
+      ).body.etag;
     assert.equal(await put({}), "1");
     assert.equal(await put({ first_message_index: 6 }), "1", "later start");
     assert.equal(await put({ forwarded_count: 2 }), "1", "as often forwarded");
@@ -85,11 +110,20 @@ describe("key backups", () => {
 
   it("refuse malformed keys with 400, never 500", async () => {
     const version = await newVersion();
-    for (const bad of [{ is_verified: "yes" }, { first_message_index: "1" }, { first_message_index: 2 ** 40 }, { forwarded_count: -1 }, { forwarded_count: 1.5 }, { session_data: "x" }]) {
+    for (const bad of [
+      { is_verified: "yes" },
+      { first_message_index: "1" },
+      { first_message_index: 2 ** 40 },
+      { forwarded_count: -1 },
+      { forwarded_count: 1.5 },
+      { session_data: "x" },
+    ]) {
       await client().put(`${BASE}/keys/${room}/s?version=${version}`, key(bad)).expect(400);
     }
-    for (const body of [{}, { rooms: [] }, { rooms: { r: {} } }, { rooms: { r: { sessions: [] } } }, { rooms: { r: { sessions: { s: 1 } } } }]) await client().put(`${BASE}/keys?version=${version}`, body).expect(400);
-    for (const body of [{}, { algorithm: 1, auth_data: {} }, { algorithm: "a" }, { algorithm: "a", auth_data: "x" }]) await client().post(`${BASE}/version`, body).expect(400);
+    for (const body of [{}, { rooms: [] }, { rooms: { r: {} } }, { rooms: { r: { sessions: [] } } }, { rooms: { r: { sessions: { s: 1 } } } }])
+      await client().put(`${BASE}/keys?version=${version}`, body).expect(400);
+    for (const body of [{}, { algorithm: 1, auth_data: {} }, { algorithm: "a" }, { algorithm: "a", auth_data: "x" }])
+      await client().post(`${BASE}/version`, body).expect(400);
   });
 
   it("count uploads at the same moment right", async () => {
@@ -104,7 +138,16 @@ describe("key backups", () => {
     const version = await newVersion();
     await client().put(`${BASE}/keys/${room}/s?version=${version}`, key()).expect(200);
     assert.deepEqual(await query(server.ctx.read, "SELECT * FROM e2e_room_keys WHERE user_id = $1", [alice.userId]), [
-      { user_id: alice.userId, room_id: "!r:test", session_id: "s", version: 1, first_message_index: 5, forwarded_count: 2, is_verified: false, session_data: '{"c":"x"}' },
+      {
+        user_id: alice.userId,
+        room_id: "!r:test",
+        session_id: "s",
+        version: 1,
+        first_message_index: 5,
+        forwarded_count: 2,
+        is_verified: false,
+        session_data: '{"c":"x"}',
+      },
     ]);
   });
 
@@ -121,7 +164,9 @@ describe("key backups", () => {
     it("are kept one for each user; the old one is deleted", async () => {
       await client().get(PATH).expect(404);
       await client().put(PATH, device("D1")).expect(200, { device_id: "D1" });
-      await client().get(PATH).expect(200, { device_id: "D1", device_data: { algorithm: "m.dehydration.v1.olm", pickle: "x" } });
+      await client()
+        .get(PATH)
+        .expect(200, { device_id: "D1", device_data: { algorithm: "m.dehydration.v1.olm", pickle: "x" } });
       await client().put(PATH, device("D2")).expect(200, { device_id: "D2" });
       const { body } = await client().get("/_matrix/client/v3/devices").expect(200);
       assert.deepEqual(body.devices.map(({ device_id }: { device_id: string }) => device_id).sort(), ["D2", alice.deviceId].sort());
@@ -133,9 +178,15 @@ describe("key backups", () => {
 
     it("collect messages, which are given in pages and stay", async () => {
       await client().put(PATH, device("D1")).expect(200);
-      for (let n = 0; n < 3; n++) await client().put(`/_matrix/client/v3/sendToDevice/m.test/${next}d${n}`, { messages: { [alice.userId]: { D1: { n } } } }).expect(200);
+      for (let n = 0; n < 3; n++)
+        await client()
+          .put(`/_matrix/client/v3/sendToDevice/m.test/${next}d${n}`, { messages: { [alice.userId]: { D1: { n } } } })
+          .expect(200);
       const first = (await client().get(`${PATH}/D1/events?limit=2`).expect(200)).body;
-      assert.deepEqual(first.events.map(({ content }: { content: object }) => content), [{ n: 0 }, { n: 1 }]);
+      assert.deepEqual(
+        first.events.map(({ content }: { content: object }) => content),
+        [{ n: 0 }, { n: 1 }],
+      );
       const second = (await client().get(`${PATH}/D1/events?limit=2&from=${first.next_batch}`).expect(200)).body;
       assert.deepEqual([second.events.length, second.next_batch], [1, undefined]);
       assert.equal((await client().post(`${PATH}/D1/events`, {}).expect(200)).body.events.length, 3);
@@ -144,7 +195,13 @@ describe("key backups", () => {
     });
 
     it("malformed are refused", async () => {
-      for (const body of [{}, { ...device("D"), device_keys: undefined }, { ...device("D"), device_data: {} }, { ...device("D"), device_id: 1 }, { ...device("D"), device_keys: { ...(device("D") as { device_keys: object }).device_keys, user_id: "@b:test" } }]) {
+      for (const body of [
+        {},
+        { ...device("D"), device_keys: undefined },
+        { ...device("D"), device_data: {} },
+        { ...device("D"), device_id: 1 },
+        { ...device("D"), device_keys: { ...(device("D") as { device_keys: object }).device_keys, user_id: "@b:test" } },
+      ]) {
         await client().put(PATH, body).expect(400);
       }
     });

@@ -19,7 +19,10 @@ describe("who is in a room, for application services (MSC4502)", () => {
     const files = [allowed, other].map(({ accessToken }, n) => {
       const file = path.join(folder, `${n}.yaml`);
       const scopes = n === 0 ? { "io.element.msc4502.scopes": ["urn:matrix:client:io.element.msc4502:rooms:is_joined"] } : {};
-      writeFileSync(file, JSON.stringify({ id: `as${n}`, url: null, as_token: accessToken, hs_token: `hs${n}`, sender_localpart: `bot${n}`, namespaces: {}, ...scopes }));
+      writeFileSync(
+        file,
+        JSON.stringify({ id: `as${n}`, url: null, as_token: accessToken, hs_token: `hs${n}`, sender_localpart: `bot${n}`, namespaces: {}, ...scopes }),
+      );
       return file;
     });
     server = await startTestServer({ config: { app_service_config_files: files, experimental_features: { msc4502_enabled: true } } });
@@ -28,7 +31,8 @@ describe("who is in a room, for application services (MSC4502)", () => {
   });
   after(() => server.close());
 
-  const ask = (user: { accessToken: string }, rest: string, room = roomId) => server.as(user).get(`/_matrix/client/unstable/io.element.msc4502/rooms/${id(room)}/is_joined?${rest}`);
+  const ask = (user: { accessToken: string }, rest: string, room = roomId) =>
+    server.as(user).get(`/_matrix/client/unstable/io.element.msc4502/rooms/${id(room)}/is_joined?${rest}`);
 
   it("answers for users and servers, also about rooms that the service is not in", async () => {
     for (const [rest, joined] of [

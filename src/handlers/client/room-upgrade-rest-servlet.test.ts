@@ -21,11 +21,20 @@ describe("POST /rooms/{roomId}/upgrade", () => {
   const create = async (body: object, user = alice): Promise<string> => (await server.as(user).post(`${V3}/createRoom`, body).expect(200)).body.room_id;
   const upgrade = (user: TestUser, roomId: string, body: object) => server.as(user).post(`${V3}/rooms/${id(roomId)}/upgrade`, body);
   const state = async (roomId: string): Promise<(type: string, key?: string) => Event | undefined> => {
-    const events = (await server.as(alice).get(`${V3}/rooms/${id(roomId)}/state`).expect(200)).body as Event[];
+    const events = (
+      await server
+        .as(alice)
+        .get(`${V3}/rooms/${id(roomId)}/state`)
+        .expect(200)
+    ).body as Event[];
     return (type, key = "") => events.find((event) => event.type === type && event.state_key === key);
   };
 
-  for (const [from, to] of [["1", "11"], ["11", "12"], ["12", "12"]] as const) {
+  for (const [from, to] of [
+    ["1", "11"],
+    ["11", "12"],
+    ["12", "12"],
+  ] as const) {
     it(`moves everything from version ${from} to ${to}`, async () => {
       const alias = `up-${from}-${to}`;
       const old = await create({
@@ -35,12 +44,27 @@ describe("POST /rooms/{roomId}/upgrade", () => {
         room_alias_name: alias,
         name: "Name",
         topic: "Topic",
-        initial_state: [{ type: "org.example.own", content: { a: 1 } }, { type: "m.room.server_acl", content: { allow: ["*"], deny: ["bad"] } }],
+        initial_state: [
+          { type: "org.example.own", content: { a: 1 } },
+          { type: "m.room.server_acl", content: { allow: ["*"], deny: ["bad"] } },
+        ],
       });
-      await server.as(bob).post(`${V3}/rooms/${id(old)}/join`).expect(200);
-      await server.as(alice).post(`${V3}/rooms/${id(old)}/ban`, { user_id: carol.userId, reason: "no" }).expect(200);
-      await server.as(bob).put(`${V3}/user/${id(bob.userId)}/rooms/${id(old)}/tags/m.favourite`, { order: 0.1 }).expect(200);
-      await server.as(bob).put(`${V3}/pushrules/global/room/${id(old)}`, { actions: [] }).expect(200);
+      await server
+        .as(bob)
+        .post(`${V3}/rooms/${id(old)}/join`)
+        .expect(200);
+      await server
+        .as(alice)
+        .post(`${V3}/rooms/${id(old)}/ban`, { user_id: carol.userId, reason: "no" })
+        .expect(200);
+      await server
+        .as(bob)
+        .put(`${V3}/user/${id(bob.userId)}/rooms/${id(old)}/tags/m.favourite`, { order: 0.1 })
+        .expect(200);
+      await server
+        .as(bob)
+        .put(`${V3}/pushrules/global/room/${id(old)}`, { actions: [] })
+        .expect(200);
 
       const answer = await upgrade(alice, old, { new_version: to }).expect(200);
       const fresh: string = answer.body.replacement_room;
@@ -49,7 +73,8 @@ describe("POST /rooms/{roomId}/upgrade", () => {
       assert.equal(before("m.room.tombstone")!.content.replacement_room, fresh);
       assert.deepEqual(after("m.room.create")!.content.predecessor, { room_id: old, ...(create12 ? {} : { event_id: before("m.room.tombstone")!.event_id }) });
       assert.equal(after("m.room.create")!.content.room_version, to);
-      for (const type of ["m.room.name", "m.room.topic", "m.room.join_rules", "m.room.server_acl", "m.room.history_visibility"]) assert.deepEqual(after(type)!.content, before(type)!.content, type);
+      for (const type of ["m.room.name", "m.room.topic", "m.room.join_rules", "m.room.server_acl", "m.room.history_visibility"])
+        assert.deepEqual(after(type)!.content, before(type)!.content, type);
       assert.equal(after("org.example.own"), undefined);
       assert.equal(after("m.room.member", carol.userId)!.content.membership, "ban");
       assert.equal(after("m.room.power_levels")!.content.users[alice.userId], create12 ? undefined : 100);
@@ -60,7 +85,10 @@ describe("POST /rooms/{roomId}/upgrade", () => {
       assert.equal((await server.anonymous.get(`${V3}/directory/list/room/${id(old)}`)).body.visibility, "private");
       assert.equal((await server.anonymous.get(`${V3}/directory/list/room/${id(fresh)}`)).body.visibility, "public");
       assert.deepEqual((await server.as(bob).get(`${V3}/user/${id(bob.userId)}/rooms/${id(fresh)}/tags`)).body.tags, { "m.favourite": { order: 0.1 } });
-      await server.as(bob).get(`${V3}/pushrules/global/room/${id(fresh)}`).expect(200);
+      await server
+        .as(bob)
+        .get(`${V3}/pushrules/global/room/${id(fresh)}`)
+        .expect(200);
 
       // Asked again, the same answer; another user is refused meanwhile.
       assert.equal((await upgrade(alice, old, { new_version: to }).expect(200)).body.replacement_room, fresh);
@@ -70,8 +98,14 @@ describe("POST /rooms/{roomId}/upgrade", () => {
 
   it("copies the children of spaces", async () => {
     const space = await create({ creation_content: { type: "m.space" } });
-    await server.as(alice).put(`${V3}/rooms/${id(space)}/state/m.space.child/!kept:test`, { via: ["test"] }).expect(200);
-    await server.as(alice).put(`${V3}/rooms/${id(space)}/state/m.space.child/!removed:test`, {}).expect(200);
+    await server
+      .as(alice)
+      .put(`${V3}/rooms/${id(space)}/state/m.space.child/!kept:test`, { via: ["test"] })
+      .expect(200);
+    await server
+      .as(alice)
+      .put(`${V3}/rooms/${id(space)}/state/m.space.child/!removed:test`, {})
+      .expect(200);
     const { body } = await upgrade(alice, space, { new_version: "11" }).expect(200);
     const after = await state(body.replacement_room);
     assert.equal(after("m.room.create")!.content.type, "m.space");
@@ -81,7 +115,10 @@ describe("POST /rooms/{roomId}/upgrade", () => {
 
   it("changes nothing for those who may not", async () => {
     const roomId = await create({ preset: "public_chat" });
-    await server.as(bob).post(`${V3}/rooms/${id(roomId)}/join`).expect(200);
+    await server
+      .as(bob)
+      .post(`${V3}/rooms/${id(roomId)}/join`)
+      .expect(200);
     const rooms = async (): Promise<number> => (await server.ctx.members.roomsOf(bob.userId)).size;
     const before = await rooms();
     assert.equal((await upgrade(bob, roomId, { new_version: "11" })).body.errcode, "M_FORBIDDEN");
@@ -95,10 +132,19 @@ describe("POST /rooms/{roomId}/upgrade", () => {
 
   it("takes nobody's word for what a room replaces", async () => {
     const victim = await create({});
-    await server.as(alice).post(`${V3}/rooms/${id(victim)}/invite`, { user_id: bob.userId }).expect(200);
-    await server.as(bob).post(`${V3}/rooms/${id(victim)}/join`).expect(200);
+    await server
+      .as(alice)
+      .post(`${V3}/rooms/${id(victim)}/invite`, { user_id: bob.userId })
+      .expect(200);
+    await server
+      .as(bob)
+      .post(`${V3}/rooms/${id(victim)}/join`)
+      .expect(200);
     const trap = await create({ preset: "public_chat", creation_content: { predecessor: { room_id: victim, event_id: "$x" } } }, carol);
-    await server.as(bob).post(`${V3}/rooms/${id(trap)}/join`).expect(200);
+    await server
+      .as(bob)
+      .post(`${V3}/rooms/${id(trap)}/join`)
+      .expect(200);
     assert.equal(await truePredecessor(server.ctx, bob.userId, trap), undefined);
     const { body } = await upgrade(alice, victim, { new_version: "11" }).expect(200);
     assert.equal(await truePredecessor(server.ctx, bob.userId, body.replacement_room), victim);

@@ -13,7 +13,10 @@ export const postUpgrade = endpoint({
   async handle(ctx, { requester, params, body }) {
     if (body.new_version === undefined) throw missingParam("Missing params: ['new_version']");
     const version = parseVersion(ctx, body.new_version);
-    const creators = version.creatorsHavePower && body.additional_creators !== undefined && body.additional_creators !== null ? parseCreators(body.additional_creators) : undefined;
+    const creators =
+      version.creatorsHavePower && body.additional_creators !== undefined && body.additional_creators !== null
+        ? parseCreators(body.additional_creators)
+        : undefined;
     try {
       return { replacement_room: await upgradeRoom(ctx, requester, params.roomId, version, creators) };
     } catch (error) {

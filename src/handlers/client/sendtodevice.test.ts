@@ -40,7 +40,11 @@ describe("to-device messages", () => {
     assert.equal(await listener.wait(0, new AbortController().signal), true);
     listener.close();
     assert.deepEqual((await received(bob)).messages, [{ content: { text: "é", n: 1 }, type: "m.test", sender: alice.userId }]);
-    const rows = await query<{ message_json: string; instance_name: string }>(server.ctx.read, "SELECT message_json, instance_name FROM device_inbox WHERE user_id = $1", [bob.userId]);
+    const rows = await query<{ message_json: string; instance_name: string }>(
+      server.ctx.read,
+      "SELECT message_json, instance_name FROM device_inbox WHERE user_id = $1",
+      [bob.userId],
+    );
     assert.deepEqual(rows, [{ message_json: `{"content":{"text":"\\u00e9","n":1},"type":"m.test","sender":"${alice.userId}"}`, instance_name: "master" }]);
   });
 
@@ -61,7 +65,10 @@ describe("to-device messages", () => {
     assert.equal((await received(bob)).messages.length, 1, "an unacknowledged message is given again");
     await send(alice, { [bob.userId]: { [bob.deviceId]: { n: 2 } } }).expect(200);
     await acknowledgeToDevice(ctx, bob.userId, bob.deviceId, first.position);
-    assert.deepEqual((await received(bob)).messages.map(({ content }) => content), [{ n: 2 }]);
+    assert.deepEqual(
+      (await received(bob)).messages.map(({ content }) => content),
+      [{ n: 2 }],
+    );
     const { position } = await received(bob, first.position);
     await acknowledgeToDevice(ctx, bob.userId, bob.deviceId, position);
     assert.deepEqual(await query(ctx.read, "SELECT * FROM device_inbox WHERE user_id = $1", [bob.userId]), []);
@@ -104,11 +111,25 @@ describe("to-device messages", () => {
     assert.equal(more.length, 0);
     const content = JSON.parse(edu!.json);
     assert.match(content.message_id, /^[a-zA-Z]{16}$/);
-    assert.deepEqual({ ...content, message_id: "" }, { sender: alice.userId, type: "m.test", message_id: "", messages: { "@r:remote1": { D: { n: 1 } }, "@s:remote1": { "*": { n: 2 } } }, "org.matrix.opentracing_context": "{}" });
+    assert.deepEqual(
+      { ...content, message_id: "" },
+      {
+        sender: alice.userId,
+        type: "m.test",
+        message_id: "",
+        messages: { "@r:remote1": { D: { n: 1 } }, "@s:remote1": { "*": { n: 2 } } },
+        "org.matrix.opentracing_context": "{}",
+      },
+    );
   });
 
   it("are split into EDUs that keep below 64 KiB, with nothing lost", () => {
-    const users = Object.fromEntries(Array.from({ length: 10 }, (_, u) => [`@u${u}:r`, Object.fromEntries(Array.from({ length: u === 0 ? 40 : 2 }, (_, d) => [`D${d}`, { x: "y".repeat(4000) }]))]));
+    const users = Object.fromEntries(
+      Array.from({ length: 10 }, (_, u) => [
+        `@u${u}:r`,
+        Object.fromEntries(Array.from({ length: u === 0 ? 40 : 2 }, (_, d) => [`D${d}`, { x: "y".repeat(4000) }])),
+      ]),
+    );
     const parts = splitIntoEdus("@a:b", "m.test", users);
     const merged: Record<string, Record<string, unknown>> = {};
     for (const part of parts) {
@@ -136,18 +157,30 @@ describe("to-device messages", () => {
 
   it("of a deleted device, more than go at once, are deleted by Synapse's task", async () => {
     const { ctx } = server;
-    await ctx.transaction("fill", (t) => execute(t, "INSERT INTO device_inbox (user_id, device_id, stream_id, message_json, instance_name) SELECT $1, $2, 1, '{}', 'master' FROM generate_series(1, 2500)", [bob.userId, bob.deviceId]));
+    await ctx.transaction("fill", (t) =>
+      execute(
+        t,
+        "INSERT INTO device_inbox (user_id, device_id, stream_id, message_json, instance_name) SELECT $1, $2, 1, '{}', 'master' FROM generate_series(1, 2500)",
+        [bob.userId, bob.deviceId],
+      ),
+    );
     await send(alice, { [bob.userId]: { [bob.deviceId]: { n: 1 } } }).expect(200);
     await server.as(bob).post(`${V3}/logout`).expect(200);
-    const [task] = await query<{ action: string; resource_id: string; params: string }>(ctx.read, "SELECT action, resource_id, params FROM scheduled_tasks WHERE resource_id = $1", [bob.deviceId]);
+    const [task] = await query<{ action: string; resource_id: string; params: string }>(
+      ctx.read,
+      "SELECT action, resource_id, params FROM scheduled_tasks WHERE resource_id = $1",
+      [bob.deviceId],
+    );
     assert.equal(task!.action, "delete_device_messages");
     assert.deepEqual(JSON.parse(task!.params), { user_id: bob.userId, device_id: bob.deviceId, up_to_stream_id: ctx.streams.toDevice.currentToken() });
-    for (let i = 0; i < 100 && (await query(ctx.read, "SELECT FROM device_inbox WHERE user_id = $1 LIMIT 1", [bob.userId])).length > 0; i++) await ctx.clock.sleep(50);
+    for (let i = 0; i < 100 && (await query(ctx.read, "SELECT FROM device_inbox WHERE user_id = $1 LIMIT 1", [bob.userId])).length > 0; i++)
+      await ctx.clock.sleep(50);
     assert.deepEqual(await query(ctx.read, "SELECT * FROM device_inbox WHERE user_id = $1", [bob.userId]), []);
   });
 
   describe("from other servers", () => {
-    const edu = (over: object = {}): JsonObject => ({ sender: "@r:remote", type: "m.test", message_id: `m${txn++}`, messages: { [bob.userId]: { [bob.deviceId]: { n: 1 } } }, ...over }) as JsonObject;
+    const edu = (over: object = {}): JsonObject =>
+      ({ sender: "@r:remote", type: "m.test", message_id: `m${txn++}`, messages: { [bob.userId]: { [bob.deviceId]: { n: 1 } } }, ...over }) as JsonObject;
 
     it("arrive once, however often the EDU comes, also twice at the same moment (risk 90)", async () => {
       const one = edu();

@@ -16,7 +16,8 @@ export const getSync = endpoint({
   auth: "guest",
   async handle(ctx, { requester, query, signal }) {
     if (query.has("from")) throw new MatrixError(400, "M_UNKNOWN", "'from' is not a valid query parameter. Did you mean 'since'?");
-    if (requester.appserviceId !== undefined && requester.deviceId === undefined) throw new MatrixError(400, "M_UNKNOWN", "Application services may not sync without a device");
+    if (requester.appserviceId !== undefined && requester.deviceId === undefined)
+      throw new MatrixError(400, "M_UNKNOWN", "Application services may not sync without a device");
     const timeout = query.integer("timeout", 0);
     const since = query.string("since");
     const setPresence = query.oneOf("set_presence", PRESENCE, "online");
@@ -31,6 +32,7 @@ export const getSync = endpoint({
       filter,
       useStateAfter: ctx.config.experimental.msc4222Enabled && query.boolean("org.matrix.msc4222.use_state_after", false),
     };
+    await ctx.serverNotices.userActive(requester.userId);
     const allowed = await ctx.limits.check("presencePerUser", requester.userId, { requester }).then(
       () => true,
       () => false,

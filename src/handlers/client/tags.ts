@@ -32,7 +32,8 @@ export const putTag = endpoint({
     checkSelf(requester, params.userId, "add");
     if (Buffer.byteLength(params.tag, "utf8") > MAX_TAG_BYTES) throw invalidParam("tag parameter's length is over 255 bytes");
     // Any membership will do: one may tag a room that one is invited to or has left.
-    if (!(await ctx.members.roomsOf(requester.userId)).has(params.roomId)) throw forbidden(`User ${requester.userId} has no membership in room ${params.roomId}`);
+    if (!(await ctx.members.roomsOf(requester.userId)).has(params.roomId))
+      throw forbidden(`User ${requester.userId} has no membership in room ${params.roomId}`);
     await addTag(ctx, params.userId, params.roomId, params.tag, body);
     return {};
   },

@@ -12,7 +12,12 @@ export const turnServer = endpoint({
     const { turnUris, turnSharedSecret, turnUsername, turnPassword, turnUserLifetimeMs, turnAllowGuests } = ctx.config.voip;
     if (requester.isGuest && !turnAllowGuests) throw new MatrixError(403, "M_GUEST_ACCESS_FORBIDDEN", "Guest access not allowed");
     if (turnUris.length === 0 || !turnUserLifetimeMs) return {};
-    const answer = (username: string, password: string): Record<string, unknown> => ({ username, password, ttl: Math.floor(turnUserLifetimeMs / 1000), uris: turnUris });
+    const answer = (username: string, password: string): Record<string, unknown> => ({
+      username,
+      password,
+      ttl: Math.floor(turnUserLifetimeMs / 1000),
+      uris: turnUris,
+    });
     if (turnSharedSecret) {
       const username = `${Math.floor((ctx.clock.now() + turnUserLifetimeMs) / 1000)}:${requester.userId}`;
       return answer(username, createHmac("sha1", turnSharedSecret).update(username).digest("base64"));

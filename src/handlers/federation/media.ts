@@ -42,7 +42,13 @@ export const thumbnailMedia = federationEndpoint({
       path: url.split("?", 1)[0]!,
     };
     const media = await findLocalMedia(ctx, params.mediaId, { timeoutMs: timeoutOf(query), authenticated: true, signal });
-    const source = { origin: undefined, mediaId: params.mediaId, fileId: params.mediaId, mediaType: media.media_type ?? "application/octet-stream", ...(media.url_cache === null ? {} : { urlCache: true }) };
+    const source = {
+      origin: undefined,
+      mediaId: params.mediaId,
+      fileId: params.mediaId,
+      mediaType: media.media_type ?? "application/octet-stream",
+      ...(media.url_cache === null ? {} : { urlCache: true }),
+    };
     try {
       const found = await findThumbnail(ctx, source, wanted);
       return multipart(ctx, { mediaType: found.type, uploadName: undefined, content: found.content });

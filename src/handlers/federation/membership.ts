@@ -121,4 +121,17 @@ export const onThirdPartyBinding = endpoint({
     }),
 });
 
-export const membershipRoutes = [getMakeJoin, getMakeLeave, getMakeKnock, sendJoinV1, sendJoinV2, sendLeaveV1, sendLeaveV2, sendKnock, inviteV1, inviteV2, exchangeThirdPartyInvite, onThirdPartyBinding];
+export const membershipRoutes = [
+  getMakeJoin,
+  getMakeLeave,
+  getMakeKnock,
+  sendJoinV1,
+  sendJoinV2,
+  sendLeaveV1,
+  sendLeaveV2,
+  sendKnock,
+  inviteV1,
+  inviteV2,
+  exchangeThirdPartyInvite,
+  onThirdPartyBinding,
+];

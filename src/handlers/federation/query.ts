@@ -4,7 +4,15 @@ import { badJson, invalidParam, missingParam, MatrixError } from "../../protocol
 import { accountStatuses } from "../../services/accounts/status.ts";
 import type { Context } from "../../services/context.ts";
 import { parseNetwork, publicRooms, type PublicRoomsRequest } from "../../services/directory/public-rooms.ts";
-import { aliasForServer, claimForServer, devicesForServer, keysForServer, openIdUser, profileForServer, unknownQuery } from "../../services/federation/inbound/queries.ts";
+import {
+  aliasForServer,
+  claimForServer,
+  devicesForServer,
+  keysForServer,
+  openIdUser,
+  profileForServer,
+  unknownQuery,
+} from "../../services/federation/inbound/queries.ts";
 import { hierarchyForServer } from "../../services/rooms/hierarchy.ts";
 import { parseFilter } from "../client/room/public-rooms.ts";
 import { endpoint } from "../http/endpoint.ts";
@@ -87,7 +95,8 @@ export const searchPublicRooms = federationEndpoint({
     const limit = body.limit === undefined ? 100 : toNumber(body.limit);
     if (limit === undefined || !Number.isSafeInteger(limit) || limit < 0) throw badJson("limit must be an integer");
     const { since = null, third_party_instance_id: instanceId = null } = body;
-    if ((since !== null && typeof since !== "string") || (instanceId !== null && typeof instanceId !== "string")) throw badJson("since and third_party_instance_id must be strings");
+    if ((since !== null && typeof since !== "string") || (instanceId !== null && typeof instanceId !== "string"))
+      throw badJson("since and third_party_instance_id must be strings");
     const network = parseNetwork(Boolean(body.include_all_networks), instanceId ?? undefined);
     const filter = parseFilter(isJsonObject(body.filter) ? body.filter : undefined);
     return directoryPage(ctx, origin, { limit: limit === 0 ? undefined : limit, since: since ?? undefined, network, ...filter });
@@ -117,7 +126,6 @@ export const getVersion = endpoint({
   handle: () => ({ server: { name: "Myelin", version: VERSION } }),
 });
 
-
 export const queryAccountStatus = federationEndpoint({
   servlet: "FederationAccountStatusServlet",
   method: "POST",
@@ -132,4 +140,16 @@ export const queryAccountStatus = federationEndpoint({
   },
 });
 
-export const queryRoutes = [getQuery, queryKeys, getUserDevices, claimKeys, claimKeysUnstable, getPublicRooms, searchPublicRooms, getHierarchy, getOpenIdUser, getVersion, queryAccountStatus];
+export const queryRoutes = [
+  getQuery,
+  queryKeys,
+  getUserDevices,
+  claimKeys,
+  claimKeysUnstable,
+  getPublicRooms,
+  searchPublicRooms,
+  getHierarchy,
+  getOpenIdUser,
+  getVersion,
+  queryAccountStatus,
+];

@@ -116,7 +116,12 @@ async function answer(ctx: Context, router: Router, req: IncomingMessage, res: S
   if (endpoint.bodyType !== "none") body = parseBody(endpoint, req.headers, await readBody(req, endpoint.maxBody));
   let origin: string | undefined;
   if (endpoint.auth === "federation") {
-    origin = await ctx.authenticateServer({ method, uri: url, authorization: req.headers.authorization, content: endpoint.bodyType === "none" ? undefined : body });
+    origin = await ctx.authenticateServer({
+      method,
+      uri: url,
+      authorization: req.headers.authorization,
+      content: endpoint.bodyType === "none" ? undefined : body,
+    });
     record.requester = origin;
   }
   return await endpoint.handle(ctx, {
@@ -137,7 +142,13 @@ async function answer(ctx: Context, router: Router, req: IncomingMessage, res: S
 
 async function send(method: string, res: ServerResponse, reply: unknown): Promise<void> {
   if (reply instanceof RawReply) {
-    res.writeHead(reply.status, { ...CORS, Server: "Myelin", "Content-Type": reply.contentType, ...(reply.headers["Cache-Control"] === undefined ? NO_CACHE : {}), ...reply.headers });
+    res.writeHead(reply.status, {
+      ...CORS,
+      Server: "Myelin",
+      "Content-Type": reply.contentType,
+      ...(reply.headers["Cache-Control"] === undefined ? NO_CACHE : {}),
+      ...reply.headers,
+    });
     if (method === "HEAD") res.end();
     else if (reply.body instanceof Readable) await pipeline(reply.body, res).catch(() => res.destroy());
     else res.end(reply.body);
@@ -167,4 +178,3 @@ function clientAddress(req: IncomingMessage, trustForwarded: boolean): string {
   const address = first !== "" ? first : (req.socket.remoteAddress ?? "");
   return address.startsWith("::ffff:") ? address.slice(7) : address;
 }
-

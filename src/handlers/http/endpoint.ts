@@ -83,10 +83,7 @@ export interface EndpointSpec<P extends string, A extends AuthKind, S extends z.
   quiet?: boolean;
   /** The route exists only where this holds; else it answers 404 M_UNRECOGNIZED. */
   when?: (config: Config) => boolean;
-  handle(
-    ctx: Context,
-    request: EndpointRequest<PathParams<P>, S extends z.ZodType ? z.output<S> : JsonObject, A>,
-  ): Promise<unknown> | unknown;
+  handle(ctx: Context, request: EndpointRequest<PathParams<P>, S extends z.ZodType ? z.output<S> : JsonObject, A>): Promise<unknown> | unknown;
 }
 
 /** An endpoint with its types erased, as the router keeps it. */

@@ -28,7 +28,12 @@ export interface OpenListeners {
 }
 
 /** Binds every configured listener and serves the endpoints of its resources. @throws Error with the address that could not be bound */
-export async function openListeners(ctx: Context, listeners: readonly Listener[], endpoints: readonly Endpoint[], tls: TlsFiles | undefined): Promise<OpenListeners> {
+export async function openListeners(
+  ctx: Context,
+  listeners: readonly Listener[],
+  endpoints: readonly Endpoint[],
+  tls: TlsFiles | undefined,
+): Promise<OpenListeners> {
   const stopping = new AbortController();
   const servers: (http.Server | https.Server)[] = [];
   const addresses: string[] = [];

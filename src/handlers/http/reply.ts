@@ -28,6 +28,7 @@ export const html = (status: number, page: string, headers: Record<string, strin
     ...headers,
   });
 
-export const redirect = (location: string, headers: Record<string, string | string[]> = {}): Reply => new Reply(302, undefined, { Location: location, ...headers });
+export const redirect = (location: string, headers: Record<string, string | string[]> = {}): Reply =>
+  new Reply(302, undefined, { Location: location, ...headers });
 
 export { JsonText };

@@ -36,7 +36,17 @@ describe("router", () => {
 
   it("advisories 10 and 11: nothing before, after or within a path is passed over", () => {
     const path = "/_matrix/client/v3/rooms/!a/messages";
-    for (const junk of [`/junk${path}`, `${path}/`, `${path}/x`, `${path}x`, path.replace("/v3", "//v3"), path.replace("/v3", "/./v3"), path.replace("!a", ".."), `/${path}`, path.replace("/v3", "/%2e/v3")]) {
+    for (const junk of [
+      `/junk${path}`,
+      `${path}/`,
+      `${path}/x`,
+      `${path}x`,
+      path.replace("/v3", "//v3"),
+      path.replace("/v3", "/./v3"),
+      path.replace("!a", ".."),
+      `/${path}`,
+      path.replace("/v3", "/%2e/v3"),
+    ]) {
       assert.equal(params("GET", junk), "not found", junk);
     }
   });

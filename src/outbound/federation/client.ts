@@ -123,10 +123,18 @@ export class FederationClient {
     private readonly backoff: Backoff,
   ) {
     this.filter = new IpFilter(options.blockedRanges, options.allowedRanges);
-    this.plainAgent = new Agent({ connect: { lookup: this.filter.lookup as never, timeout: 10_000 }, headersTimeout: 10_000, bodyTimeout: 10_000, maxResponseSize: WELL_KNOWN_BYTES });
+    this.plainAgent = new Agent({
+      connect: { lookup: this.filter.lookup as never, timeout: 10_000 },
+      headersTimeout: 10_000,
+      bodyTimeout: 10_000,
+      maxResponseSize: WELL_KNOWN_BYTES,
+    });
     const ca = options.customCa === undefined ? {} : { ca: [...rootCertificates, ...options.customCa] };
     this.fileAgent = new Agent({ connect: { lookup: this.filter.lookup as never, timeout: 10_000, ...ca }, headersTimeout: 60_000, bodyTimeout: 60_000 });
-    this.discovery = new ServerDiscovery((url) => this.fetchWellKnown(url), () => clock.now());
+    this.discovery = new ServerDiscovery(
+      (url) => this.fetchWellKnown(url),
+      () => clock.now(),
+    );
   }
 
   /**
@@ -186,7 +194,14 @@ export class FederationClient {
 
   /** Keys are fetched without signing: the answer is signed. */
   async fetchServerKeys(destination: string): Promise<JsonObject> {
-    return await this.requestObject({ method: "GET", destination, path: "/_matrix/key/v2/server", timeoutMs: 10_000, maxBytes: 1024 * 1024, ignoreBackoff: true });
+    return await this.requestObject({
+      method: "GET",
+      destination,
+      path: "/_matrix/key/v2/server",
+      timeoutMs: 10_000,
+      maxBytes: 1024 * 1024,
+      ignoreBackoff: true,
+    });
   }
 
   /**
@@ -221,7 +236,13 @@ export class FederationClient {
     if (parsed.protocol !== "https:" && parsed.protocol !== "http:") return undefined;
     const host = parsed.hostname.replace(/^\[|\]$/g, "");
     if (isAddress(host) && !this.filter.permits(host)) return undefined;
-    return await agent.request({ origin: parsed.origin, path: parsed.pathname + parsed.search, method: "GET", headers: { "user-agent": this.options.userAgent }, signal });
+    return await agent.request({
+      origin: parsed.origin,
+      path: parsed.pathname + parsed.search,
+      method: "GET",
+      headers: { "user-agent": this.options.userAgent },
+      signal,
+    });
   }
 
   private async once<T>(request: FederationRequestOptions, read: (answer: Dispatcher.ResponseData) => Promise<T>): Promise<T> {
@@ -283,7 +304,8 @@ export class FederationClient {
           minVersion: this.options.minimumTlsVersion,
           rejectUnauthorized: verify,
           ...(isAddress(certificateName) ? {} : { servername: certificateName }),
-          checkServerIdentity: (_host: string, certificate: Parameters<typeof checkServerIdentity>[1]) => (verify ? checkServerIdentity(certificateName, certificate) : undefined),
+          checkServerIdentity: (_host: string, certificate: Parameters<typeof checkServerIdentity>[1]) =>
+            verify ? checkServerIdentity(certificateName, certificate) : undefined,
           ca: this.options.customCa === undefined ? [...rootCertificates] : [...this.options.customCa],
         },
       });
@@ -292,7 +314,9 @@ export class FederationClient {
     return agent;
   }
 
-  private async fetchWellKnown(url: string): Promise<{ status: number; body: string; cacheControl: string | undefined; expires: string | undefined } | undefined> {
+  private async fetchWellKnown(
+    url: string,
+  ): Promise<{ status: number; body: string; cacheControl: string | undefined; expires: string | undefined } | undefined> {
     const signal = AbortSignal.timeout(WELL_KNOWN_TIMEOUT_MS);
     for (let target = url, redirects = 0; redirects < MAX_REDIRECTS; redirects++) {
       const answer = await this.getPlain(this.plainAgent, target, signal);
@@ -307,14 +331,24 @@ export class FederationClient {
         const value = answer.headers[name];
         return typeof value === "string" ? value : undefined;
       };
-      return { status: answer.statusCode, body: await readText(answer.body, WELL_KNOWN_BYTES), cacheControl: header("cache-control"), expires: header("expires") };
+      return {
+        status: answer.statusCode,
+        body: await readText(answer.body, WELL_KNOWN_BYTES),
+        cacheControl: header("cache-control"),
+        expires: header("expires"),
+      };
     }
     return undefined;
   }
 }
 
 /** The X-Matrix header of a request: who asks, whom, signed with the method, the URI and the content (canonical JSON). */
-export function authorizationHeader(own: { serverName: string; signingKey: SigningKey }, request: Pick<FederationRequestOptions, "method" | "destination">, uri: string, content: string | undefined): string {
+export function authorizationHeader(
+  own: { serverName: string; signingKey: SigningKey },
+  request: Pick<FederationRequestOptions, "method" | "destination">,
+  uri: string,
+  content: string | undefined,
+): string {
   // "content" comes first among the keys.
   const rest = canonicalJson({ method: request.method, uri, origin: own.serverName, destination: request.destination }).slice(1);
   const signature = signText(content === undefined ? `{${rest}` : `{"content":${content},${rest}`, own.signingKey);
@@ -367,7 +401,8 @@ const isTransient = (error: RemoteError): boolean => error.status >= 500 || erro
 
 /** Another try makes sense: connections that broke, servers that stumbled. */
 function isRepeatable(request: FederationRequestOptions, error: unknown): boolean {
-  if (error instanceof DestinationUnavailable || error instanceof BlockedAddress || (error as { cause?: unknown }).cause instanceof BlockedAddress) return false;
+  if (error instanceof DestinationUnavailable || error instanceof BlockedAddress || (error as { cause?: unknown }).cause instanceof BlockedAddress)
+    return false;
   if (error instanceof RemoteError) return error.status === 429 || error.status === 502 || error.status === 503 || error.status === 504;
   return (error as { name?: string }).name !== "TimeoutError" || request.longRetries === true;
 }
@@ -381,6 +416,9 @@ const isAddress = (host: string): boolean => host.includes(":") || /^\d{1,3}(\.\
 
 /** `*` and `?` in server names; linear. */
 function matchesGlob(glob: string, text: string): boolean {
-  const pattern = glob.replace(/[.+^${}()|[\]\\]/g, "\\$&").replaceAll("*", "[^]*").replaceAll("?", "[^]");
+  const pattern = glob
+    .replace(/[.+^${}()|[\]\\]/g, "\\$&")
+    .replaceAll("*", "[^]*")
+    .replaceAll("?", "[^]");
   return new RegExp(`^${pattern}$`, "i").test(text);
 }

@@ -15,7 +15,9 @@ export interface Target {
 }
 
 /** A GET of a well-known file: status, headers that matter, at most `maxBytes` of body; undefined when there is no answer. */
-export type FetchWellKnown = (url: string) => Promise<{ status: number; body: string; cacheControl: string | undefined; expires: string | undefined } | undefined>;
+export type FetchWellKnown = (
+  url: string,
+) => Promise<{ status: number; body: string; cacheControl: string | undefined; expires: string | undefined } | undefined>;
 
 export type ResolveSrv = (name: string) => Promise<{ name: string; port: number; priority: number; weight: number }[]>;
 
@@ -106,6 +108,12 @@ function delegatedName(body: string): string | undefined {
 function lifetime(answer: { cacheControl: string | undefined; expires: string | undefined }, now: number): number {
   const maxAge = /(?:^|,)\s*max-age\s*=\s*"?(\d{1,9})/i.exec(answer.cacheControl ?? "")?.[1];
   const expires = answer.expires === undefined ? Number.NaN : Date.parse(answer.expires);
-  const wanted = /\bno-(?:cache|store)\b/i.test(answer.cacheControl ?? "") ? 0 : maxAge !== undefined ? Number(maxAge) * 1000 : Number.isNaN(expires) ? DEFAULT_LIFETIME_MS : expires - now;
+  const wanted = /\bno-(?:cache|store)\b/i.test(answer.cacheControl ?? "")
+    ? 0
+    : maxAge !== undefined
+      ? Number(maxAge) * 1000
+      : Number.isNaN(expires)
+        ? DEFAULT_LIFETIME_MS
+        : expires - now;
   return Math.min(Math.max(wanted, SHORTEST_LIFETIME_MS), LONGEST_LIFETIME_MS);
 }

@@ -19,7 +19,8 @@ async function read(text: string, size: number): Promise<[Record<string, string>
 }
 
 describe("multipart answers", () => {
-  const text = "--b\r\nContent-Type: application/json\r\n\r\n{}\r\n--b\r\nContent-Type: text/plain\r\nContent-Disposition: inline\r\n\r\nline\r\n--not the end\r\n-\r\n--b--\r\n";
+  const text =
+    "--b\r\nContent-Type: application/json\r\n\r\n{}\r\n--b\r\nContent-Type: text/plain\r\nContent-Disposition: inline\r\n\r\nline\r\n--not the end\r\n-\r\n--b--\r\n";
 
   it("are read the same way however they are cut", async () => {
     const wanted = [

@@ -34,56 +34,80 @@ export async function setAccountData(ctx: AccountDataContext, userId: string, ty
   const ignored = type === IGNORED_USER_LIST ? ignoredUserIds(content) : undefined;
   if (ignored?.includes(userId)) throw invalidParam("You cannot ignore yourself");
   const text = stringifyAscii(content);
-  await ctx.transaction("add_user_account_data", async (txn) => {
-    const [streamId] = await ctx.streams.accountData.next(txn);
-    await putGlobalAccountData(txn, userId, type, text, streamId!);
-    if (ignored !== undefined) await storeIgnored(ctx, txn, userId, ignored);
-    announce(ctx, txn, userId, streamId!);
-  }, READ_COMMITTED);
+  await ctx.transaction(
+    "add_user_account_data",
+    async (txn) => {
+      const [streamId] = await ctx.streams.accountData.next(txn);
+      await putGlobalAccountData(txn, userId, type, text, streamId!);
+      if (ignored !== undefined) await storeIgnored(ctx, txn, userId, ignored);
+      announce(ctx, txn, userId, streamId!);
+    },
+    READ_COMMITTED,
+  );
 }
 
 export async function setRoomAccountData(ctx: AccountDataContext, userId: string, roomId: string, type: string, content: JsonObject): Promise<void> {
   const text = stringifyAscii(content);
-  await ctx.transaction("add_room_account_data", async (txn) => {
-    const [streamId] = await ctx.streams.accountData.next(txn);
-    await putRoomAccountData(txn, userId, roomId, type, text, streamId!);
-    announce(ctx, txn, userId, streamId!);
-  }, READ_COMMITTED);
+  await ctx.transaction(
+    "add_room_account_data",
+    async (txn) => {
+      const [streamId] = await ctx.streams.accountData.next(txn);
+      await putRoomAccountData(txn, userId, roomId, type, text, streamId!);
+      announce(ctx, txn, userId, streamId!);
+    },
+    READ_COMMITTED,
+  );
 }
 
 /** MSC3391. Nothing happens when there is nothing of that type. */
 export async function deleteAccountData(ctx: AccountDataContext, userId: string, type: string): Promise<void> {
-  await ctx.transaction("remove_account_data_for_user", async (txn) => {
-    const [streamId] = await ctx.streams.accountData.next(txn);
-    if (!(await emptyGlobalAccountData(txn, userId, type, streamId!))) return;
-    if (type === IGNORED_USER_LIST) await storeIgnored(ctx, txn, userId, []);
-    announce(ctx, txn, userId, streamId!);
-  }, READ_COMMITTED);
+  await ctx.transaction(
+    "remove_account_data_for_user",
+    async (txn) => {
+      const [streamId] = await ctx.streams.accountData.next(txn);
+      if (!(await emptyGlobalAccountData(txn, userId, type, streamId!))) return;
+      if (type === IGNORED_USER_LIST) await storeIgnored(ctx, txn, userId, []);
+      announce(ctx, txn, userId, streamId!);
+    },
+    READ_COMMITTED,
+  );
 }
 
 /** MSC3391, in a room. */
 export async function deleteRoomAccountData(ctx: AccountDataContext, userId: string, roomId: string, type: string): Promise<void> {
-  await ctx.transaction("remove_account_data_for_room", async (txn) => {
-    const [streamId] = await ctx.streams.accountData.next(txn);
-    if (await emptyRoomAccountData(txn, userId, roomId, type, streamId!)) announce(ctx, txn, userId, streamId!);
-  }, READ_COMMITTED);
+  await ctx.transaction(
+    "remove_account_data_for_room",
+    async (txn) => {
+      const [streamId] = await ctx.streams.accountData.next(txn);
+      if (await emptyRoomAccountData(txn, userId, roomId, type, streamId!)) announce(ctx, txn, userId, streamId!);
+    },
+    READ_COMMITTED,
+  );
 }
 
 export async function addTag(ctx: AccountDataContext, userId: string, roomId: string, tag: string, content: JsonObject): Promise<void> {
   const text = stringifyAscii(content);
-  await ctx.transaction("add_tag", async (txn) => {
-    const [streamId] = await ctx.streams.accountData.next(txn);
-    await putRoomTag(txn, userId, roomId, tag, text, streamId!);
-    announce(ctx, txn, userId, streamId!);
-  }, READ_COMMITTED);
+  await ctx.transaction(
+    "add_tag",
+    async (txn) => {
+      const [streamId] = await ctx.streams.accountData.next(txn);
+      await putRoomTag(txn, userId, roomId, tag, text, streamId!);
+      announce(ctx, txn, userId, streamId!);
+    },
+    READ_COMMITTED,
+  );
 }
 
 export async function removeTag(ctx: AccountDataContext, userId: string, roomId: string, tag: string): Promise<void> {
-  await ctx.transaction("remove_tag", async (txn) => {
-    const [streamId] = await ctx.streams.accountData.next(txn);
-    await deleteRoomTag(txn, userId, roomId, tag, streamId!);
-    announce(ctx, txn, userId, streamId!);
-  }, READ_COMMITTED);
+  await ctx.transaction(
+    "remove_tag",
+    async (txn) => {
+      const [streamId] = await ctx.streams.accountData.next(txn);
+      await deleteRoomTag(txn, userId, roomId, tag, streamId!);
+      announce(ctx, txn, userId, streamId!);
+    },
+    READ_COMMITTED,
+  );
 }
 
 /**
@@ -100,11 +124,15 @@ export async function copyTagsAndDirect(ctx: AccountDataContext, userId: string,
   const tags = (await roomTags(ctx.read, userId, [oldRoomId])).get(oldRoomId) ?? {};
   const names = Object.keys(tags);
   if (names.length === 0) return;
-  await ctx.transaction("add_tag", async (txn) => {
-    const streamIds = await ctx.streams.accountData.next(txn, names.length);
-    await Promise.all(names.map((tag, index) => putRoomTag(txn, userId, newRoomId, tag, tags[tag]!.text, streamIds[index]!)));
-    announce(ctx, txn, userId, streamIds.at(-1)!);
-  }, READ_COMMITTED);
+  await ctx.transaction(
+    "add_tag",
+    async (txn) => {
+      const streamIds = await ctx.streams.accountData.next(txn, names.length);
+      await Promise.all(names.map((tag, index) => putRoomTag(txn, userId, newRoomId, tag, tags[tag]!.text, streamIds[index]!)));
+      announce(ctx, txn, userId, streamIds.at(-1)!);
+    },
+    READ_COMMITTED,
+  );
 }
 
 /** Wakes the user's own sync once the transaction is committed. */

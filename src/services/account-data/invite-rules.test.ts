@@ -3,8 +3,21 @@ import { matchRules } from "./invite-rules.ts";
 
 describe("invite rules (MSC4155)", () => {
   it("look at users before servers, and at what allows before what ignores and blocks", () => {
-    const rules = { allowed_users: ["@good:evil.org"], ignored_users: ["@dull:*"], blocked_users: ["@dull:evil.org"], blocked_servers: ["evil.org", "*.evil.org"], ignored_servers: ["boring.?rg"] };
-    const expected = { "@good:evil.org": "allow", "@dull:evil.org": "ignore", "@other:evil.org": "block", "@x:sub.evil.org": "block", "@x:boring.org": "ignore", "@x:example.org": "allow" };
+    const rules = {
+      allowed_users: ["@good:evil.org"],
+      ignored_users: ["@dull:*"],
+      blocked_users: ["@dull:evil.org"],
+      blocked_servers: ["evil.org", "*.evil.org"],
+      ignored_servers: ["boring.?rg"],
+    };
+    const expected = {
+      "@good:evil.org": "allow",
+      "@dull:evil.org": "ignore",
+      "@other:evil.org": "block",
+      "@x:sub.evil.org": "block",
+      "@x:boring.org": "ignore",
+      "@x:example.org": "allow",
+    };
     for (const [inviter, rule] of Object.entries(expected)) assert.equal(matchRules(rules, inviter), rule, inviter);
   });
 

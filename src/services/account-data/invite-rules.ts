@@ -19,7 +19,12 @@ const FIELDS: readonly (readonly [field: string, of: "user" | "server", rule: In
  * What each of `invitees` (local users) wants done with an invite from `inviter`: `m.invite_permission_config` (MSC4380) decides where it
  * is set, else MSC4155's rules where `msc4155` is enabled.
  */
-export async function inviteRules(ctx: Pick<Context, "read">, invitees: readonly string[], inviter: string, msc4155: boolean): Promise<Map<string, InviteRule>> {
+export async function inviteRules(
+  ctx: Pick<Context, "read">,
+  invitees: readonly string[],
+  inviter: string,
+  msc4155: boolean,
+): Promise<Map<string, InviteRule>> {
   const simple = await globalAccountDataOfUsers(ctx.read, invitees, "m.invite_permission_config");
   const detailed = msc4155 ? await globalAccountDataOfUsers(ctx.read, invitees, "org.matrix.msc4155.invite_permission_config") : new Map<string, string>();
   return new Map(

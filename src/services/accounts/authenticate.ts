@@ -7,7 +7,7 @@ import type { Requester } from "../requester.ts";
 import { noteActive } from "./blocking.ts";
 import type { AppserviceIdentity } from "./hooks.ts";
 
-type AuthContext = Pick<Context, "accounts" | "appservices" | "clientIps" | "clock" | "config" | "macaroons" | "monthlyActive" | "read" | "transaction">;
+type AuthContext = Pick<Context, "accounts" | "appservices" | "clientIps" | "clock" | "config" | "macaroons" | "monthlyActive" | "read" | "serverNotices" | "transaction">;
 
 /** The device of every guest. */
 export const GUEST_DEVICE_ID = "guest_device";
@@ -53,7 +53,10 @@ async function byOpaqueToken(ctx: AuthContext, request: AuthenticationRequest): 
   if (token === undefined) return undefined;
   if (!request.allowExpired && token.validUntilMs !== null && token.validUntilMs < ctx.clock.now())
     throw unknownToken("Access token has expired", { soft_logout: true });
-  if (!token.used) await ctx.transaction("mark_access_token_as_used", (txn) => markAccessTokenUsed(txn, ctx.accounts, token.id, request.token), { isolation: "read committed" });
+  if (!token.used)
+    await ctx.transaction("mark_access_token_as_used", (txn) => markAccessTokenUsed(txn, ctx.accounts, token.id, request.token), {
+      isolation: "read committed",
+    });
   const user = await ctx.accounts.user(token.userId);
   if (user === undefined) throw unknownToken();
   return {
@@ -119,6 +122,8 @@ async function noteUse(ctx: AuthContext, request: AuthenticationRequest, request
   const users = userId !== authenticatedEntity && ctx.config.api.trackPuppetedUserIps ? [authenticatedEntity, userId] : [authenticatedEntity];
   for (const user of users) {
     const fresh = ctx.clientIps.note({ userId: user, accessToken: request.token, ip: request.ip, userAgent: request.userAgent, deviceId });
-    if (fresh) await noteActive(ctx, user);
+    if (!fresh) continue;
+    await noteActive(ctx, user);
+    void ctx.serverNotices.userActive(user); // meanwhile the request goes on
   }
 }

@@ -21,10 +21,12 @@ const FIELDS = [
 /** The stored keys of a user by type. */
 export async function storedKeys(ctx: Pick<Context, "read">, userId: string): Promise<Map<CrossSigningKeyType, JsonObject>> {
   const rows = await crossSigningKeys(ctx.read, [userId]);
-  return new Map(rows.flatMap(({ keyType, keyData }) => {
-    const key = parseObject(keyData);
-    return key === undefined ? [] : [[keyType as CrossSigningKeyType, key]];
-  }));
+  return new Map(
+    rows.flatMap(({ keyType, keyData }) => {
+      const key = parseObject(keyData);
+      return key === undefined ? [] : [[keyType as CrossSigningKeyType, key]];
+    }),
+  );
 }
 
 /** Whether an upload holds a key that is not stored as it is: an identical one is answered without further proof (MSC3967). */
@@ -59,7 +61,12 @@ export async function uploadCrossSigningKeys(ctx: CrossSigningContext, userId: s
       if (!(await addHiddenDevice(txn, userId, publicKey, type))) throw invalidParam(`The ${type} key has the id of a device`);
       await storeKey(ctx, txn, userId, type, publicKey, key);
     }
-    await recordDeviceChanges(ctx, txn, userId, uploads.filter(({ type }) => type !== "user_signing").map(({ deviceId }) => deviceId));
+    await recordDeviceChanges(
+      ctx,
+      txn,
+      userId,
+      uploads.filter(({ type }) => type !== "user_signing").map(({ deviceId }) => deviceId),
+    );
     if (uploads.some(({ type }) => type === "user_signing")) await recordSignatureChange(ctx, txn, userId, [userId]);
   });
 }
@@ -74,10 +81,18 @@ function checkKey(key: Json, userId: string, type: CrossSigningKeyType): JsonObj
  * Keys of a user of another server, as that server told them (device list or `m.signing_key_update`). Malformed ones are passed over.
  * Returns the device ids under which the new ones are known; the caller records them as changed devices.
  */
-export async function storeRemoteKeys(ctx: Pick<Context, "read" | "streams">, txn: Txn, userId: string, keys: { master?: unknown; selfSigning?: unknown }): Promise<string[]> {
+export async function storeRemoteKeys(
+  ctx: Pick<Context, "read" | "streams">,
+  txn: Txn,
+  userId: string,
+  keys: { master?: unknown; selfSigning?: unknown },
+): Promise<string[]> {
   const stored = await storedKeys({ read: txn }, userId);
   const deviceIds: string[] = [];
-  for (const [type, value] of [["master", keys.master], ["self_signing", keys.selfSigning]] as const) {
+  for (const [type, value] of [
+    ["master", keys.master],
+    ["self_signing", keys.selfSigning],
+  ] as const) {
     if (!isJsonObject(value) || value.user_id !== userId || canonicalProblem(value) !== undefined) continue;
     const ready = verifyKeyOf(value);
     if (ready === undefined || sameJson(stored.get(type), value)) continue;
@@ -99,7 +114,14 @@ export async function receiveSigningKeyUpdate(ctx: CrossSigningContext, origin: 
   });
 }
 
-async function storeKey(ctx: Pick<Context, "streams">, txn: Txn, userId: string, keyType: CrossSigningKeyType, publicKey: string, key: JsonObject): Promise<void> {
+async function storeKey(
+  ctx: Pick<Context, "streams">,
+  txn: Txn,
+  userId: string,
+  keyType: CrossSigningKeyType,
+  publicKey: string,
+  key: JsonObject,
+): Promise<void> {
   const stream = ctx.streams.crossSigningKeys;
   const [streamId] = await stream.next(txn);
   await addCrossSigningKey(txn, { userId, keyType, publicKey, keyData: stringifyAscii(key), streamId: streamId!, instanceName: stream.instanceName });

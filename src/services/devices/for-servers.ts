@@ -32,7 +32,8 @@ export async function userDevicesForServer(ctx: ForServersContext, userId: strin
   if (ctx.config.experimental.msc3984AppserviceKeyQuery) {
     const answers = (await ctx.remote.queryAppserviceKeys({ [userId]: [] })).device_keys;
     const own = isJsonObject(answers) ? answers[userId] : undefined;
-    for (const [deviceId, device] of Object.entries(isJsonObject(own) ? own : {})) if (isJsonObject(device)) devices.set(deviceId, { device_id: deviceId, keys: device });
+    for (const [deviceId, device] of Object.entries(isJsonObject(own) ? own : {}))
+      if (isJsonObject(device)) devices.set(deviceId, { device_id: deviceId, keys: device });
   }
   return {
     user_id: userId,
@@ -105,7 +106,12 @@ export async function deviceListEdus(ctx: ForServersContext, destination: string
 async function updateEdus(ctx: ForServersContext, destination: string, after: number, pokes: readonly OutboundPoke[]): Promise<Edu[]> {
   if (pokes.length === 0) return [];
   const [rows, previous] = await Promise.all([
-    deviceKeys(ctx.read, [], pokes.map(({ userId, deviceId }) => [userId, deviceId] as const), true),
+    deviceKeys(
+      ctx.read,
+      [],
+      pokes.map(({ userId, deviceId }) => [userId, deviceId] as const),
+      true,
+    ),
     lastAcknowledged(ctx.read, destination, [...new Set(pokes.map(({ userId }) => userId))], after),
   ]);
   const devices = new Map(rows.map((row) => [JSON.stringify([row.userId, row.deviceId]), row]));
@@ -129,7 +135,11 @@ async function updateEdus(ctx: ForServersContext, destination: string, after: nu
 }
 
 /** The server has taken the EDUs up to these positions. */
-export async function acknowledgeEdus(ctx: Pick<Context, "transaction">, destination: string, positions: { toDevice?: number; deviceLists?: number }): Promise<void> {
+export async function acknowledgeEdus(
+  ctx: Pick<Context, "transaction">,
+  destination: string,
+  positions: { toDevice?: number; deviceLists?: number },
+): Promise<void> {
   const { toDevice, deviceLists } = positions;
   await ctx.transaction(
     "acknowledge_edus",

@@ -26,7 +26,11 @@ export const deviceHooks: Pick<AccountHooks, "devicesDeleted" | "devicesChanged"
       for (const deviceId of deviceIds) {
         const upTo = ctx.streams.toDevice.currentToken();
         if ((await deleteInboxMessages(txn, userId, deviceId, upTo, INBOX_AT_ONCE)) < INBOX_AT_ONCE) continue;
-        await ctx.tasks.schedule(txn, { action: DELETE_DEVICE_MESSAGES, resourceId: deviceId, params: { user_id: userId, device_id: deviceId, up_to_stream_id: upTo } });
+        await ctx.tasks.schedule(txn, {
+          action: DELETE_DEVICE_MESSAGES,
+          resourceId: deviceId,
+          params: { user_id: userId, device_id: deviceId, up_to_stream_id: upTo },
+        });
       }
       txn.afterCommit(() => ctx.keyCounts.invalidate(userId, deviceIds));
     },
@@ -52,7 +56,10 @@ export async function pruneDeviceTables(ctx: Pick<Context, "transaction" | "cloc
   const now = ctx.clock.now();
   const steps = [
     () => ctx.transaction("prune_device_lists_changes_in_room", (txn) => pruneChangesInRooms(txn, now - 30 * DAY_MS, PRUNE_BATCH)),
-    () => ctx.transaction("_delete_old_federation_inbox_rows", (txn) => forgetReceivedMessages(txn, now - 7 * DAY_MS, PRUNE_BATCH), { isolation: "read committed" }),
+    () =>
+      ctx.transaction("_delete_old_federation_inbox_rows", (txn) => forgetReceivedMessages(txn, now - 7 * DAY_MS, PRUNE_BATCH), {
+        isolation: "read committed",
+      }),
   ];
   for (const step of steps) while (!signal.aborted && (await step()) >= PRUNE_BATCH) await ctx.clock.sleep(100, signal);
   await ctx.transaction("_prune_old_outbound_device_pokes", (txn) => pruneOutboundPokes(txn, now - DAY_MS));

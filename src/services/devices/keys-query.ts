@@ -47,7 +47,10 @@ export async function queryKeysForServer(ctx: KeyQueryContext, query: KeyQuery):
     throw new MatrixError(400, "M_UNKNOWN", "User is not hosted on this homeserver");
   }
   const withNames = ctx.config.federation.allowDeviceNameLookupOverFederation;
-  const [devices, { master_keys, self_signing_keys }] = await Promise.all([queryLocalDevices(ctx, query, withNames), crossSigningKeysFor(ctx, userIds, undefined)]);
+  const [devices, { master_keys, self_signing_keys }] = await Promise.all([
+    queryLocalDevices(ctx, query, withNames),
+    crossSigningKeysFor(ctx, userIds, undefined),
+  ]);
   return { device_keys: devices, master_keys, self_signing_keys };
 }
 
@@ -176,7 +179,9 @@ async function queryServer(
         }
         const list = await resyncDevices(ctx, userId);
         if (list === undefined) throw new Error(`The devices of ${userId} could not be fetched`);
-        result.device_keys[userId] = Object.fromEntries(list.devices.flatMap(({ deviceId, content }) => (isJsonObject(content.keys) ? [[deviceId, content.keys]] : [])));
+        result.device_keys[userId] = Object.fromEntries(
+          list.devices.flatMap(({ deviceId, content }) => (isJsonObject(content.keys) ? [[deviceId, content.keys]] : [])),
+        );
         if (list.masterKey !== undefined) result.master_keys[userId] = list.masterKey;
         if (list.selfSigningKey !== undefined) result.self_signing_keys[userId] = list.selfSigningKey;
       }),

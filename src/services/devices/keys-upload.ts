@@ -36,7 +36,8 @@ export function readKeyUpload(body: JsonObject, userId: string, deviceId: string
 
 function checkDeviceKeys(keys: Json): asserts keys is JsonObject {
   if (!isJsonObject(keys)) throw badJson("device_keys must be an object");
-  if (!Array.isArray(keys.algorithms) || !keys.algorithms.every((algorithm) => typeof algorithm === "string")) throw badJson("device_keys.algorithms must be a list of strings");
+  if (!Array.isArray(keys.algorithms) || !keys.algorithms.every((algorithm) => typeof algorithm === "string"))
+    throw badJson("device_keys.algorithms must be a list of strings");
   if (typeof keys.device_id !== "string" || typeof keys.user_id !== "string") throw badJson("device_keys.device_id and device_keys.user_id must be strings");
   if (!isStringMap(keys.keys)) throw badJson("device_keys.keys must map strings to strings");
   if (!isSignatures(keys.signatures)) throw badJson("device_keys.signatures must map strings to maps of strings");
@@ -49,7 +50,8 @@ function readKeys(keys: Json | undefined, field: string): OneTimeKey[] {
   return Object.entries(keys).map(([name, key]) => {
     const [algorithm, keyId, more] = name.split(":");
     if (keyId === undefined || more !== undefined || name.includes("\0")) throw badJson(`Invalid ${field} key '${name}'. Expected "<algorithm>:<device_id>".`);
-    const signed = isJsonObject(key) && typeof key.key === "string" && isSignatures(key.signatures) && [undefined, null, true, false].includes(key.fallback as null);
+    const signed =
+      isJsonObject(key) && typeof key.key === "string" && isSignatures(key.signatures) && [undefined, null, true, false].includes(key.fallback as null);
     if (typeof key !== "string" && !signed) throw badJson(`${field}.${name} must be a string or a signed key`);
     checkStorable(key!, `${field}.${name}`);
     return { algorithm: algorithm!, keyId, keyJson: canonicalJson(key) };
@@ -95,7 +97,13 @@ export async function uploadKeys(ctx: Context, userId: string, deviceId: string,
 }
 
 /** Stores one-time and fallback keys; to run under READ COMMITTED. @throws as `uploadKeys` */
-export async function storeOneTimeKeys(ctx: Pick<Context, "clock" | "keyCounts">, txn: Txn, userId: string, deviceId: string, upload: KeyUpload): Promise<void> {
+export async function storeOneTimeKeys(
+  ctx: Pick<Context, "clock" | "keyCounts">,
+  txn: Txn,
+  userId: string,
+  deviceId: string,
+  upload: KeyUpload,
+): Promise<void> {
   if (upload.oneTimeKeys.length > 0) {
     const byName = new Map(upload.oneTimeKeys.map((key) => [`${key.algorithm}:${key.keyId}`, key]));
     const sorted = [...byName.keys()].sort().map((name) => byName.get(name)!);

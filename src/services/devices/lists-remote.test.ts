@@ -45,17 +45,24 @@ describe("device lists of other servers", () => {
         },
         queryKeys: (_server: string, users: Readonly<Record<string, readonly string[]>>) => {
           asked.push(...Object.keys(users).map((userId) => `query ${userId}`));
-          return Promise.resolve({ device_keys: { ...Object.fromEntries(Object.keys(users).map((userId) => [userId, { X: { device_id: "X" } }])), "@victim:elsewhere": { X: {} } } } as JsonObject);
+          return Promise.resolve({
+            device_keys: { ...Object.fromEntries(Object.keys(users).map((userId) => [userId, { X: { device_id: "X" } }])), "@victim:elsewhere": { X: {} } },
+          } as JsonObject);
         },
       },
     };
   });
   after(() => server.close());
 
-  const device = (deviceId: string, over: object = {}): JsonObject => ({ device_id: deviceId, keys: { user_id: remote, device_id: deviceId, algorithms: [], keys: {}, signatures: {} }, ...over }) as JsonObject;
+  const device = (deviceId: string, over: object = {}): JsonObject =>
+    ({ device_id: deviceId, keys: { user_id: remote, device_id: deviceId, algorithms: [], keys: {}, signatures: {} }, ...over }) as JsonObject;
   const list = (streamId: number, ...ids: string[]): JsonObject => ({ user_id: remote, stream_id: streamId, devices: ids.map((id) => device(id)) });
-  const update = (deviceId: string, streamId: number, prevId: number[], over: object = {}): JsonObject => ({ user_id: remote, stream_id: streamId, prev_id: prevId, ...device(deviceId), ...over }) as JsonObject;
-  const cached = async (): Promise<string[]> => (await query<{ device_id: string }>(ctx.read, "SELECT device_id FROM device_lists_remote_cache WHERE user_id = $1 ORDER BY 1", [remote])).map((row) => row.device_id);
+  const update = (deviceId: string, streamId: number, prevId: number[], over: object = {}): JsonObject =>
+    ({ user_id: remote, stream_id: streamId, prev_id: prevId, ...device(deviceId), ...over }) as JsonObject;
+  const cached = async (): Promise<string[]> =>
+    (await query<{ device_id: string }>(ctx.read, "SELECT device_id FROM device_lists_remote_cache WHERE user_id = $1 ORDER BY 1", [remote])).map(
+      (row) => row.device_id,
+    );
   const isStale = async (): Promise<boolean> => (await query(ctx.read, "SELECT FROM device_lists_remote_resync WHERE user_id = $1", [remote])).length > 0;
 
   it("are fetched when an update does not follow from what we know, else applied one by one (risk 89)", async () => {
@@ -83,7 +90,8 @@ describe("device lists of other servers", () => {
     const before = ctx.streams.deviceLists.currentToken();
     await handleRemoteDeviceListUpdate(ctx, "evil", update("B", 5, [4]));
     await handleRemoteDeviceListUpdate(ctx, "remote", { ...update("B", 5, [4]), user_id: "@stranger:remote" });
-    for (const over of [{ user_id: 5 }, { device_id: null }, { stream_id: {} }, { prev_id: "x" }, { keys: { big: 2 ** 60 } }]) await handleRemoteDeviceListUpdate(ctx, "remote", update("B", 5, [4], over));
+    for (const over of [{ user_id: 5 }, { device_id: null }, { stream_id: {} }, { prev_id: "x" }, { keys: { big: 2 ** 60 } }])
+      await handleRemoteDeviceListUpdate(ctx, "remote", update("B", 5, [4], over));
     await ctx.deviceResyncs.settled();
     assert.deepEqual([asked, await cached(), ctx.streams.deviceLists.currentToken()], [[], [], before]);
   });
@@ -93,7 +101,11 @@ describe("device lists of other servers", () => {
     await resyncDevices(ctx, remote);
     await ctx.deviceListPokes.settled();
     assert.ok(ctx.changes.deviceLists.hasChanged(remote, 0));
-    const rows = await query<{ converted_to_destinations: boolean }>(ctx.read, "SELECT converted_to_destinations FROM device_lists_changes_in_room WHERE user_id = $1", [remote]);
+    const rows = await query<{ converted_to_destinations: boolean }>(
+      ctx.read,
+      "SELECT converted_to_destinations FROM device_lists_changes_in_room WHERE user_id = $1",
+      [remote],
+    );
     assert.deepEqual(rows, [{ converted_to_destinations: true }]);
     assert.deepEqual(await query(ctx.read, "SELECT * FROM device_lists_outbound_pokes WHERE user_id = $1", [remote]), []);
   });
@@ -159,7 +171,13 @@ describe("device lists of other servers", () => {
       assert.deepEqual(first.edus.length, 1);
       assert.equal(update.edu_type, "m.device_list_update");
       const streamId = update.content.stream_id as number;
-      assert.deepEqual(update.content, { user_id: bob.userId, device_id: bob.deviceId, keys: { ...keys, signatures: { [bob.userId]: {} } }, prev_id: [], stream_id: streamId });
+      assert.deepEqual(update.content, {
+        user_id: bob.userId,
+        device_id: bob.deviceId,
+        keys: { ...keys, signatures: { [bob.userId]: {} } },
+        prev_id: [],
+        stream_id: streamId,
+      });
       assert.deepEqual((await deviceListEdus(ctx, "told", 0, 100)).edus, first.edus, "told again until acknowledged");
       await acknowledgeEdus(ctx, "told", { deviceLists: first.position });
       const { base64 } = signingKeyFromSeed("x", new Uint8Array(32).fill(6));
@@ -169,7 +187,10 @@ describe("device lists of other servers", () => {
       await server.as(bob).post("/_matrix/client/v3/logout").expect(200);
       await ctx.deviceListPokes.settled();
       const second = await deviceListEdus(ctx, "told", first.position, 100);
-      assert.deepEqual(second.edus.map(({ edu_type }) => edu_type), ["m.device_list_update", "m.signing_key_update", "org.matrix.signing_key_update"]);
+      assert.deepEqual(
+        second.edus.map(({ edu_type }) => edu_type),
+        ["m.device_list_update", "m.signing_key_update", "org.matrix.signing_key_update"],
+      );
       const { content } = second.edus[0]!;
       assert.deepEqual([content.deleted, content.prev_id, content.device_display_name], [true, [streamId], undefined]);
       assert.deepEqual(second.edus[1]!.content, { user_id: bob.userId, master_key });
@@ -177,7 +198,10 @@ describe("device lists of other servers", () => {
 
     it("of a user's devices, when they ask, survives unreadable rows (CVE-2025-61672)", async () => {
       const carol = await server.register("carol");
-      await server.as(carol).post("/_matrix/client/v3/keys/upload", { device_keys: { user_id: carol.userId, device_id: carol.deviceId, algorithms: [], keys: {}, signatures: {} } }).expect(200);
+      await server
+        .as(carol)
+        .post("/_matrix/client/v3/keys/upload", { device_keys: { user_id: carol.userId, device_id: carol.deviceId, algorithms: [], keys: {}, signatures: {} } })
+        .expect(200);
       assert.equal(((await userDevicesForServer(ctx, carol.userId)).devices as unknown[]).length, 1);
       await ctx.transaction("poison", (txn) => execute(txn, "UPDATE e2e_device_keys_json SET key_json = '[1' WHERE user_id = $1", [carol.userId]));
       assert.deepEqual((await userDevicesForServer(ctx, carol.userId)).devices, [{ device_id: carol.deviceId }]);
@@ -185,9 +209,15 @@ describe("device lists of other servers", () => {
     });
 
     it("of to-device messages waits until acknowledged", async () => {
-      await server.as(alice).put("/_matrix/client/v3/sendToDevice/m.test/fed1", { messages: { "@x:mail": { D: { n: 1 } } } }).expect(200);
+      await server
+        .as(alice)
+        .put("/_matrix/client/v3/sendToDevice/m.test/fed1", { messages: { "@x:mail": { D: { n: 1 } } } })
+        .expect(200);
       const batch = await toDeviceEdus(ctx, "mail", 0, 10);
-      assert.deepEqual(batch.edus.map(({ content }) => content.messages), [{ "@x:mail": { D: { n: 1 } } }]);
+      assert.deepEqual(
+        batch.edus.map(({ content }) => content.messages),
+        [{ "@x:mail": { D: { n: 1 } } }],
+      );
       assert.deepEqual(await toDeviceEdus(ctx, "mail", 0, 10), batch);
       await acknowledgeEdus(ctx, "mail", { toDevice: batch.position });
       assert.deepEqual((await toDeviceEdus(ctx, "mail", 0, 10)).edus, []);
@@ -195,22 +225,47 @@ describe("device lists of other servers", () => {
 
     const poke = (destination: string, userId: string, streamId: number, deviceId: string, ts: number): Promise<unknown> =>
       ctx.transaction("poke", (txn) =>
-        execute(txn, `INSERT INTO device_lists_outbound_pokes (destination, instance_name, stream_id, user_id, device_id, sent, ts, opentracing_context) VALUES ($1, 'master', $2, $3, $4, false, $5, '{}')`, [destination, streamId, userId, deviceId, ts]),
+        execute(
+          txn,
+          `INSERT INTO device_lists_outbound_pokes (destination, instance_name, stream_id, user_id, device_id, sent, ts, opentracing_context) VALUES ($1, 'master', $2, $3, $4, false, $5, '{}')`,
+          [destination, streamId, userId, deviceId, ts],
+        ),
       );
 
     it("is forgotten when acknowledged, and the last update of each user noted (risk 88)", async () => {
-      for (const [id, deviceId] of [[1001, "A"], [1002, "B"], [1003, "C"]] as const) await poke("ack", "@u:test", id, deviceId, 0);
+      for (const [id, deviceId] of [
+        [1001, "A"],
+        [1002, "B"],
+        [1003, "C"],
+      ] as const)
+        await poke("ack", "@u:test", id, deviceId, 0);
       await ctx.transaction("ack", (txn) => acknowledgePokes(txn, "ack", 1002));
-      assert.deepEqual((await outboundPokes(ctx.read, "ack", 0, 9999, 10)).map(({ streamId }) => streamId), [1003]);
+      assert.deepEqual(
+        (await outboundPokes(ctx.read, "ack", 0, 9999, 10)).map(({ streamId }) => streamId),
+        [1003],
+      );
       assert.deepEqual(await lastAcknowledged(ctx.read, "ack", ["@u:test"], 9999), new Map([["@u:test", 1002]]));
     });
 
     it("shrinks to one poke for each user when a server stays away for a day (risk 88)", async () => {
-      for (const [id, deviceId, ts] of [[2001, "A", 5], [2002, "B", 500], [2003, "C", 900]] as const) await poke("away", "@u:test", id, deviceId, ts);
+      for (const [id, deviceId, ts] of [
+        [2001, "A", 5],
+        [2002, "B", 500],
+        [2003, "C", 900],
+      ] as const)
+        await poke("away", "@u:test", id, deviceId, ts);
       await poke("away", "@v:test", 2004, "A", 5);
-      await ctx.transaction("success", (txn) => execute(txn, "INSERT INTO device_lists_outbound_last_success (destination, user_id, stream_id) VALUES ('away', '@u:test', 1)"));
+      await ctx.transaction("success", (txn) =>
+        execute(txn, "INSERT INTO device_lists_outbound_last_success (destination, user_id, stream_id) VALUES ('away', '@u:test', 1)"),
+      );
       await ctx.transaction("prune", (txn) => pruneOutboundPokes(txn, 100));
-      assert.deepEqual((await outboundPokes(ctx.read, "away", 0, 9999, 10)).map(({ userId, streamId }) => [userId, streamId]), [["@u:test", 2003], ["@v:test", 2004]]);
+      assert.deepEqual(
+        (await outboundPokes(ctx.read, "away", 0, 9999, 10)).map(({ userId, streamId }) => [userId, streamId]),
+        [
+          ["@u:test", 2003],
+          ["@v:test", 2004],
+        ],
+      );
       assert.equal((await lastAcknowledged(ctx.read, "away", ["@u:test"], 9999)).size, 0);
     });
 
@@ -218,13 +273,22 @@ describe("device lists of other servers", () => {
       await ctx.deviceListPokes.settled();
       const insert = (id: number, ts: number): Promise<unknown> =>
         ctx.transaction("change", (txn) =>
-          execute(txn, `INSERT INTO device_lists_changes_in_room (user_id, device_id, room_id, stream_id, converted_to_destinations, opentracing_context, inserted_ts) VALUES ('@p:test', 'D', '!pruned:test', $1, true, '{}', $2)`, [id, ts]),
+          execute(
+            txn,
+            `INSERT INTO device_lists_changes_in_room (user_id, device_id, room_id, stream_id, converted_to_destinations, opentracing_context, inserted_ts) VALUES ('@p:test', 'D', '!pruned:test', $1, true, '{}', $2)`,
+            [id, ts],
+          ),
         );
       const [row] = await query<{ last: number }>(ctx.read, "SELECT coalesce(max(stream_id), 0) AS last FROM device_lists_changes_in_room");
       await ctx.transaction("clear", (txn) => execute(txn, "DELETE FROM device_lists_changes_in_room"));
       const base = row!.last;
       await ctx.transaction("position", (txn) => execute(txn, "UPDATE device_lists_changes_converted_stream_position SET stream_id = $1", [base + 100]));
-      for (const [offset, ts] of [[1, 10], [2, 20], [3, 5000]] as const) await insert(base + offset, ts);
+      for (const [offset, ts] of [
+        [1, 10],
+        [2, 20],
+        [3, 5000],
+      ] as const)
+        await insert(base + offset, ts);
       assert.equal(await ctx.transaction("prune", (txn) => pruneChangesInRooms(txn, 100, 1000)), 2);
       const left = await query<{ stream_id: number }>(ctx.read, "SELECT stream_id FROM device_lists_changes_in_room");
       assert.deepEqual(left, [{ stream_id: base + 3 }]);

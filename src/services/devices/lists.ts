@@ -23,7 +23,12 @@ export type DeviceListContext = Pick<Context, "read" | "transaction" | "clock" |
  * Devices (or cross-signing keys, by their public key) of a user, local or remote, are new, changed or gone: everybody who shares a room
  * will see the user in `device_lists.changed`, and other servers hear of local users' devices.
  */
-export async function recordDeviceChanges(ctx: Omit<DeviceListContext, "read" | "transaction">, txn: Txn, userId: string, deviceIds: readonly string[]): Promise<void> {
+export async function recordDeviceChanges(
+  ctx: Omit<DeviceListContext, "read" | "transaction">,
+  txn: Txn,
+  userId: string,
+  deviceIds: readonly string[],
+): Promise<void> {
   if (deviceIds.length === 0) return;
   const isLocal = getDomain(userId) === ctx.config.server.serverName;
   const roomIds = await roomsJoinedBy(txn, userId);
@@ -109,7 +114,12 @@ export async function deviceListChanges(
   return { changed, left };
 }
 
-async function changedInSharedRooms(ctx: Pick<Context, "read" | "changes">, roomIds: ReadonlySet<string>, since: number, upTo: number): Promise<readonly string[]> {
+async function changedInSharedRooms(
+  ctx: Pick<Context, "read" | "changes">,
+  roomIds: ReadonlySet<string>,
+  since: number,
+  upTo: number,
+): Promise<readonly string[]> {
   if (since >= upTo || roomIds.size === 0 || ctx.changes.deviceLists.changed(since, upTo)?.size === 0) return [];
   const rooms = [...roomIds];
   return (await usersChangedInRooms(ctx.read, rooms, since, upTo)) ?? (await membersWithChangedDevices(ctx.read, rooms, since, upTo));

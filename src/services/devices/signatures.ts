@@ -140,7 +140,11 @@ async function checkOtherSignatures(
       failAll(target, Object.keys(devices), error);
       continue;
     }
-    failAll(target, Object.keys(devices).filter((deviceId) => deviceId !== master.deviceId), notFound("Unknown device"));
+    failAll(
+      target,
+      Object.keys(devices).filter((deviceId) => deviceId !== master.deviceId),
+      notFound("Unknown device"),
+    );
     if (Object.keys(failures[target]!).length === 0) delete failures[target];
     if (hasSignature(master.key, userId, keyId)) continue;
     try {
@@ -183,7 +187,10 @@ async function fetchKey(ctx: SignatureContext, userId: string, type: "master" | 
 /** Signatures of that user on an object. @throws MatrixError 400 M_INVALID_SIGNATURE when there are none, or they are no strings */
 function signaturesOf(object: JsonObject, userId: string): Record<string, string> {
   const signatures = isJsonObject(object.signatures) ? object.signatures[userId] : undefined;
-  if (!isJsonObject(signatures) || !Object.entries(signatures).every(([keyId, value]) => typeof value === "string" && !keyId.includes("\0") && !value.includes("\0"))) {
+  if (
+    !isJsonObject(signatures) ||
+    !Object.entries(signatures).every(([keyId, value]) => typeof value === "string" && !keyId.includes("\0") && !value.includes("\0"))
+  ) {
     throw invalidSignature();
   }
   return signatures as Record<string, string>;

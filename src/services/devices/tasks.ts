@@ -14,7 +14,11 @@ export const deleteDeviceMessages: TaskAction = async (ctx, { task, signal }) =>
   const { user_id: userId, device_id: deviceId, up_to_stream_id: upTo } = task.params ?? {};
   if (typeof userId !== "string" || typeof deviceId !== "string" || typeof upTo !== "number") return undefined;
   for (;;) {
-    const deleted = await ctx.transaction("delete_messages_for_device", (txn) => deleteInboxMessages(txn, userId, deviceId, upTo, MESSAGES_AT_ONCE), READ_COMMITTED);
+    const deleted = await ctx.transaction(
+      "delete_messages_for_device",
+      (txn) => deleteInboxMessages(txn, userId, deviceId, upTo, MESSAGES_AT_ONCE),
+      READ_COMMITTED,
+    );
     if (deleted < MESSAGES_AT_ONCE) return undefined;
     await ctx.clock.sleep(100, signal);
     if (signal.aborted) return "later";

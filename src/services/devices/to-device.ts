@@ -31,7 +31,12 @@ export async function sendToDevices(ctx: ToDeviceContext, requester: Requester, 
   const local: LocalMessage[] = [];
   const remote = new Map<string, Messages>();
   for (const [userId, devices] of checkedMessages(messages)) {
-    if (type === "m.room_key_request" && userId !== sender && !(await ctx.limits.allows("keyRequests", `${sender}\0${requester.deviceId ?? ""}`, { requester }))) continue;
+    if (
+      type === "m.room_key_request" &&
+      userId !== sender &&
+      !(await ctx.limits.allows("keyRequests", `${sender}\0${requester.deviceId ?? ""}`, { requester }))
+    )
+      continue;
     const server = getDomain(userId);
     if (server === ctx.config.server.serverName) {
       local.push(...localMessages(sender, type, userId, devices));
@@ -67,7 +72,8 @@ export async function sendToDevices(ctx: ToDeviceContext, requester: Requester, 
  */
 export async function receiveToDevice(ctx: ToDeviceContext, origin: string, content: JsonObject): Promise<void> {
   const { sender, type, message_id: messageId, messages } = content;
-  if (typeof sender !== "string" || typeof type !== "string" || typeof messageId !== "string" || getDomain(sender) !== origin || messageId.includes("\0")) return;
+  if (typeof sender !== "string" || typeof type !== "string" || typeof messageId !== "string" || getDomain(sender) !== origin || messageId.includes("\0"))
+    return;
   const local: LocalMessage[] = [];
   for (const [userId, devices] of checkedMessages(messages)) {
     if (getDomain(userId) !== ctx.config.server.serverName) return;
@@ -200,11 +206,18 @@ function withoutMessageId(message: JsonText): JsonText {
 }
 
 /** The client has come back with a token at `position`: everything up to there has reached it and is deleted. */
-export async function acknowledgeToDevice(ctx: Pick<Context, "transaction" | "streams" | "deviceInboxes">, userId: string, deviceId: string, token: number): Promise<void> {
+export async function acknowledgeToDevice(
+  ctx: Pick<Context, "transaction" | "streams" | "deviceInboxes">,
+  userId: string,
+  deviceId: string,
+  token: number,
+): Promise<void> {
   const position = Math.min(token, ctx.streams.toDevice.currentToken());
   if (!ctx.deviceInboxes.mayHold(userId, deviceId, position)) return;
   for (;;) {
-    const deleted = await ctx.transaction("delete_messages_for_device", (txn) => deleteInboxMessages(txn, userId, deviceId, position, DELETE_BATCH), { isolation: "read committed" });
+    const deleted = await ctx.transaction("delete_messages_for_device", (txn) => deleteInboxMessages(txn, userId, deviceId, position, DELETE_BATCH), {
+      isolation: "read committed",
+    });
     if (deleted < DELETE_BATCH) break;
   }
   ctx.deviceInboxes.emptied(userId, deviceId, position);

@@ -8,7 +8,8 @@ const id = encodeURIComponent;
 
 /** Rooms that were purged are left out: the changes of their state are still on record. */
 const TABLES: Record<string, string> = {
-  room_stats_current: "SELECT room_id, current_state_events, joined_members, invited_members, left_members, banned_members, local_users_in_room, knocked_members FROM room_stats_current WHERE room_id IN (SELECT room_id FROM rooms)",
+  room_stats_current:
+    "SELECT room_id, current_state_events, joined_members, invited_members, left_members, banned_members, local_users_in_room, knocked_members FROM room_stats_current WHERE room_id IN (SELECT room_id FROM rooms)",
   room_stats_state: "SELECT * FROM room_stats_state WHERE room_id IN (SELECT room_id FROM rooms)",
   user_stats_current: "SELECT user_id, joined_rooms FROM user_stats_current WHERE joined_rooms <> 0",
   users_in_public_rooms: "SELECT user_id, room_id FROM users_in_public_rooms",
@@ -61,7 +62,11 @@ describe("tables that follow the rooms' state", () => {
     after(() => server.close());
 
     const create = async (body: object): Promise<string> => (await server.as(alice).post(`${V3}/createRoom`, body).expect(200)).body.room_id;
-    const act = (user: TestUser, roomId: string, action: string, body: object = {}) => server.as(user).post(`${V3}/rooms/${id(roomId)}/${action}`, body).expect(200);
+    const act = (user: TestUser, roomId: string, action: string, body: object = {}) =>
+      server
+        .as(user)
+        .post(`${V3}/rooms/${id(roomId)}/${action}`, body)
+        .expect(200);
     const find = async (user: TestUser, term: string): Promise<string[]> => {
       await server.server.followers.runOnce();
       const { body } = await server.as(user).post(`${V3}/user_directory/search`, { search_term: term }).expect(200);
@@ -73,7 +78,12 @@ describe("tables that follow the rooms' state", () => {
       await act(bob, roomId, "join");
       await act(alice, roomId, "invite", { user_id: carol.userId });
       await server.server.followers.runOnce();
-      const row = async (): Promise<unknown> => (await query(server.ctx.read, "SELECT joined_members, invited_members, left_members, local_users_in_room FROM room_stats_current WHERE room_id = $1", [roomId]))[0];
+      const row = async (): Promise<unknown> =>
+        (
+          await query(server.ctx.read, "SELECT joined_members, invited_members, left_members, local_users_in_room FROM room_stats_current WHERE room_id = $1", [
+            roomId,
+          ])
+        )[0];
       assert.deepEqual(await row(), { joined_members: 2, invited_members: 1, left_members: 0, local_users_in_room: 2 });
       await act(bob, roomId, "leave");
       await act(bob, roomId, "join");
@@ -94,9 +104,15 @@ describe("tables that follow the rooms' state", () => {
       assert.deepEqual(await find(bob, "davina"), [dave.userId]);
       assert.deepEqual(await find(carol, "davina"), []);
       // The room opens: everybody finds them; it closes: only its members again.
-      await server.as(dave).put(`${V3}/rooms/${id(secret)}/state/m.room.join_rules`, { join_rule: "public" }).expect(200);
+      await server
+        .as(dave)
+        .put(`${V3}/rooms/${id(secret)}/state/m.room.join_rules`, { join_rule: "public" })
+        .expect(200);
       assert.deepEqual(await find(carol, "davina"), [dave.userId]);
-      await server.as(dave).put(`${V3}/rooms/${id(secret)}/state/m.room.join_rules`, { join_rule: "invite" }).expect(200);
+      await server
+        .as(dave)
+        .put(`${V3}/rooms/${id(secret)}/state/m.room.join_rules`, { join_rule: "invite" })
+        .expect(200);
       assert.deepEqual(await find(carol, "davina"), []);
       assert.deepEqual(await find(bob, "davina"), [dave.userId]);
       await act(bob, secret, "leave");
@@ -105,7 +121,10 @@ describe("tables that follow the rooms' state", () => {
 
     it("follow display names", async () => {
       const roomId = await create({ preset: "public_chat" });
-      await server.as(alice).put(`${V3}/profile/${id(alice.userId)}/displayname`, { displayname: "Ælfgifu O'Neil" }).expect(200);
+      await server
+        .as(alice)
+        .put(`${V3}/profile/${id(alice.userId)}/displayname`, { displayname: "Ælfgifu O'Neil" })
+        .expect(200);
       for (const term of ["ælfgifu", "ÆLF", "o'neil", "alice"]) assert.deepEqual(await find(bob, term), [alice.userId], term);
       for (const term of ["'", ":*", "& | !", "\\", ""]) assert.deepEqual(await find(bob, term), [], term);
       await act(alice, roomId, "leave");
@@ -118,7 +137,10 @@ describe("tables that follow the rooms' state", () => {
       await server.server.followers.runOnce();
       assert.equal((await server.ctx.members.roomsOf(bob.userId)).get(roomId)?.forgotten, true);
       assert.equal((await server.ctx.members.roomsOf(alice.userId)).get(roomId)?.forgotten, false);
-      const rows = await query<{ forgotten: number }>(server.ctx.read, "SELECT DISTINCT forgotten FROM room_memberships WHERE user_id = $1 AND room_id = $2", [bob.userId, roomId]);
+      const rows = await query<{ forgotten: number }>(server.ctx.read, "SELECT DISTINCT forgotten FROM room_memberships WHERE user_id = $1 AND room_id = $2", [
+        bob.userId,
+        roomId,
+      ]);
       assert.deepEqual(rows, [{ forgotten: 1 }]);
     });
 

@@ -1,5 +1,5 @@
 import type { Context } from "../context.ts";
-import { forgetRoomsOnLeave } from "../rooms/forget.ts";
+import { forgetRoomsOnLeave } from "../room-access/forget.ts";
 import { updateStats } from "./stats-job.ts";
 import { updateUserDirectory } from "./user-directory-job.ts";
 
@@ -60,7 +60,8 @@ export class StateFollowers {
       try {
         await step(this.ctx, signal);
       } catch (error) {
-        if (!signal.aborted) this.ctx.log.named("synapse.metrics.background_process_metrics").error(`Background process '${name}' threw an exception`, { error });
+        if (!signal.aborted)
+          this.ctx.log.named("synapse.metrics.background_process_metrics").error(`Background process '${name}' threw an exception`, { error });
       }
     }
   }

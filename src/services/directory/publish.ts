@@ -3,7 +3,7 @@ import { aliasesOfRoom } from "../../storage/rooms/aliases.ts";
 import { findRoom, setRoomPublic, setRoomPublicOnNetwork } from "../../storage/rooms/rooms.ts";
 import type { Context } from "../context.ts";
 import type { Requester } from "../requester.ts";
-import { canChangeRoomList } from "../rooms/power.ts";
+import { canChangeRoomList } from "../room-access/power.ts";
 import { mayPublish } from "./rules.ts";
 
 /** Which rooms are in the directory. */
@@ -19,7 +19,8 @@ export async function directoryVisibility(ctx: Pick<Context, "read">, roomId: st
 /** Puts a room into the directory, or takes it out. @throws MatrixError 400, 403 */
 export async function setDirectoryVisibility(ctx: Context, requester: Requester, roomId: string, visibility: DirectoryVisibility): Promise<void> {
   if (requester.isGuest) throw forbidden("Guests cannot edit the published room list");
-  if (visibility === "public" && !ctx.config.roomDirectory.enableRoomListSearch) throw forbidden("This user is not permitted to publish rooms to the room list");
+  if (visibility === "public" && !ctx.config.roomDirectory.enableRoomListSearch)
+    throw forbidden("This user is not permitted to publish rooms to the room list");
   if ((await findRoom(ctx.read, roomId)) === undefined) throw new MatrixError(400, "M_UNKNOWN", "Unknown room");
   if (!(await canChangeRoomList(ctx, requester, roomId))) {
     throw forbidden("This server requires you to be a moderator in the room to edit its room list entry");

@@ -9,6 +9,7 @@ describe("tokens of the room directory", () => {
     assert.deepEqual(parseRoomListToken(synapse), { joinedMembers: 3, roomId: "!abc:localhost", forwards: true });
   });
   it("refuses what it did not make", () => {
-    for (const bad of ["x", "gA", "", "!!", Buffer.from([0xc1]).toString("base64")]) assert.throws(() => parseRoomListToken(bad), { errcode: "M_INVALID_PARAM" });
+    for (const bad of ["x", "gA", "", "!!", Buffer.from([0xc1]).toString("base64")])
+      assert.throws(() => parseRoomListToken(bad), { errcode: "M_INVALID_PARAM" });
   });
 });

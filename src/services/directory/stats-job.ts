@@ -95,7 +95,10 @@ const membershipIn = (content: JsonObject): string => (typeof content.membership
 export function stateUpdate(type: string, content: JsonObject): RoomStateUpdate | undefined {
   switch (type) {
     case "m.room.create":
-      return { is_federatable: content["m.federate"] === undefined || content["m.federate"] === true, ...(typeof content.type === "string" ? { room_type: text(content.type) } : {}) };
+      return {
+        is_federatable: content["m.federate"] === undefined || content["m.federate"] === true,
+        ...(typeof content.type === "string" ? { room_type: text(content.type) } : {}),
+      };
     case "m.room.join_rules":
       return { join_rules: text(content.join_rule) };
     case "m.room.history_visibility":

@@ -51,7 +51,10 @@ async function applyBatch(ctx: Needs, deltas: readonly StateDelta[], position: n
   const changes = await collect(ctx, deltas);
   const joined = [...changes.joiners].filter(([, users]) => users.size > 0).map(([roomId]) => roomId);
   const rooms = await describeRooms(ctx, new Set([...joined, ...changes.republished]));
-  const people = await findable(ctx, new Set([...[...rooms.values()].flatMap((room) => [...room.members]), ...[...changes.profiles.keys()], ...changes.left.map((left) => left.userId)]));
+  const people = await findable(
+    ctx,
+    new Set([...[...rooms.values()].flatMap((room) => [...room.members]), ...[...changes.profiles.keys()], ...changes.left.map((left) => left.userId)]),
+  );
 
   const pub: { rooms: string[]; users: string[] } = { rooms: [], users: [] };
   const pairs: PrivateMember[] = [];
@@ -93,7 +96,13 @@ async function applyBatch(ctx: Needs, deltas: readonly StateDelta[], position: n
     await insertPublicMemberships(txn, pub.rooms, pub.users);
     await insertPrivatePairs(txn, pairs);
     const suspects = new Set([...left.map((one) => one.userId), ...gone]);
-    await deleteDirectoryUsers(txn, await usersInNoDirectoryRoom(txn, [...suspects].filter((userId) => !isLocal(userId))));
+    await deleteDirectoryUsers(
+      txn,
+      await usersInNoDirectoryRoom(
+        txn,
+        [...suspects].filter((userId) => !isLocal(userId)),
+      ),
+    );
     await setDirectoryPosition(txn, position);
   });
 }
@@ -144,13 +153,20 @@ async function describeRooms(ctx: Needs, roomIds: ReadonlySet<string>): Promise<
 
 /** Anyone may join the room or read it. */
 async function isPublic(ctx: Pick<Context, "state">, roomId: string): Promise<boolean> {
-  const [rules, visibility] = await Promise.all([ctx.state.currentEvent(roomId, "m.room.join_rules"), ctx.state.currentEvent(roomId, "m.room.history_visibility")]);
+  const [rules, visibility] = await Promise.all([
+    ctx.state.currentEvent(roomId, "m.room.join_rules"),
+    ctx.state.currentEvent(roomId, "m.room.history_visibility"),
+  ]);
   return rules?.content.join_rule === "public" || visibility?.content.history_visibility === "world_readable";
 }
 
 function profileIn(event: MatrixEvent): DirectoryProfile {
   const { displayname, avatar_url } = event.content;
-  return { userId: event.stateKey!, displayName: typeof displayname === "string" ? displayname : null, avatarUrl: typeof avatar_url === "string" ? avatar_url : null };
+  return {
+    userId: event.stateKey!,
+    displayName: typeof displayname === "string" ? displayname : null,
+    avatarUrl: typeof avatar_url === "string" ? avatar_url : null,
+  };
 }
 
 const sameProfile = (one: MatrixEvent, other: MatrixEvent): boolean =>

@@ -71,7 +71,9 @@ export class DestinationBackoff implements Backoff {
 
   /** Forgets that the server did not answer (an admin says so); what waits for it is sent. */
   async reset(destination: string): Promise<void> {
-    await this.ctx.transaction("set_destination_retry_timings", (txn) => storeRetryTimings(txn, [{ destination, ...HEALTHY }]), { isolation: "read committed" });
+    await this.ctx.transaction("set_destination_retry_timings", (txn) => storeRetryTimings(txn, [{ destination, ...HEALTHY }]), {
+      isolation: "read committed",
+    });
     this.timings.set(destination, HEALTHY);
     for (const listener of this.recovered) listener(destination);
   }
@@ -105,7 +107,10 @@ export class DestinationBackoff implements Backoff {
     for (const destination of destinations) {
       if (this.timings.peek(destination) !== undefined) continue;
       const row = rows.get(destination);
-      this.timings.set(destination, row === undefined ? HEALTHY : { retryLastTs: row.retry_last_ts ?? 0, retryInterval: row.retry_interval ?? 0, failureTs: row.failure_ts ?? undefined });
+      this.timings.set(
+        destination,
+        row === undefined ? HEALTHY : { retryLastTs: row.retry_last_ts ?? 0, retryInterval: row.retry_interval ?? 0, failureTs: row.failure_ts ?? undefined },
+      );
     }
   }
 }

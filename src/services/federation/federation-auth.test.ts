@@ -14,7 +14,11 @@ describe("federation requests", () => {
   before(async () => {
     server = await startTestServer();
     const now = server.ctx.clock.now();
-    const document = signJson({ server_name: "peer", valid_until_ts: now + 3_600_000, verify_keys: { [peerKey.keyId]: { key: peerKey.base64 } }, old_verify_keys: {} }, "peer", peerKey);
+    const document = signJson(
+      { server_name: "peer", valid_until_ts: now + 3_600_000, verify_keys: { [peerKey.keyId]: { key: peerKey.base64 } }, old_verify_keys: {} },
+      "peer",
+      peerKey,
+    );
     assert.ok(await server.ctx.keyRing.acceptDocument(document, "peer", "peer"));
   });
   after(() => server.close());
@@ -23,7 +27,8 @@ describe("federation requests", () => {
     const json = { method: "GET", uri: "/x", origin: "peer", destination: "test", ...signed };
     return `X-Matrix origin="${sent.origin ?? json.origin}",key="${peerKey.keyId}",sig="${signText(canonicalJson(json), peerKey)}",destination="${sent.destination ?? json.destination}"`;
   };
-  const check = (authorization: string | undefined): Promise<string> => authenticateServer(server.ctx, { method: "GET", uri: "/x", authorization, content: undefined });
+  const check = (authorization: string | undefined): Promise<string> =>
+    authenticateServer(server.ctx, { method: "GET", uri: "/x", authorization, content: undefined });
   const refused = (authorization: string | undefined): Promise<void> => assert.rejects(check(authorization), { errcode: "M_UNAUTHORIZED" });
 
   it("are known by their signature", async () => {
@@ -50,14 +55,22 @@ describe("federation requests", () => {
 
   it("CVE-2026-24044: signatures of the key that was shipped to everybody do not count", async () => {
     const shipped = "l/O9hxMVKB6Lg+3Hqf0FQQZhVESQcMzbPN1Cz2nM3og";
-    assert.equal(await server.ctx.keyRing.acceptDocument({ server_name: "leaky", valid_until_ts: 4e12, verify_keys: { "ed25519:1": { key: shipped } }, signatures: {} }, "leaky", "leaky"), false);
+    assert.equal(
+      await server.ctx.keyRing.acceptDocument(
+        { server_name: "leaky", valid_until_ts: 4e12, verify_keys: { "ed25519:1": { key: shipped } }, signatures: {} },
+        "leaky",
+        "leaky",
+      ),
+      false,
+    );
   });
 
   it("header parameters may be bare, quoted, spaced, in any order and case", () => {
     const wanted = { origin: "a.b:8448", keyId: "ed25519:1", signature: "x+/=", destination: undefined };
     assert.deepEqual(parseAuthorization('X-Matrix origin=a.b:8448,key="ed25519:1",sig="x+/="'), wanted);
     assert.deepEqual(parseAuthorization('x-matrix  SIG="x+/=" , Key="ed25519:1",  ORIGIN="a.b:8448", future="1"'), wanted);
-    for (const bad of ["", "X-Matrix", "X-Matrix origin=a", 'X-Matrix origin="a b",key="ed25519:1",sig="x"', "Y-Matrix origin=a,key=ed25519:1,sig=x"]) assert.equal(parseAuthorization(bad), undefined, bad);
+    for (const bad of ["", "X-Matrix", "X-Matrix origin=a", 'X-Matrix origin="a b",key="ed25519:1",sig="x"', "Y-Matrix origin=a,key=ed25519:1,sig=x"])
+      assert.equal(parseAuthorization(bad), undefined, bad);
   });
 
   it("find this server's keys, signed", async () => {
@@ -74,8 +87,14 @@ describe("federation requests", () => {
 });
 
 describe("server discovery", () => {
-  const srv = (records: Record<string, { name: string; port: number; priority: number; weight: number }[]>) => (name: string) => (records[name] === undefined ? Promise.reject(new Error("ENOTFOUND")) : Promise.resolve(records[name]));
-  const wellKnown = (files: Record<string, string>) => (url: string) => Promise.resolve(files[url] === undefined ? { status: 404, body: "", cacheControl: undefined, expires: undefined } : { status: 200, body: files[url], cacheControl: undefined, expires: undefined });
+  const srv = (records: Record<string, { name: string; port: number; priority: number; weight: number }[]>) => (name: string) =>
+    records[name] === undefined ? Promise.reject(new Error("ENOTFOUND")) : Promise.resolve(records[name]);
+  const wellKnown = (files: Record<string, string>) => (url: string) =>
+    Promise.resolve(
+      files[url] === undefined
+        ? { status: 404, body: "", cacheControl: undefined, expires: undefined }
+        : { status: 200, body: files[url], cacheControl: undefined, expires: undefined },
+    );
 
   it("follows the specification's order", async () => {
     const discovery = new ServerDiscovery(
@@ -85,7 +104,10 @@ describe("server discovery", () => {
         "https://broken.org/.well-known/matrix/server": "{",
       }),
       () => 0,
-      srv({ "_matrix-fed._tcp.hs.named.org": [{ name: "box.named.org", port: 1234, priority: 1, weight: 1 }], "_matrix._tcp.old.org": [{ name: "box.old.org", port: 99, priority: 1, weight: 1 }] }),
+      srv({
+        "_matrix-fed._tcp.hs.named.org": [{ name: "box.named.org", port: 1234, priority: 1, weight: 1 }],
+        "_matrix._tcp.old.org": [{ name: "box.old.org", port: 99, priority: 1, weight: 1 }],
+      }),
     );
     const first = async (name: string): Promise<unknown> => {
       const [target] = await discovery.resolve(name);
@@ -105,7 +127,8 @@ describe("server discovery", () => {
 describe("the IP filter", () => {
   it("CVE-2021-21392: refuses private addresses in every form that the ranges name", () => {
     const filter = new IpFilter(["127.0.0.0/8", "::ffff:7f00:0/104", "2002:7f00::/24", "::1/128", "0.0.0.0/32"], ["127.0.0.9/32"]);
-    for (const address of ["127.0.0.1", "::1", "::ffff:127.0.0.1", "2002:7f00:1::", "0.0.0.0", "localhost"]) assert.equal(filter.permits(address), false, address);
+    for (const address of ["127.0.0.1", "::1", "::ffff:127.0.0.1", "2002:7f00:1::", "0.0.0.0", "localhost"])
+      assert.equal(filter.permits(address), false, address);
     assert.equal(filter.permits("127.0.0.9"), true);
     assert.equal(filter.permits("93.184.216.34"), true);
   });

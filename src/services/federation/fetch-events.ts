@@ -30,12 +30,23 @@ const FEW_EVENTS_BYTES = 8 * 1024 * 1024;
 const MISSING_EVENTS_TIMEOUT_MS = 60_000;
 
 /** The events between those that we have and `latest`, which has previous events that we lack. Throws where the server cannot be asked. */
-export async function fetchMissingEvents(ctx: FetchContext, source: EventSource, earliest: readonly string[], latest: readonly string[], minDepth: number | bigint): Promise<MatrixEvent[]> {
+export async function fetchMissingEvents(
+  ctx: FetchContext,
+  source: EventSource,
+  earliest: readonly string[],
+  latest: readonly string[],
+  minDepth: number | bigint,
+): Promise<MatrixEvent[]> {
   const answer = await ctx.federationClient.requestObject({
     method: "POST",
     destination: source.server,
     path: `${PATH}/get_missing_events/${encodeURIComponent(source.roomId)}`,
-    content: { limit: MISSING_EVENTS, min_depth: typeof minDepth === "bigint" ? 0 : minDepth, earliest_events: [...earliest].slice(0, 200), latest_events: [...latest] },
+    content: {
+      limit: MISSING_EVENTS,
+      min_depth: typeof minDepth === "bigint" ? 0 : minDepth,
+      earliest_events: [...earliest].slice(0, 200),
+      latest_events: [...latest],
+    },
     timeoutMs: MISSING_EVENTS_TIMEOUT_MS,
     maxBytes: FEW_EVENTS_BYTES,
   });
@@ -147,4 +158,3 @@ export async function fetchLackingAuthEvents(ctx: FetchContext, source: EventSou
 
 const list = (value: Json | undefined): Json[] => (Array.isArray(value) ? value : []);
 const idList = (value: Json | undefined): string[] => list(value).filter((id): id is string => isEventId(id));
-

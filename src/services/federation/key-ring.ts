@@ -81,11 +81,20 @@ export class KeyRing {
     for (const [keyId, entry] of Object.entries(current)) addKey(keys, keyId, entry, validUntil);
     const signed = [...keys.values()].some((key) => verifyJson(document, expectedServer, key));
     if (!signed) return false;
-    if (isJsonObject(old)) for (const [keyId, entry] of Object.entries(old)) if (!keys.has(keyId)) addKey(keys, keyId, entry, isJsonObject(entry) && typeof entry.expired_ts === "number" ? entry.expired_ts : 0);
+    if (isJsonObject(old))
+      for (const [keyId, entry] of Object.entries(old))
+        if (!keys.has(keyId)) addKey(keys, keyId, entry, isJsonObject(entry) && typeof entry.expired_ts === "number" ? entry.expired_ts : 0);
     const now = this.ctx.clock.now();
     const json = Buffer.from(stringify(document), "utf8");
     await this.ctx.transaction("store_server_keys_response", (txn) =>
-      storeKeys(txn, { serverName: expectedServer, fromServer, addedTs: now, validUntilTs: validUntil, json, keys: new Map([...keys].map(([id, key]) => [id, Buffer.from(key.base64, "base64")])) }),
+      storeKeys(txn, {
+        serverName: expectedServer,
+        fromServer,
+        addedTs: now,
+        validUntilTs: validUntil,
+        json,
+        keys: new Map([...keys].map(([id, key]) => [id, Buffer.from(key.base64, "base64")])),
+      }),
     );
     for (const [keyId, key] of keys) this.remember(expectedServer, keyId, key);
     return true;
@@ -140,7 +149,8 @@ export class KeyRing {
       running = (async () => {
         try {
           const document = await this.ctx.federationClient.fetchServerKeys(serverName);
-          if (!(await this.acceptDocument(document, serverName, serverName))) this.ctx.log.named("synapse.crypto.keyring").warn(`The key document of ${serverName} is not properly signed`);
+          if (!(await this.acceptDocument(document, serverName, serverName)))
+            this.ctx.log.named("synapse.crypto.keyring").warn(`The key document of ${serverName} is not properly signed`);
         } catch (error) {
           this.ctx.log.named("synapse.crypto.keyring").info(`The keys of ${serverName} could not be fetched`, { error });
         } finally {
@@ -163,7 +173,14 @@ export class KeyRing {
       }
       if (Object.keys(serverKeys).length === 0) return;
       try {
-        const answer = await this.ctx.federationClient.requestObject({ method: "POST", destination: notary.serverName, path: "/_matrix/key/v2/query", content: { server_keys: serverKeys }, timeoutMs: 10_000, maxBytes: 4 * 1024 * 1024 });
+        const answer = await this.ctx.federationClient.requestObject({
+          method: "POST",
+          destination: notary.serverName,
+          path: "/_matrix/key/v2/query",
+          content: { server_keys: serverKeys },
+          timeoutMs: 10_000,
+          maxBytes: 4 * 1024 * 1024,
+        });
         for (const document of Array.isArray(answer.server_keys) ? answer.server_keys : []) {
           if (!isJsonObject(document) || typeof document.server_name !== "string" || !Object.hasOwn(serverKeys, document.server_name)) continue;
           if (await this.isSignedByNotary(document, notary)) await this.acceptDocument(document, document.server_name, notary.serverName);
@@ -175,7 +192,10 @@ export class KeyRing {
   }
 
   /** With configured keys by those; without, TLS vouches for the notary. */
-  private async isSignedByNotary(document: JsonObject, notary: { serverName: string; verifyKeys: Readonly<Record<string, string>> | undefined }): Promise<boolean> {
+  private async isSignedByNotary(
+    document: JsonObject,
+    notary: { serverName: string; verifyKeys: Readonly<Record<string, string>> | undefined },
+  ): Promise<boolean> {
     if (notary.verifyKeys === undefined) return true;
     return Object.entries(notary.verifyKeys).some(([keyId, base64]) => {
       const key = verifyKey(keyId, base64);

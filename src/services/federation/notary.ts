@@ -18,7 +18,9 @@ type Needs = Pick<Context, "clock" | "config" | "keyRing" | "read" | "signingKey
 /** Key documents of other servers with this server's signature: it vouches for having got them so (server-server API, "Querying keys through another server"). */
 export async function notarise(ctx: Needs, queries: readonly NotaryQuery[]): Promise<JsonObject[]> {
   const whitelist = ctx.config.federation.domainWhitelist;
-  const allowed = queries.filter((query) => whitelist === undefined || whitelist.includes(query.serverName) || query.serverName === ctx.config.server.serverName);
+  const allowed = queries.filter(
+    (query) => whitelist === undefined || whitelist.includes(query.serverName) || query.serverName === ctx.config.server.serverName,
+  );
   const own = allowed.some((query) => query.serverName === ctx.config.server.serverName);
   const others = allowed.filter((query) => query.serverName !== ctx.config.server.serverName);
   let rows = await newest(ctx, others);
@@ -51,7 +53,9 @@ async function newest(ctx: Needs, queries: readonly NotaryQuery[]): Promise<Stor
 
 function satisfied(ctx: Needs, query: NotaryQuery, rows: readonly StoredKeyRow[]): boolean {
   const wanted = Math.max(query.validAt ?? 0, query.keyId === undefined ? ctx.clock.now() : 0);
-  return rows.some((row) => row.server_name === query.serverName && (query.keyId === undefined || row.key_id === query.keyId) && row.ts_valid_until_ms >= wanted);
+  return rows.some(
+    (row) => row.server_name === query.serverName && (query.keyId === undefined || row.key_id === query.keyId) && row.ts_valid_until_ms >= wanted,
+  );
 }
 
 async function refresh(ctx: Needs, serverName: string): Promise<void> {

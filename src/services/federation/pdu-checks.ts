@@ -53,7 +53,10 @@ export async function checkPdus(ctx: PduCheckContext, version: RoomVersion, room
 }
 
 /** One event, or why it is refused. */
-export async function checkPdu(ctx: PduCheckContext, event: MatrixEvent): Promise<{ event: MatrixEvent; problem?: undefined } | { event?: undefined; problem: string }> {
+export async function checkPdu(
+  ctx: PduCheckContext,
+  event: MatrixEvent,
+): Promise<{ event: MatrixEvent; problem?: undefined } | { event?: undefined; problem: string }> {
   const signers = requiredSigners(event);
   const keys = await ctx.keyRing.keys(wantedKeys([event], new Map([[event, signers]])));
   const problem = signatureProblem(event, signers, keys);
@@ -79,11 +82,15 @@ export function idProblem(event: MatrixEvent): string | undefined {
   }
   if (!isEventId(event.eventId) || !isUserId(event.sender)) return "Event or sender ID is malformed";
   if (!(Math.abs(event.originServerTs) < 2 ** 63)) return "'origin_server_ts' is out of range";
-  for (const text of [event.type, event.stateKey, event.roomId, ...event.prevEventIds, ...event.authEventIds]) if (text?.includes("\0")) return "An ID holds NUL";
+  for (const text of [event.type, event.stateKey, event.roomId, ...event.prevEventIds, ...event.authEventIds])
+    if (text?.includes("\0")) return "An ID holds NUL";
   return undefined;
 }
 
-function wantedKeys(events: readonly MatrixEvent[], signers: ReadonlyMap<MatrixEvent, readonly string[]>): { serverName: string; keyId: string; validAt: number }[] {
+function wantedKeys(
+  events: readonly MatrixEvent[],
+  signers: ReadonlyMap<MatrixEvent, readonly string[]>,
+): { serverName: string; keyId: string; validAt: number }[] {
   // Of each key the earliest and the latest time asked for: what holds at both holds for all events.
   const wanted = new Map<string, { serverName: string; keyId: string; first: number; last: number }>();
   for (const event of events) {
@@ -101,7 +108,14 @@ function wantedKeys(events: readonly MatrixEvent[], signers: ReadonlyMap<MatrixE
       }
     }
   }
-  return [...wanted.values()].flatMap(({ serverName, keyId, first, last }) => (first === last ? [{ serverName, keyId, validAt: last }] : [{ serverName, keyId, validAt: first }, { serverName, keyId, validAt: last }]));
+  return [...wanted.values()].flatMap(({ serverName, keyId, first, last }) =>
+    first === last
+      ? [{ serverName, keyId, validAt: last }]
+      : [
+          { serverName, keyId, validAt: first },
+          { serverName, keyId, validAt: last },
+        ],
+  );
 }
 
 /** Room versions before 5 take signatures by keys that have expired. */

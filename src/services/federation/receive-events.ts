@@ -105,7 +105,12 @@ async function fillGap(ctx: ReceiveContext, source: EventSource, event: MatrixEv
   const seen = event.prevEventIds.filter((id) => intake.has(id));
   try {
     const missing = await fetchMissingEvents(ctx, source, [...new Set([...intake.latestIds, ...seen])], [event.eventId], minDepth);
-    await receivePulledEvents(ctx, source, missing.filter((one) => one.eventId !== event.eventId), false);
+    await receivePulledEvents(
+      ctx,
+      source,
+      missing.filter((one) => one.eventId !== event.eventId),
+      false,
+    );
   } catch (error) {
     if (error instanceof DatabaseUnavailable) throw error;
     log(ctx).warn(`Failed to get prev_events of ${event.eventId} from ${source.server}`, { error });
@@ -125,7 +130,9 @@ export async function receivePulledEvents(ctx: ReceiveContext, source: EventSour
   const lacking = [...new Set(sorted.flatMap((event) => intake.missingPrevs(event)))];
   const failures = await failedPulls(ctx.read, roomId, lacking);
   const now = ctx.clock.now();
-  const resting = new Set([...failures].filter(([, { attempts, lastTs }]) => now < lastTs + 2 ** Math.min(attempts, MOST_DOUBLINGS) * HOUR_MS).map(([id]) => id));
+  const resting = new Set(
+    [...failures].filter(([, { attempts, lastTs }]) => now < lastTs + 2 ** Math.min(attempts, MOST_DOUBLINGS) * HOUR_MS).map(([id]) => id),
+  );
   const failed: { eventId: string; cause: string }[] = [];
   for (const event of sorted) {
     if (intake.has(event.eventId)) continue;
@@ -148,7 +155,9 @@ export async function receivePulledEvents(ctx: ReceiveContext, source: EventSour
   }
   if (failed.length > 0) {
     const byId = new Map(failed.map((failure) => [failure.eventId, failure]));
-    await ctx.transaction("record_event_failed_pull_attempt", (txn) => recordFailedPulls(txn, roomId, [...byId.values()], now), { isolation: "read committed" });
+    await ctx.transaction("record_event_failed_pull_attempt", (txn) => recordFailedPulls(txn, roomId, [...byId.values()], now), {
+      isolation: "read committed",
+    });
   }
   await storeAndFollow(ctx, intake);
 }
@@ -158,7 +167,9 @@ async function storeAndFollow(ctx: ReceiveContext, intake: RoomIntake): Promise<
   const events = intake.taken;
   await intake.store();
   const own = ctx.config.server.serverName;
-  const encrypted = events.filter((event) => event.type === "m.room.encrypted" && event.stateKey === undefined && event.rejectedReason === undefined && getDomain(event.sender) !== own);
+  const encrypted = events.filter(
+    (event) => event.type === "m.room.encrypted" && event.stateKey === undefined && event.rejectedReason === undefined && getDomain(event.sender) !== own,
+  );
   if (encrypted.length === 0) return;
   const known = await cachedDevices(ctx.read, [...new Set(encrypted.map((event) => event.sender))]);
   const stale = new Set<string>();

@@ -166,7 +166,9 @@ export class RoomIntake {
       const state = await fetchStateAfter(this.ctx, source, missing);
       if (state !== undefined) return state;
     } catch (error) {
-      this.ctx.log.named("synapse.handlers.federation_event").info(`Error attempting to get the state at ${missing} for ${event.eventId} from ${source.server}`, { error });
+      this.ctx.log
+        .named("synapse.handlers.federation_event")
+        .info(`Error attempting to get the state at ${missing} for ${event.eventId} from ${source.server}`, { error });
     }
     throw new EventRefused("We can't get valid state history.");
   }
@@ -175,7 +177,9 @@ export class RoomIntake {
   private async reject(event: MatrixEvent, before: StateSnapshot): Promise<string | undefined> {
     const judgement = judgeByAuthEvents(event, this.pool);
     if (judgement !== undefined) {
-      this.ctx.log.named("synapse.handlers.federation_event").warn(`While checking auth of ${event.eventId} against auth_events: ${judgement.refusal?.reason ?? judgement.rejection}`);
+      this.ctx.log
+        .named("synapse.handlers.federation_event")
+        .warn(`While checking auth of ${event.eventId} against auth_events: ${judgement.refusal?.reason ?? judgement.rejection}`);
       return judgement.rejection;
     }
     const ids = authIdsIn(event, before.map);
@@ -183,7 +187,9 @@ export class RoomIntake {
     await this.pool.load(ids);
     const refusal = judgeByState(event, before.map, this.pool);
     if (refusal === undefined) return undefined;
-    this.ctx.log.named("synapse.handlers.federation_event").warn(`While checking auth of ${event.eventId} against room state before the event: ${refusal.reason}`);
+    this.ctx.log
+      .named("synapse.handlers.federation_event")
+      .warn(`While checking auth of ${event.eventId} against room state before the event: ${refusal.reason}`);
     return "auth_error";
   }
 
@@ -193,7 +199,12 @@ export class RoomIntake {
     const states = [...new Set([...this.tips.values()].map((tip) => tip.state))];
     if (hasGap && !states.includes(before)) states.push(before);
     if (states.length === 0 || (states.length === 1 && states[0] === before)) return;
-    const current: StateMap = states.length === 1 ? states[0]!.map : hasGap ? await resolveState(this.ctx, this.roomId, states, this.pool.atHand) : (await this.head.resolved(states, () => resolveState(this.ctx, this.roomId, states, this.pool.atHand))).map;
+    const current: StateMap =
+      states.length === 1
+        ? states[0]!.map
+        : hasGap
+          ? await resolveState(this.ctx, this.roomId, states, this.pool.atHand)
+          : (await this.head.resolved(states, () => resolveState(this.ctx, this.roomId, states, this.pool.atHand))).map;
     await this.pool.load(authIdsIn(event, current));
     const refusal = judgeByState(event, current, this.pool);
     if (refusal === undefined) return;
@@ -218,7 +229,10 @@ export class RoomIntake {
 
 /** A state as a delta on that of the given ones that differs least. */
 function nearest(states: readonly StateSnapshot[], map: StateSnapshot["map"]): StateSnapshot {
-  return states.map((state) => ({ state, changes: map.changedKeys(state.map).length })).sort((a, b) => a.changes - b.changes)[0]!.state.become(map);
+  return states
+    .map((state) => ({ state, changes: map.changedKeys(state.map).length }))
+    .sort((a, b) => a.changes - b.changes)[0]!
+    .state.become(map);
 }
 
 function sameIds(some: readonly string[], others: readonly string[]): boolean {

@@ -31,13 +31,16 @@ export async function storeOutliers(ctx: OutlierContext, roomId: string, events:
     if (++count % CHUNK === 0) await ctx.clock.sleep(0);
     const missing = event.authEventIds.find((id) => pool.get(id) === undefined);
     if (missing !== undefined) {
-      ctx.log.named("synapse.handlers.federation_event").info(`Dropping event ${event.eventId}, which relies on auth event ${missing}, which could not be found`);
+      ctx.log
+        .named("synapse.handlers.federation_event")
+        .info(`Dropping event ${event.eventId}, which relies on auth event ${missing}, which could not be found`);
       continue;
     }
     const judgement = judgeByAuthEvents(event, pool);
     event.outlier = true;
     event.rejectedReason = judgement?.rejection;
-    if (judgement !== undefined) ctx.log.named("synapse.handlers.federation_event").warn(`Rejecting ${event.eventId} because ${judgement.refusal?.reason ?? judgement.rejection}`);
+    if (judgement !== undefined)
+      ctx.log.named("synapse.handlers.federation_event").warn(`Rejecting ${event.eventId} because ${judgement.refusal?.reason ?? judgement.rejection}`);
     pool.add(event);
     accepted.push(event);
   }

@@ -43,7 +43,8 @@ describe("presence rules", () => {
 
   it("time makes devices idle, then removes those that do not sync; busy ones stay an hour; remote users 30 minutes", () => {
     const run = (state: string, d: object, at: number, syncing = false): string | undefined =>
-      applyTimeouts(user({ state, lastActiveTs: NOW, lastFederationUpdateTs: at }), true, new Map([["D", device({ state, ...d })]]), () => syncing, at, timers)?.state;
+      applyTimeouts(user({ state, lastActiveTs: NOW, lastFederationUpdateTs: at }), true, new Map([["D", device({ state, ...d })]]), () => syncing, at, timers)
+        ?.state;
     assert.equal(run("online", {}, NOW + 20_000), undefined);
     assert.equal(run("online", {}, NOW + 31_000), "offline");
     assert.equal(run("online", {}, NOW + 31_000, true), undefined);
@@ -78,7 +79,8 @@ describe("presence", () => {
   });
   after(() => server.close());
 
-  const status = (of: TestUser, by: TestUser = of): ReturnType<ReturnType<TestServer["as"]>["get"]> => server.as(by).get(`/_matrix/client/v3/presence/${of.userId}/status`);
+  const status = (of: TestUser, by: TestUser = of): ReturnType<ReturnType<TestServer["as"]>["get"]> =>
+    server.as(by).get(`/_matrix/client/v3/presence/${of.userId}/status`);
   const settled = async (): Promise<void> => {
     for (let i = 0; i < 20; i++) await new Promise((resolve) => setImmediate(resolve));
     await new Promise((resolve) => setTimeout(resolve, 30));
@@ -102,9 +104,15 @@ describe("presence", () => {
     assert.deepEqual([rows[0]!.state, rows[0]!.status_msg, rows[0]!.currently_active, rows[0]!.instance_name], ["online", "in", true, "master"]);
     const upTo = server.ctx.streams.presence.currentToken();
     const seen = await presenceSince(server.ctx, bob!.userId, ["!shared:test"], since, upTo);
-    assert.deepEqual(seen.map(({ userId, state }) => [userId, state]), [[alice!.userId, "online"]]);
+    assert.deepEqual(
+      seen.map(({ userId, state }) => [userId, state]),
+      [[alice!.userId, "online"]],
+    );
     assert.deepEqual(await presenceSince(server.ctx, carol!.userId, [], since, upTo), []);
-    assert.deepEqual((await presenceSince(server.ctx, bob!.userId, ["!shared:test"], undefined, upTo)).map(({ userId }) => userId), [alice!.userId]);
+    assert.deepEqual(
+      (await presenceSince(server.ctx, bob!.userId, ["!shared:test"], undefined, upTo)).map(({ userId }) => userId),
+      [alice!.userId],
+    );
   });
 
   it("says how long ago the user was active", async () => {
@@ -138,16 +146,25 @@ describe("presence", () => {
   });
 
   it("refuses what is no state, others' presence, and malformed bodies", async () => {
-    const put = (user: TestUser, body: object): ReturnType<ReturnType<TestServer["as"]>["put"]> => server.as(alice!).put(`/_matrix/client/v3/presence/${user.userId}/status`, body);
+    const put = (user: TestUser, body: object): ReturnType<ReturnType<TestServer["as"]>["put"]> =>
+      server.as(alice!).put(`/_matrix/client/v3/presence/${user.userId}/status`, body);
     await put(bob!, { presence: "online" }).expect(403);
-    for (const body of [{}, { presence: "dancing" }, { presence: 1 }, { presence: "online", status_msg: 1 }, { presence: "online", extra: 1 }]) await put(alice!, body).expect(400);
+    for (const body of [{}, { presence: "dancing" }, { presence: 1 }, { presence: "online", status_msg: 1 }, { presence: "online", extra: 1 }])
+      await put(alice!, body).expect(400);
   });
 
   it("of another server's users is taken from that server alone", async () => {
     const entry = { user_id: "@r:remote", presence: "online", last_active_ago: 5, status_msg: "hi", currently_active: true };
     await server.ctx.presence.receiveRemote("evil", [entry]);
     assert.equal((await server.ctx.presence.get(["@r:remote"])).get("@r:remote")!.state, "offline");
-    await server.ctx.presence.receiveRemote("remote", [null, 5, { user_id: 1 }, { user_id: "@r:remote" }, { ...entry, last_active_ago: "x" }, entry] as unknown[]);
+    await server.ctx.presence.receiveRemote("remote", [
+      null,
+      5,
+      { user_id: 1 },
+      { user_id: "@r:remote" },
+      { ...entry, last_active_ago: "x" },
+      entry,
+    ] as unknown[]);
     const state = (await server.ctx.presence.get(["@r:remote"])).get("@r:remote")!;
     assert.deepEqual([state.state, state.statusMsg, state.lastActiveTs], ["online", "hi", clock.now() - 5]);
   });

@@ -10,7 +10,7 @@ import {
   threadSubscription,
 } from "../../storage/push/thread-subscriptions.ts";
 import type { Context } from "../context.ts";
-import { visibleEvent } from "../rooms/single-event.ts";
+import { visibleEvent } from "../room-access/single-event.ts";
 
 /** Subscriptions of threads (MSC4306). */
 export type ThreadSubscriptionContext = Parameters<typeof visibleEvent>[0] & Pick<Context, "transaction" | "streams" | "changes" | "notifier">;

@@ -37,7 +37,8 @@ describe("receipts", () => {
       { isolation: "read committed" },
     );
   };
-  const rows = (table: string): Promise<Record<string, unknown>[]> => query(server.ctx.read, `SELECT * FROM ${table} WHERE user_id = $1 ORDER BY thread_id NULLS FIRST`, [alice.userId]);
+  const rows = (table: string): Promise<Record<string, unknown>[]> =>
+    query(server.ctx.read, `SELECT * FROM ${table} WHERE user_id = $1 ORDER BY thread_id NULLS FIRST`, [alice.userId]);
 
   it("are stored in both tables, with the event's position (risk 80)", async () => {
     assert.equal(await put(receipt({ eventId: events[1]! })), 1);
@@ -54,7 +55,9 @@ describe("receipts", () => {
       event_stream_ordering: event!.stream_ordering,
       thread_id: null,
     });
-    assert.deepEqual(await rows("receipts_graph"), [{ room_id: ROOM, receipt_type: "m.read", user_id: alice.userId, event_ids: `["${events[1]}"]`, data: '{"ts":1}', thread_id: null }]);
+    assert.deepEqual(await rows("receipts_graph"), [
+      { room_id: ROOM, receipt_type: "m.read", user_id: alice.userId, event_ids: `["${events[1]}"]`, data: '{"ts":1}', thread_id: null },
+    ]);
   });
 
   it("do not go back, nor stand still; unthreaded and threaded ones go their own ways, one row each (risk 80)", async () => {
@@ -62,7 +65,14 @@ describe("receipts", () => {
     assert.equal(await put(receipt({ eventId: events[1]! })), 0);
     assert.equal(await put(receipt({ eventId: events[0]!, threadId: "main" }), receipt({ eventId: events[0]!, threadId: "$root" })), 2);
     assert.equal(await put(receipt({ eventId: events[2]! }), receipt({ eventId: events[2]!, threadId: "main" })), 2);
-    assert.deepEqual((await rows("receipts_linearized")).map(({ thread_id, event_id }) => [thread_id, event_id]), [[null, events[2]], ["$root", events[0]], ["main", events[2]]]);
+    assert.deepEqual(
+      (await rows("receipts_linearized")).map(({ thread_id, event_id }) => [thread_id, event_id]),
+      [
+        [null, events[2]],
+        ["$root", events[0]],
+        ["main", events[2]],
+      ],
+    );
     assert.equal((await rows("receipts_graph")).length, 3);
   });
 
@@ -74,7 +84,10 @@ describe("receipts", () => {
 
   it("for events that the server does not have are kept without a position", async () => {
     assert.equal(await put(receipt({ eventId: "$unknown", receiptType: "m.read.private" })), 1);
-    const [row] = await query<{ event_stream_ordering: number | null }>(server.ctx.read, "SELECT event_stream_ordering FROM receipts_linearized WHERE event_id = '$unknown'");
+    const [row] = await query<{ event_stream_ordering: number | null }>(
+      server.ctx.read,
+      "SELECT event_stream_ordering FROM receipts_linearized WHERE event_id = '$unknown'",
+    );
     assert.equal(row!.event_stream_ordering, null);
   });
 
@@ -96,13 +109,20 @@ describe("receipts", () => {
     const row = { roomId: ROOM, receiptType: "m.read", userId: "@a:b", eventId: "$e", data: '{"ts":1}' };
     const threaded = receiptContents([{ ...row, threadId: "main" }], "@x:y").get(ROOM)!;
     assert.equal(threaded["$e"]!["m.read"]!["@a:b"]!.text, '{"ts":1,"thread_id":"main"}');
-    const both = receiptContents([{ ...row, threadId: "main" }, { ...row, threadId: null }], "@x:y").get(ROOM)!;
+    const both = receiptContents(
+      [
+        { ...row, threadId: "main" },
+        { ...row, threadId: null },
+      ],
+      "@x:y",
+    ).get(ROOM)!;
     assert.equal(both["$e"]!["m.read"]!["@a:b"]!.text, '{"ts":1}');
   });
 
   describe("from other servers", () => {
     const edu = (room: string, user: string, body: unknown): any => ({ [room]: { "m.read": { [user]: body } } });
-    const stored = (user: string): Promise<object[]> => query(server.ctx.read, "SELECT event_id, thread_id FROM receipts_linearized WHERE user_id = $1", [user]);
+    const stored = (user: string): Promise<object[]> =>
+      query(server.ctx.read, "SELECT event_id, thread_id FROM receipts_linearized WHERE user_id = $1", [user]);
 
     it("are taken of members of the sending server alone (CVE-2023-42453, Synapse 1.2.1)", async () => {
       const good = { event_ids: [events[1]], data: { ts: 5, thread_id: "main" } };
@@ -120,7 +140,8 @@ describe("receipts", () => {
     });
 
     it("malformed ones are passed over, the rest is taken", async () => {
-      for (const bad of [5, null, [], { event_ids: "x" }, { event_ids: [] }, { event_ids: [1] }, { event_ids: ["a\0b"] }]) await receiveReceipts(server.ctx, "remote", edu(ROOM, "@r:remote", bad));
+      for (const bad of [5, null, [], { event_ids: "x" }, { event_ids: [] }, { event_ids: [1] }, { event_ids: ["a\0b"] }])
+        await receiveReceipts(server.ctx, "remote", edu(ROOM, "@r:remote", bad));
       await receiveReceipts(server.ctx, "remote", { [ROOM]: 5, "!x:y": { "m.read": 5 } });
       await receiveReceipts(server.ctx, "remote", edu(ROOM, "@r:remote", { event_ids: [events[0], events[2]], data: 7 }));
       assert.deepEqual((await stored("@r:remote")).length, 2);
@@ -128,9 +149,18 @@ describe("receipts", () => {
   });
 
   it("may be put into a thread that the event is in, or is the root of", async () => {
-    const [root, reply, reaction] = [await bareEvent(server.ctx, ROOM, alice.userId), await bareEvent(server.ctx, ROOM, alice.userId), await bareEvent(server.ctx, ROOM, alice.userId)];
+    const [root, reply, reaction] = [
+      await bareEvent(server.ctx, ROOM, alice.userId),
+      await bareEvent(server.ctx, ROOM, alice.userId),
+      await bareEvent(server.ctx, ROOM, alice.userId),
+    ];
     await server.ctx.transaction("relate", async (txn) => {
-      await query(txn, "INSERT INTO event_relations (event_id, relates_to_id, relation_type) VALUES ($1, $2, 'm.thread'), ($3, $4, 'm.annotation')", [reply, root, reaction, reply]);
+      await query(txn, "INSERT INTO event_relations (event_id, relates_to_id, relation_type) VALUES ($1, $2, 'm.thread'), ($3, $4, 'm.annotation')", [
+        reply,
+        root,
+        reaction,
+        reply,
+      ]);
     });
     const { read } = server.ctx;
     assert.deepEqual(await Promise.all([root, reply, reaction].map((id) => threadOfEvent(read, id))), ["main", root, root]);

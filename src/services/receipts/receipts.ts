@@ -6,10 +6,11 @@ import { roomAccountDataOfType } from "../../storage/accounts/account-data.ts";
 import { setRoomAccountData } from "../account-data/account-data.ts";
 import type { Context } from "../context.ts";
 import { tellInRows } from "../push/unread.ts";
-import { visibleEvent } from "../rooms/single-event.ts";
+import { visibleEvent } from "../room-access/single-event.ts";
 
 /** Read receipts and the fully-read marker (client-server API, "Receipts", "Read and unread markers"). */
-export type ReceiptContext = Parameters<typeof visibleEvent>[0] & Pick<Context, "transaction" | "streams" | "notifier" | "changes" | "crowds" | "remote" | "unreadCache">;
+export type ReceiptContext = Parameters<typeof visibleEvent>[0] &
+  Pick<Context, "transaction" | "streams" | "notifier" | "changes" | "crowds" | "remote" | "unreadCache">;
 
 const PRIVATE = "m.read.private";
 const FULLY_READ = "m.fully_read";

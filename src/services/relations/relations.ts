@@ -5,9 +5,9 @@ import { relationsOf, threadsOfRoom, threadsParticipated } from "../../storage/r
 import type { Context } from "../context.ts";
 import { presentEvent, presentEvents } from "../present.ts";
 import type { Requester } from "../requester.ts";
-import { requireReadAccess, visibilityFor } from "../rooms/access.ts";
+import { requireReadAccess, visibilityFor } from "../room-access/access.ts";
 import type { Pagination } from "../rooms/messages.ts";
-import { visibleEvent } from "../rooms/single-event.ts";
+import { visibleEvent } from "../room-access/single-event.ts";
 import { formatStreamToken, START_TOKEN } from "../streams/token.ts";
 import { filterForUser } from "../visibility.ts";
 import { bundleAggregations } from "./bundle.ts";
@@ -106,4 +106,3 @@ function parseThreadsToken(text: string): { topological: bigint; stream: number 
   if (match === null) throw new MatrixError(400, "M_UNKNOWN", "Invalid threads token");
   return { topological: BigInt(match[1]!), stream: Number(match[2]) };
 }
-

@@ -2,7 +2,7 @@ import { stringifyAscii } from "../../lib/json.ts";
 import { redactJson } from "../../protocol/event/redact.ts";
 import { membershipEventIds, pruneStoredEvents } from "../../storage/events/censor.ts";
 import type { Context } from "../context.ts";
-import { forget } from "./forget.ts";
+import { forget } from "../room-access/forget.ts";
 import { updateMembership } from "./membership.ts";
 import { serverRequester } from "./profile-in-rooms.ts";
 

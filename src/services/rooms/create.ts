@@ -26,7 +26,12 @@ export interface CreateRoomOptions {
 }
 
 /** @throws MatrixError 400, 403, 429 */
-export async function createRoom(ctx: Context, requester: Requester, body: JsonObject, options: CreateRoomOptions = {}): Promise<{ roomId: string; alias: string | undefined }> {
+export async function createRoom(
+  ctx: Context,
+  requester: Requester,
+  body: JsonObject,
+  options: CreateRoomOptions = {},
+): Promise<{ roomId: string; alias: string | undefined }> {
   const { userId } = requester;
   await checkSender(ctx, requester, { type: "m.room.member", content: { membership: "leave" } }, { ignoreShadowBan: true });
   if ((await ctx.accounts.user(userId))?.suspended === true && requester.authenticatedEntity !== ctx.config.server.serverName) {
@@ -49,8 +54,12 @@ export async function createRoom(ctx: Context, requester: Requester, body: JsonO
   if (alias !== undefined) await createAlias(ctx, requester, alias, roomId, { servers: [ctx.config.server.serverName], checkMembership: false });
   await storeFirstEvents(ctx, requester, room, creationContent, joinContent, firstEvents(ctx, requester, request, alias, options));
 
-  const inviteContent = { ...(request.isDirect ? { is_direct: request.isDirect } : {}), ...(request.inviteReason === undefined ? {} : { reason: request.inviteReason }) };
-  for (const target of invites.users) await updateMembership(ctx, requester, { roomId, target, action: "invite", content: inviteContent }, { rateLimit: false });
+  const inviteContent = {
+    ...(request.isDirect ? { is_direct: request.isDirect } : {}),
+    ...(request.inviteReason === undefined ? {} : { reason: request.inviteReason }),
+  };
+  for (const target of invites.users)
+    await updateMembership(ctx, requester, { roomId, target, action: "invite", content: inviteContent }, { rateLimit: false });
   for (const threepid of invites.threepids) await inviteThreepid(ctx, requester, roomId, threepid);
   return { roomId, alias };
 }
@@ -62,7 +71,11 @@ export async function limitCreation(ctx: Pick<Context, "limits">, requester: Req
   await ctx.limits.check("roomCreation", requester.userId, { requester });
 }
 
-async function whomToInvite(ctx: Context, requester: Requester, request: CreationRequest): Promise<{ users: readonly string[]; threepids: CreationRequest["inviteThreepids"] }> {
+async function whomToInvite(
+  ctx: Context,
+  requester: Requester,
+  request: CreationRequest,
+): Promise<{ users: readonly string[]; threepids: CreationRequest["inviteThreepids"] }> {
   const count = request.invite.length + request.inviteThreepids.length;
   if (count === 0) return { users: [], threepids: [] };
   if (requester.shadowBanned) {
@@ -78,7 +91,9 @@ async function whomToInvite(ctx: Context, requester: Requester, request: Creatio
 /** An override from the config may ask for more power to encrypt than the creator will have. */
 function checkEncryptionLevel(ctx: Pick<Context, "config">, request: CreationRequest): void {
   const { room } = ctx.config;
-  const encrypts = room.encryptionEnabledByDefaultForRoomPresets.includes(request.preset) || [...request.initialState.values()].some(({ type }) => type === "m.room.encryption");
+  const encrypts =
+    room.encryptionEnabledByDefaultForRoomPresets.includes(request.preset) ||
+    [...request.initialState.values()].some(({ type }) => type === "m.room.encryption");
   const override = room.defaultPowerLevelContentOverride[request.preset];
   if (!encrypts || override === undefined || override === null) return;
   const levels = (isJsonObject(override.events) ? override.events : {}) as JsonObject;
@@ -103,7 +118,13 @@ async function creatorContent(ctx: Context, requester: Requester, given: JsonObj
 }
 
 /** The events that follow the creator's join, in Synapse's order. */
-function firstEvents(ctx: Pick<Context, "config">, requester: Requester, request: CreationRequest, alias: string | undefined, options: CreateRoomOptions): FirstEvent[] {
+function firstEvents(
+  ctx: Pick<Context, "config">,
+  requester: Requester,
+  request: CreationRequest,
+  alias: string | undefined,
+  options: CreateRoomOptions,
+): FirstEvent[] {
   const preset = presetOf(request.preset);
   const given = new Map(request.initialState);
   const events: FirstEvent[] = [];
@@ -128,4 +149,3 @@ function powerLevelsOf(ctx: Pick<Context, "config">, requester: Requester, reque
   const defaults = defaultPowerLevels(presetOf(request.preset), requester.userId, request.invite, request.version.creatorsHavePower);
   return { ...defaults, ...ofConfig, ...request.powerLevels };
 }
-

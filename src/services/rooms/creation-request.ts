@@ -74,7 +74,10 @@ export function parseVersion(ctx: Pick<Context, "config">, id: Json | undefined)
   const wanted = id ?? ctx.config.server.defaultRoomVersion;
   if (typeof wanted !== "string") throw badJson("room_version must be a string");
   const { msc1767Enabled, msc4242Enabled } = ctx.config.experimental;
-  const offered = SUPPORTED_ROOM_VERSIONS.includes(wanted) || (msc1767Enabled && wanted === "org.matrix.msc1767.10") || (msc4242Enabled && wanted === "org.matrix.msc4242.12");
+  const offered =
+    SUPPORTED_ROOM_VERSIONS.includes(wanted) ||
+    (msc1767Enabled && wanted === "org.matrix.msc1767.10") ||
+    (msc4242Enabled && wanted === "org.matrix.msc4242.12");
   const version = offered ? roomVersion(wanted) : undefined;
   if (version === undefined) throw new MatrixError(400, "M_UNSUPPORTED_ROOM_VERSION", "Your homeserver does not support this room version");
   return version;
@@ -137,7 +140,8 @@ function parseInitialState(value: Json | undefined): Map<string, InitialState> {
   for (const entry of value) {
     if (!isJsonObject(entry)) throw badJson("Entries of initial_state must be objects");
     const { type, state_key: stateKey = "", content } = entry;
-    if (typeof type !== "string" || typeof stateKey !== "string" || !isJsonObject(content)) throw badJson("Entries of initial_state need a type, a content and a string as state key");
+    if (typeof type !== "string" || typeof stateKey !== "string" || !isJsonObject(content))
+      throw badJson("Entries of initial_state need a type, a content and a string as state key");
     state.set(`${type}\0${stateKey}`, { type, stateKey, content });
   }
   return state;

@@ -6,7 +6,7 @@ import { type Bundles, bundleAggregations } from "../relations/bundle.ts";
 import type { Requester } from "../requester.ts";
 import { formatStreamToken, START_TOKEN, type StreamToken } from "../streams/token.ts";
 import { filterForUser, type VisibleEvent } from "../visibility.ts";
-import { isJoined } from "./access.ts";
+import { isJoined } from "../room-access/access.ts";
 import type { RoomEventFilter } from "./event-filter.ts";
 
 export interface EventContext {
@@ -108,7 +108,12 @@ export async function eventsAround(
     before: events(before),
     after: events(after),
     // With nothing before it, the position is that of Synapse, one level of depth below.
-    start: first === undefined ? (counts.before > 0 ? { topological: lower(at.topological), stream: at.stream } : below) : { topological: first.topological_ordering, stream: first.stream_ordering - 1 },
+    start:
+      first === undefined
+        ? counts.before > 0
+          ? { topological: lower(at.topological), stream: at.stream }
+          : below
+        : { topological: first.topological_ordering, stream: first.stream_ordering - 1 },
     end: last === undefined ? above : { topological: last.topological_ordering, stream: last.stream_ordering },
   };
 }

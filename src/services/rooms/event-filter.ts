@@ -44,7 +44,9 @@ export function roomEventFilter(ctx: Pick<Context, "config">, definition: JsonOb
       labels: strings(definition["org.matrix.labels"]),
       relatedBySenders: strings(definition.related_by_senders),
       relatedByRelTypes: strings(definition.related_by_rel_types),
-      ...(relTypes ? { relTypes: strings(definition["org.matrix.msc3874.rel_types"]), notRelTypes: strings(definition["org.matrix.msc3874.not_rel_types"]) } : {}),
+      ...(relTypes
+        ? { relTypes: strings(definition["org.matrix.msc3874.rel_types"]), notRelTypes: strings(definition["org.matrix.msc3874.not_rel_types"]) }
+        : {}),
     },
     accepts: (event) => compiled.accepts(event),
     limit: compiled.limit,

@@ -10,7 +10,7 @@ import { receiptsSince } from "../receipts/streams.ts";
 import type { Requester } from "../requester.ts";
 import { currentToken, formatStreamToken, type StreamToken } from "../streams/token.ts";
 import { filterForUser } from "../visibility.ts";
-import { isWorldReadable } from "./access.ts";
+import { isWorldReadable } from "../room-access/access.ts";
 
 /** The old /events: everything new since a token as one list; with a room, only of that room, which strangers may peek into. */
 export interface EventStreamRequest {
@@ -24,7 +24,8 @@ export interface EventStreamRequest {
 /** Waits until there is something new, at most `timeoutMs`. @throws MatrixError 403 */
 export async function eventStream(ctx: Context, requester: Requester, request: EventStreamRequest, signal: AbortSignal): Promise<Record<string, unknown>> {
   const { userId } = requester;
-  if (request.roomId !== undefined && (await isRoomBlocked(ctx.read, request.roomId))) throw new MatrixError(403, "M_UNKNOWN", "This room has been blocked on this server");
+  if (request.roomId !== undefined && (await isRoomBlocked(ctx.read, request.roomId)))
+    throw new MatrixError(403, "M_UNKNOWN", "This room has been blocked on this server");
   const now = (): StreamToken => currentToken(ctx.streams, ctx.typing.serial);
   const { roomIds, peeking } = await roomsToShow(ctx, requester, request.roomId);
   const endSync = requester.isGuest ? undefined : await ctx.presence.beginSync(userId, requester.deviceId, "online");

@@ -60,7 +60,10 @@ export async function roomHierarchy(ctx: Needs, requester: Requester, request: H
       if (root === undefined || !(await isRemoteVisible(ctx, userId, request.roomId, root.room))) throw denied();
     }
   }
-  const { queue, processed } = request.from === undefined ? { queue: [{ roomId: request.roomId, via: request.via ?? [], depth: 0, remote: undefined }], processed: new Set<string>() } : await resume(ctx, userId, request, request.from);
+  const { queue, processed } =
+    request.from === undefined
+      ? { queue: [{ roomId: request.roomId, via: request.via ?? [], depth: 0, remote: undefined }], processed: new Set<string>() }
+      : await resume(ctx, userId, request, request.from);
 
   const rooms: JsonObject[] = [];
   const limit = Math.min(request.limit ?? MAX_ROOMS, MAX_ROOMS);
@@ -107,7 +110,12 @@ async function visitRemote(ctx: Needs, entry: QueueEntry, suggestedOnly: boolean
   });
   if (answer === undefined) return undefined;
   const { children_state: children, ...room } = answer.room;
-  return { room, childrenState: Array.isArray(children) ? children.filter(isJsonObject) : [], remoteChildren: answer.children, inaccessible: answer.inaccessibleChildren };
+  return {
+    room,
+    childrenState: Array.isArray(children) ? children.filter(isJsonObject) : [],
+    remoteChildren: answer.children,
+    inaccessible: answer.inaccessibleChildren,
+  };
 }
 
 /** By what the other server says of the room's joining rules, or because the user has a way in that we know. */

@@ -49,7 +49,8 @@ export async function storeMembership(ctx: Context, requester: Requester, change
         if (change.membership === "join" && requester.isGuest) await requireGuestAccess(ctx, head, change.roomId);
         if (old?.membership === "invite" && change.membership === "leave") await refuseLeavingNotices(ctx, change.roomId);
         const built = await createEvent(ctx, head, change.roomId, change.version, toInput(change));
-        if (change.membership === "invite" && getDomain(change.target) !== ctx.config.server.serverName) return { result: { event: built.event, isNew: true, built }, stored: Promise.resolve() };
+        if (change.membership === "invite" && getDomain(change.target) !== ctx.config.server.serverName)
+          return { result: { event: built.event, isNew: true, built }, stored: Promise.resolve() };
         for (const hook of ctx.eventHooks.beforeSend) await hook(built);
         const stored = ctx.persister.persist([await withPush(ctx, built, head)]);
         stored.catch(() => {}); // awaited below, outside of the lock
@@ -80,7 +81,12 @@ async function storeRemoteInvite(ctx: Context, built: BuiltEvent): Promise<Matri
   for (const hook of ctx.eventHooks.beforeSend) await hook(built);
   const signatures = await ctx.remoteRooms.sendInvite(built.event);
   const { event } = built;
-  const signed = new Event({ ...event.json, signatures: { ...(event.json.signatures as JsonObject), ...signatures } }, event.roomVersion, event.eventId, event.internal);
+  const signed = new Event(
+    { ...event.json, signatures: { ...(event.json.signatures as JsonObject), ...signatures } },
+    event.roomVersion,
+    event.eventId,
+    event.internal,
+  );
   await ctx.persister.persist([{ event: signed, before: built.before, after: built.after }]);
   return signed;
 }
@@ -169,4 +175,3 @@ export async function leaveOutOfBand(ctx: Context, previous: MatrixEvent, conten
   await ctx.persister.persist([{ event, push }]);
   return event;
 }
-

@@ -5,7 +5,7 @@ import { memberProfiles } from "../../storage/rooms/member-profiles.ts";
 import type { Context } from "../context.ts";
 import type { Requester } from "../requester.ts";
 import type { StreamToken } from "../streams/token.ts";
-import { isJoined, requireReadAccess } from "./access.ts";
+import { isJoined, requireReadAccess } from "../room-access/access.ts";
 
 type Needs = Pick<Context, "read" | "events" | "state" | "members" | "appservices">;
 
@@ -27,13 +27,19 @@ export async function stateFor(
     const last = await lastEventBefore(ctx.read, roomId, at.room);
     if (last === undefined) throw notFound(`Can't find event for token ${at.room.stream}`);
     // CVE-2021-39164: a token is no right to look.
-    if (!(await maySeeStateAt(ctx, requester.userId, roomId, last))) throw forbidden(`User ${requester.userId} not allowed to view events in room ${roomId} at token ${at.room.stream}`);
+    if (!(await maySeeStateAt(ctx, requester.userId, roomId, last)))
+      throw forbidden(`User ${requester.userId} not allowed to view events in room ${roomId} at token ${at.room.stream}`);
     ids = (await ctx.state.afterEvents([last], filter)).get(last)?.values() ?? [];
   } else {
     const access = await requireReadAccess(ctx, requester, roomId, { departed: true });
     if (access.membership === "join") {
       const current = await ctx.state.currentIds(roomId);
-      ids = filter === undefined ? current.values() : [...current].filter(([key]) => filter.some(([type, stateKey]) => (stateKey === undefined ? key.startsWith(`${type}\0`) : key === stateKeyOf(type, stateKey)))).map(([, id]) => id);
+      ids =
+        filter === undefined
+          ? current.values()
+          : [...current]
+              .filter(([key]) => filter.some(([type, stateKey]) => (stateKey === undefined ? key.startsWith(`${type}\0`) : key === stateKeyOf(type, stateKey))))
+              .map(([, id]) => id);
     } else ids = (await ctx.state.afterEvents([access.eventId!], filter)).get(access.eventId!)?.values() ?? [];
   }
   return [...(await ctx.events.get(ids)).values()];
@@ -58,7 +64,11 @@ async function maySeeStateAt(ctx: Needs, userId: string, roomId: string, eventId
 }
 
 /** Joined members with their names and pictures; for members, and for appservices with a user in the room. @throws MatrixError 403 */
-export async function joinedMembers(ctx: Needs, requester: Requester, roomId: string): Promise<Record<string, { avatar_url: string | null; display_name: string | null }>> {
+export async function joinedMembers(
+  ctx: Needs,
+  requester: Requester,
+  roomId: string,
+): Promise<Record<string, { avatar_url: string | null; display_name: string | null }>> {
   const service = requester.appserviceId === undefined ? undefined : ctx.appservices.byId(requester.appserviceId);
   if (service === undefined) {
     const access = await requireReadAccess(ctx, requester, roomId, { departed: true });
@@ -67,7 +77,8 @@ export async function joinedMembers(ctx: Needs, requester: Requester, roomId: st
     }
   } else {
     const joined = await ctx.members.joined(roomId);
-    if (!joined.has(requester.userId) && ![...joined].some((userId) => service.interestedInUser(userId))) throw new MatrixError(403, "M_FORBIDDEN", "Appservice not in room");
+    if (!joined.has(requester.userId) && ![...joined].some((userId) => service.interestedInUser(userId)))
+      throw new MatrixError(403, "M_FORBIDDEN", "Appservice not in room");
   }
   const members: Record<string, { avatar_url: string | null; display_name: string | null }> = Object.create(null) as never;
   for (const row of await memberProfiles(ctx.read, roomId)) members[row.user_id] = { avatar_url: row.avatar_url, display_name: row.display_name };

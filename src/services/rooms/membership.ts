@@ -43,7 +43,12 @@ const MEMBERSHIPS: ReadonlySet<string> = new Set(["join", "invite", "leave", "ba
  * Changes a membership: in a room that this server is in, by an event on its head; else through another server.
  * @throws MatrixError 400, 403, 404, 429 as Synapse does; ShadowBanned for invites of shadow-banned users
  */
-export async function updateMembership(ctx: Context, requester: Requester, change: MembershipChange, options: MembershipOptions = {}): Promise<{ eventId: string }> {
+export async function updateMembership(
+  ctx: Context,
+  requester: Requester,
+  change: MembershipChange,
+  options: MembershipOptions = {},
+): Promise<{ eventId: string }> {
   if (change.txnId === undefined || requester.deviceId === undefined) return { eventId: await update(ctx, requester, change, options) };
   const { deviceId } = requester;
   return { eventId: await ctx.sendTransactions.once(requester.userId, deviceId, change.roomId, change.txnId, () => update(ctx, requester, change, options)) };
@@ -79,7 +84,8 @@ async function update(ctx: Context, requester: Requester, change: MembershipChan
   const isHere = ours.local.size > 0 && version !== undefined;
   if (membership === "join") return await join(ctx, requester, change, { content, internal, version: isHere ? version : undefined }, options);
   if (!isHere) return await changeFromOutside(ctx, requester, change, membership, content, internal, version);
-  return (await storeMembership(ctx, requester, { ...change, version, sender: requester.userId, membership, content, timestamp: change.timestamp, internal })).event.eventId;
+  return (await storeMembership(ctx, requester, { ...change, version, sender: requester.userId, membership, content, timestamp: change.timestamp, internal }))
+    .event.eventId;
 }
 
 interface Prepared {
@@ -113,7 +119,14 @@ async function join(ctx: Context, requester: Requester, change: MembershipChange
   return event.eventId;
 }
 
-async function joinRemotely(ctx: Context, requester: Requester, change: MembershipChange, content: JsonObject, servers: readonly string[], options: MembershipOptions): Promise<string> {
+async function joinRemotely(
+  ctx: Context,
+  requester: Requester,
+  change: MembershipChange,
+  content: JsonObject,
+  servers: readonly string[],
+  options: MembershipOptions,
+): Promise<string> {
   const { roomId, target } = change;
   const { serverName, limitRemoteRooms } = ctx.config.server;
   if (options.rateLimit !== false) {
@@ -155,15 +168,24 @@ async function changeFromOutside(
     const previous = own.membership === "invite" || own.membership === "knock" ? await ctx.events.one(own.eventId) : undefined;
     if (previous !== undefined && target === requester.userId) {
       const isRemoteInvite = own.membership === "invite" && getDomain(previous.sender) !== ctx.config.server.serverName;
-      if (isRemoteInvite || own.membership === "knock" || version === undefined) return (await endFromOutside(ctx, requester, previous, content, internal, isRemoteInvite)).eventId;
+      if (isRemoteInvite || own.membership === "knock" || version === undefined)
+        return (await endFromOutside(ctx, requester, previous, content, internal, isRemoteInvite)).eventId;
     }
   }
   if (version === undefined) throw forbidden(`User ${requester.userId} not in room ${roomId}`);
   // The room is here, though nobody of this server is in it now: its rules decide.
-  return (await storeMembership(ctx, requester, { ...change, version, sender: requester.userId, membership, content, timestamp: change.timestamp, internal })).event.eventId;
+  return (await storeMembership(ctx, requester, { ...change, version, sender: requester.userId, membership, content, timestamp: change.timestamp, internal }))
+    .event.eventId;
 }
 
-async function endFromOutside(ctx: Context, requester: Requester, previous: MatrixEvent, content: JsonObject, internal: InternalMetadata, tellInviter: boolean): Promise<{ eventId: string }> {
+async function endFromOutside(
+  ctx: Context,
+  requester: Requester,
+  previous: MatrixEvent,
+  content: JsonObject,
+  internal: InternalMetadata,
+  tellInviter: boolean,
+): Promise<{ eventId: string }> {
   if (tellInviter) {
     try {
       return await ctx.remoteRooms.rejectInvite({ requester, invite: previous, content });
@@ -190,7 +212,8 @@ async function limit(ctx: Context, requester: Requester, change: MembershipChang
 /** Suspended users may neither invite, nor join or knock themselves. */
 async function refuseSuspended(ctx: Context, requester: Requester, { action, target }: MembershipChange): Promise<void> {
   if (requester.authenticatedEntity === ctx.config.server.serverName) return;
-  const suspended = async (userId: string): Promise<boolean> => getDomain(userId) === ctx.config.server.serverName && (await ctx.accounts.user(userId))?.suspended === true;
+  const suspended = async (userId: string): Promise<boolean> =>
+    getDomain(userId) === ctx.config.server.serverName && (await ctx.accounts.user(userId))?.suspended === true;
   const refusal = (what: string): MatrixError => new MatrixError(403, "M_USER_SUSPENDED", `${what} while account is suspended is not allowed.`);
   if (action === "invite" && (await suspended(requester.userId))) throw refusal("Sending invites");
   if (action === "join" && (await suspended(target))) throw refusal("Joining rooms");

@@ -6,7 +6,7 @@ import { type Bundles, bundleAggregations, noBundles } from "../relations/bundle
 import type { Requester } from "../requester.ts";
 import { formatStreamToken, type RoomPosition, START_TOKEN, type StreamToken } from "../streams/token.ts";
 import { filterForUser, type VisibleEvent } from "../visibility.ts";
-import { type RoomAccess, requireReadAccess, visibilityFor } from "./access.ts";
+import { type RoomAccess, requireReadAccess, visibilityFor } from "../room-access/access.ts";
 import type { RoomEventFilter } from "./event-filter.ts";
 
 /** What a client says about the page that it wants. */
@@ -27,7 +27,10 @@ export interface MessagesPage {
   readonly state: readonly MatrixEvent[] | undefined;
 }
 
-type Needs = Pick<Context, "config" | "read" | "clock" | "events" | "state" | "members" | "ignoredUsers" | "erasedUsers" | "accounts" | "streams" | "remoteRooms">;
+type Needs = Pick<
+  Context,
+  "config" | "read" | "clock" | "events" | "state" | "members" | "ignoredUsers" | "erasedUsers" | "accounts" | "streams" | "remoteRooms"
+>;
 
 /** Depths missing between the events of a page, above which history is fetched from other servers before answering. */
 const MANY_GAPS = 3;
@@ -54,7 +57,8 @@ export async function roomMessages(
     const depth = asked.room.topological ?? (await depthAtStream(ctx.read, roomId, asked.room.stream));
     if (await ctx.remoteRooms.backfill(roomId, depth, pagination.limit)) page = await read();
   }
-  if (page.rows.length === 0 && pagination.limit > 0) return { events: [], bundles: noBundles, start: formatStreamToken(start), end: undefined, state: undefined };
+  if (page.rows.length === 0 && pagination.limit > 0)
+    return { events: [], bundles: noBundles, start: formatStreamToken(start), end: undefined, state: undefined };
 
   const end = formatStreamToken({ ...start, room: page.next });
   const wanted = filter === undefined ? page.events : page.events.filter(filter.accepts);
@@ -97,14 +101,22 @@ interface Page {
 }
 
 async function readPage(ctx: Needs, roomId: string, pagination: Pagination, from: RoomPosition, filter: RoomEventFilter | undefined): Promise<Page> {
-  const rows = await timelinePage(ctx.read, { roomId, backwards: pagination.backwards, from, to: pagination.to?.room, filter: filter?.timeline, limit: pagination.limit });
+  const rows = await timelinePage(ctx.read, {
+    roomId,
+    backwards: pagination.backwards,
+    from,
+    to: pagination.to?.room,
+    filter: filter?.timeline,
+    limit: pagination.limit,
+  });
   const loaded = await ctx.events.get(rows.map((row) => row.event_id));
   const last = rows.at(-1);
   return {
     rows,
     events: rows.flatMap((row) => loaded.get(row.event_id) ?? []),
     // A position is a place between events: paging back goes on below the last one.
-    next: last === undefined ? from : { topological: last.topological_ordering, stream: pagination.backwards ? last.stream_ordering - 1 : last.stream_ordering },
+    next:
+      last === undefined ? from : { topological: last.topological_ordering, stream: pagination.backwards ? last.stream_ordering - 1 : last.stream_ordering },
   };
 }
 
@@ -125,7 +137,12 @@ function wantsHistory(page: Page, limit: number): boolean {
 async function sendersAt(ctx: Needs, visible: readonly VisibleEvent[]): Promise<MatrixEvent[] | undefined> {
   const senders = new Set(visible.map((item) => item.event.sender));
   const first = visible[0]!.event.eventId;
-  const state = (await ctx.state.afterEvents([first], [...senders].map((sender): [string, string] => ["m.room.member", sender]))).get(first);
+  const state = (
+    await ctx.state.afterEvents(
+      [first],
+      [...senders].map((sender): [string, string] => ["m.room.member", sender]),
+    )
+  ).get(first);
   const ids = [...senders].flatMap((sender) => state?.get(stateKeyOf("m.room.member", sender)) ?? []);
   return ids.length === 0 ? undefined : [...(await ctx.events.get(ids)).values()];
 }

@@ -13,7 +13,8 @@ export async function eventForTime(ctx: Needs, roomId: string, timestamp: number
   const local = await eventNearTime(ctx.read, roomId, timestamp, backwards);
   if (local === undefined || (await isBesideGap(ctx, roomId, local.event_id, backwards))) {
     const remote = await ctx.remoteRooms.eventNearTime({ roomId, timestamp, backwards });
-    if (remote !== undefined && (local === undefined || Math.abs(remote.originServerTs - timestamp) < Math.abs(local.origin_server_ts - timestamp))) return remote;
+    if (remote !== undefined && (local === undefined || Math.abs(remote.originServerTs - timestamp) < Math.abs(local.origin_server_ts - timestamp)))
+      return remote;
   }
   if (local === undefined) throw notFound(`Unable to find event from ${timestamp} in direction ${backwards ? "Direction.BACKWARDS" : "Direction.FORWARDS"}`);
   return { eventId: local.event_id, originServerTs: local.origin_server_ts };

@@ -5,7 +5,7 @@ import { insertEventReport, insertRoomReport, insertUserReport } from "../../sto
 import { findRoom } from "../../storage/rooms/rooms.ts";
 import type { Context } from "../context.ts";
 import type { Requester } from "../requester.ts";
-import { visibleEvent } from "./single-event.ts";
+import { visibleEvent } from "../room-access/single-event.ts";
 
 const MAX_REASON = 1000;
 
@@ -34,7 +34,9 @@ export async function reportRoom(ctx: Context, requester: Requester, roomId: str
     throw notFound("Room does not exist");
   }
   const id = ctx.localIds.roomReports.next();
-  await ctx.transaction("add_room_report", (txn) => insertRoomReport(txn, { id, receivedTs: ctx.clock.now(), roomId, userId: requester.userId, reason: reason.replaceAll("\0", "") }));
+  await ctx.transaction("add_room_report", (txn) =>
+    insertRoomReport(txn, { id, receivedTs: ctx.clock.now(), roomId, userId: requester.userId, reason: reason.replaceAll("\0", "") }),
+  );
 }
 
 /** Reports of users whom this server does not have are dropped without a word. @throws MatrixError 400, 429 */
@@ -43,5 +45,7 @@ export async function reportUser(ctx: Context, requester: Requester, targetUserI
   if ([...reason].length > MAX_REASON) throw badJson("Reason must be less than 1000 characters");
   if (getDomain(targetUserId) !== ctx.config.server.serverName || (await ctx.accounts.user(targetUserId)) === undefined) return;
   const id = ctx.localIds.userReports.next();
-  await ctx.transaction("add_user_report", (txn) => insertUserReport(txn, { id, receivedTs: ctx.clock.now(), targetUserId, userId: requester.userId, reason: reason.replaceAll("\0", "") }));
+  await ctx.transaction("add_user_report", (txn) =>
+    insertUserReport(txn, { id, receivedTs: ctx.clock.now(), targetUserId, userId: requester.userId, reason: reason.replaceAll("\0", "") }),
+  );
 }

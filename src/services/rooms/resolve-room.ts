@@ -7,7 +7,11 @@ import { resolveAlias } from "../directory/aliases.ts";
  * The room that a client names by id or alias, with servers that may help to reach it: those given, or those of the alias.
  * @throws MatrixError 400 when it is neither; 404 for an unknown alias
  */
-export async function resolveRoom(ctx: Context, identifier: string, via: readonly string[] | undefined): Promise<{ roomId: string; servers: readonly string[] | undefined }> {
+export async function resolveRoom(
+  ctx: Context,
+  identifier: string,
+  via: readonly string[] | undefined,
+): Promise<{ roomId: string; servers: readonly string[] | undefined }> {
   if (isRoomId(identifier)) return { roomId: identifier, servers: via };
   if (isRoomAlias(identifier)) {
     const { roomId, servers } = await resolveAlias(ctx, identifier);

@@ -67,7 +67,8 @@ export async function authoriserForRemote(ctx: Needs, roomId: string, version: R
   const gates = allowedRooms(joinRules);
   const memberships = await Promise.all(gates.map((gate) => ctx.members.inRoom(gate)));
   if (!memberships.some((members) => members.joined.has(userId))) {
-    if (memberships.some((members) => members.local.size === 0)) throw new MatrixError(400, "M_UNABLE_TO_AUTHORISE_JOIN", `Unable to check if ${userId} is in allowed rooms.`);
+    if (memberships.some((members) => members.local.size === 0))
+      throw new MatrixError(400, "M_UNABLE_TO_AUTHORISE_JOIN", `Unable to check if ${userId} is in allowed rooms.`);
     throw forbidden("You do not belong to any of the required rooms/spaces to join this room.");
   }
   const voucher = localVoucher(PowerLevels.of(state), await ctx.members.joinedLocal(roomId));

@@ -140,13 +140,18 @@ async function loadHits(
 ): Promise<{ events: VisibleEvent[]; highlights: Set<string> }> {
   const loaded = [...(await ctx.events.get(hits.map((hit) => hit.event_id))).values()].filter((event) => event.redactedBecause === undefined);
   const [highlights, events] = await Promise.all([
-    highlightedWords(ctx.read, query.term, loaded.map(searchedText).filter((text) => text !== "")),
+    highlightedWords(
+      ctx.read,
+      query.term,
+      loaded.map(searchedText).filter((text) => text !== ""),
+    ),
     filterForUser(ctx, requester.userId, loaded.filter(request.filter.accepts)),
   ]);
   return { events, highlights };
 }
 
-const searchedText = (event: MatrixEvent): string => ["body", "name", "topic"].flatMap((key) => (typeof event.content[key] === "string" ? [event.content[key]] : [])).join(" ");
+const searchedText = (event: MatrixEvent): string =>
+  ["body", "name", "topic"].flatMap((key) => (typeof event.content[key] === "string" ? [event.content[key]] : [])).join(" ");
 
 interface Around {
   readonly before: readonly VisibleEvent[];
@@ -156,7 +161,12 @@ interface Around {
   readonly profiles: JsonObject | undefined;
 }
 
-async function contextsOf(ctx: Needs, requester: Requester, events: readonly VisibleEvent[], wanted: NonNullable<SearchRequest["context"]>): Promise<Map<string, Around>> {
+async function contextsOf(
+  ctx: Needs,
+  requester: Requester,
+  events: readonly VisibleEvent[],
+  wanted: NonNullable<SearchRequest["context"]>,
+): Promise<Map<string, Around>> {
   const now = currentToken(ctx.streams, ctx.typing.serial);
   const arounds = await Promise.all(
     events.map(async ({ event }) => {
@@ -190,15 +200,22 @@ async function contextsOf(ctx: Needs, requester: Requester, events: readonly Vis
 async function profilesAt(ctx: Needs, event: MatrixEvent, around: readonly VisibleEvent[]): Promise<JsonObject> {
   const senders = [...new Set([event.sender, ...around.map((item) => item.event.sender)])];
   const at = around.at(-1)?.event.eventId ?? event.eventId;
-  const state = (await ctx.state.afterEvents([at], senders.map((sender): [string, string] => ["m.room.member", sender]))).get(at);
+  const state = (
+    await ctx.state.afterEvents(
+      [at],
+      senders.map((sender): [string, string] => ["m.room.member", sender]),
+    )
+  ).get(at);
   const members = await ctx.events.get(senders.flatMap((sender) => state?.get(stateKeyOf("m.room.member", sender)) ?? []));
   const profiles: JsonObject = Object.create(null) as JsonObject;
-  for (const member of members.values()) profiles[member.stateKey!] = { displayname: member.content.displayname ?? null, avatar_url: member.content.avatar_url ?? null };
+  for (const member of members.values())
+    profiles[member.stateKey!] = { displayname: member.content.displayname ?? null, avatar_url: member.content.avatar_url ?? null };
   return { ...profiles };
 }
 
 async function presentAround(ctx: Needs, requester: Requester, around: Around, bundles: Bundles): Promise<JsonObject> {
-  const present = async (events: readonly VisibleEvent[]): Promise<Json> => (await presentEvents(ctx, requester, events, { bundles, previous: true })) as readonly JsonText[] as unknown as Json;
+  const present = async (events: readonly VisibleEvent[]): Promise<Json> =>
+    (await presentEvents(ctx, requester, events, { bundles, previous: true })) as readonly JsonText[] as unknown as Json;
   return {
     events_before: await present(around.before),
     events_after: await present(around.after),
@@ -267,7 +284,10 @@ function parseRequest(ctx: Needs, body: JsonObject): SearchRequest {
     orderBy,
     includeState: room.include_state === true,
     groupKeys,
-    context: context === undefined ? undefined : { before: bound(context.before_limit), after: bound(context.after_limit), profiles: context.include_profile === true },
+    context:
+      context === undefined
+        ? undefined
+        : { before: bound(context.before_limit), after: bound(context.after_limit), profiles: context.include_profile === true },
   };
 }
 

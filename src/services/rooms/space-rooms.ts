@@ -68,7 +68,10 @@ export async function visibleLocalRooms(ctx: Needs, viewer: Viewer, roomIds: rea
         if (!allowed) continue;
       }
     }
-    rooms.set(roomId, { summary: summaryOf(row, gates), children: row.room_type === "m.space" ? (state?.children ?? []).filter(hasValidVia).sort(byChildOrder) : [] });
+    rooms.set(roomId, {
+      summary: summaryOf(row, gates),
+      children: row.room_type === "m.space" ? (state?.children ?? []).filter(hasValidVia).sort(byChildOrder) : [],
+    });
   }
   return rooms;
 }
@@ -97,7 +100,10 @@ async function loadStates(ctx: Needs, viewer: Viewer, roomIds: readonly string[]
   return states;
 }
 
-function summaryOf(row: NonNullable<Awaited<ReturnType<typeof roomsWithStats>> extends Map<string, infer R> ? R : never>, gates: readonly string[]): JsonObject {
+function summaryOf(
+  row: NonNullable<Awaited<ReturnType<typeof roomsWithStats>> extends Map<string, infer R> ? R : never>,
+  gates: readonly string[],
+): JsonObject {
   const summary: JsonObject = { room_id: row.room_id };
   const add = (key: string, value: string | number | null): void => void (value !== null && (summary[key] = value));
   add("room_version", row.version);

@@ -1,6 +1,14 @@
 import { LRUCache } from "lru-cache";
 import { MatrixError } from "../../protocol/errors.ts";
-import { type ConnectionKey, type ConnectionStream, deleteUnusedConnections, type PositionChanges, readPosition, type RoomStatus, storePosition } from "../../storage/sliding-sync/connections.ts";
+import {
+  type ConnectionKey,
+  type ConnectionStream,
+  deleteUnusedConnections,
+  type PositionChanges,
+  readPosition,
+  type RoomStatus,
+  storePosition,
+} from "../../storage/sliding-sync/connections.ts";
 import type { Context } from "../context.ts";
 import { deserialise, type RoomConfig, serialise } from "./room-config.ts";
 
@@ -23,7 +31,11 @@ export interface ConnectionState {
   readonly lazyMembers: ReadonlyMap<string, ReadonlySet<string>>;
 }
 
-const NEW_CONNECTION: ConnectionState = { sent: { rooms: new Map(), receipts: new Map(), account_data: new Map() }, configs: new Map(), lazyMembers: new Map() };
+const NEW_CONNECTION: ConnectionState = {
+  sent: { rooms: new Map(), receipts: new Map(), account_data: new Map() },
+  configs: new Map(),
+  lazyMembers: new Map(),
+};
 
 /** Changes that an answer makes to a connection's state. */
 export class ConnectionChanges {
@@ -39,7 +51,8 @@ export class ConnectionChanges {
 
   /** Something happened after `token` that is not sent now; the client comes back for it. */
   recordUnsent(stream: ConnectionStream, before: ConnectionState, roomIds: Iterable<string>, token: string): void {
-    for (const roomId of roomIds) if (before.sent[stream].get(roomId)?.status === "live") this.sent[stream].set(roomId, { status: "previously", lastToken: token });
+    for (const roomId of roomIds)
+      if (before.sent[stream].get(roomId)?.status === "live") this.sent[stream].set(roomId, { status: "previously", lastToken: token });
   }
 
   lazyMembers(roomId: string, seen: Iterable<string>, stale: Iterable<string>): void {
@@ -58,7 +71,8 @@ export class ConnectionChanges {
     const lazyMembers = new Map(state.lazyMembers);
     for (const [roomId, users] of this.lazyStale) lazyMembers.set(roomId, new Set([...(lazyMembers.get(roomId) ?? [])].filter((userId) => !users.has(userId))));
     for (const [roomId, users] of this.lazySeen) lazyMembers.set(roomId, new Set([...(lazyMembers.get(roomId) ?? []), ...users]));
-    const merged = (stream: ConnectionStream): ReadonlyMap<string, Sent> => (this.sent[stream].size === 0 ? state.sent[stream] : new Map([...state.sent[stream], ...this.sent[stream]]));
+    const merged = (stream: ConnectionStream): ReadonlyMap<string, Sent> =>
+      this.sent[stream].size === 0 ? state.sent[stream] : new Map([...state.sent[stream], ...this.sent[stream]]);
     return {
       sent: { rooms: merged("rooms"), receipts: merged("receipts"), account_data: merged("account_data") },
       configs: this.configs.size === 0 ? state.configs : new Map([...state.configs, ...this.configs]),
@@ -71,10 +85,15 @@ export class ConnectionChanges {
     const streams = (["rooms", "receipts", "account_data"] as const).flatMap((stream) =>
       [...this.sent[stream]].map(([room_id, { status, lastToken }]) => ({ stream, room_id, room_status: status, last_token: lastToken ?? null })),
     );
-    const pairs = (map: ReadonlyMap<string, ReadonlySet<string>>): { room_id: string; user_id: string }[] => [...map].flatMap(([room_id, users]) => [...users].map((user_id) => ({ room_id, user_id })));
+    const pairs = (map: ReadonlyMap<string, ReadonlySet<string>>): { room_id: string; user_id: string }[] =>
+      [...map].flatMap(([room_id, users]) => [...users].map((user_id) => ({ room_id, user_id })));
     return {
       streams,
-      configs: [...this.configs].map(([room_id, config]) => ({ room_id, timeline_limit: config.timelineLimit, required_state: serialise(config.requiredState) })),
+      configs: [...this.configs].map(([room_id, config]) => ({
+        room_id,
+        timeline_limit: config.timelineLimit,
+        required_state: serialise(config.requiredState),
+      })),
       lazyMembers: pairs(this.lazySeen).map((pair) => ({ ...pair, last_seen_ts: now })),
       staleMembers: pairs(this.lazyStale),
     };
@@ -116,7 +135,9 @@ export class SlidingConnections {
     if (changes.isEmpty) return position ?? 0;
     const now = this.ctx.clock.now();
     const previous = position === undefined || position === 0 ? undefined : position;
-    const stored = await this.ctx.transaction("persist_per_connection_state", (txn) => storePosition(txn, key, previous, changes.rows(now), now), { isolation: "read committed" });
+    const stored = await this.ctx.transaction("persist_per_connection_state", (txn) => storePosition(txn, key, previous, changes.rows(now), now), {
+      isolation: "read committed",
+    });
     if (stored === undefined) {
       this.positions.delete(cacheKey(key, position!));
       throw unknownPosition();

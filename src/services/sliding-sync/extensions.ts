@@ -10,7 +10,10 @@ import type { PerRoomExtension, SlidingSyncBody } from "./request.ts";
 import type { InterestedRooms } from "./room-list.ts";
 import type { RoomResult } from "./rooms.ts";
 
-type Needs = Pick<Context, "changes" | "config" | "deviceInboxes" | "ignoredUsers" | "keyCounts" | "members" | "pushRules" | "read" | "streams" | "transaction" | "typing">;
+type Needs = Pick<
+  Context,
+  "changes" | "config" | "deviceInboxes" | "ignoredUsers" | "keyCounts" | "members" | "pushRules" | "read" | "streams" | "transaction" | "typing"
+>;
 
 export interface ExtensionInput {
   readonly userId: string;
@@ -55,11 +58,22 @@ export async function loadExtensions(ctx: Needs, input: ExtensionInput): Promise
 
 type Part = { json: unknown; news: boolean };
 
-async function toDeviceExtension(ctx: Needs, { userId, deviceId, now }: ExtensionInput, options: { limit: number; since?: string | null | undefined }): Promise<Part | undefined> {
+async function toDeviceExtension(
+  ctx: Needs,
+  { userId, deviceId, now }: ExtensionInput,
+  options: { limit: number; since?: string | null | undefined },
+): Promise<Part | undefined> {
   if (deviceId === undefined) return undefined;
   const since = Math.max(0, Number(options.since ?? 0));
   if (since > 0) await acknowledgeToDevice(ctx, userId, deviceId, since);
-  const { messages, position } = await toDeviceSince(ctx, userId, deviceId, Math.min(since, now.toDevice), now.toDevice, Math.min(Math.max(options.limit, 0), 100));
+  const { messages, position } = await toDeviceSince(
+    ctx,
+    userId,
+    deviceId,
+    Math.min(since, now.toDevice),
+    now.toDevice,
+    Math.min(Math.max(options.limit, 0), 100),
+  );
   return { json: { next_batch: String(position), events: messages }, news: messages.length > 0 };
 }
 
@@ -145,7 +159,9 @@ async function receiptsExtension(ctx: Needs, input: ExtensionInput, options: Per
   const json: Record<string, unknown> = {};
   for (const part of parts) for (const [roomId, content] of part) json[roomId] = { type: "m.receipt", content };
   if (since !== undefined) {
-    const others = [...before.sent.receipts].filter(([roomId, sent]) => sent.status === "live" && !rooms.includes(roomId) && ctx.changes.receipts.hasChanged(roomId, since.receipt.stream)).map(([roomId]) => roomId);
+    const others = [...before.sent.receipts]
+      .filter(([roomId, sent]) => sent.status === "live" && !rooms.includes(roomId) && ctx.changes.receipts.hasChanged(roomId, since.receipt.stream))
+      .map(([roomId]) => roomId);
     changes.recordUnsent("receipts", before, others, String(since.receipt.stream));
   }
   changes.recordSent("receipts", before, rooms);

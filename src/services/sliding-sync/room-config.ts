@@ -52,7 +52,8 @@ function simplified(state: ReadonlyMap<string, Set<string>>): RequiredState {
 
 /** True when the state event is asked for; lazily loaded members are decided elsewhere. */
 export function wants(state: RequiredState, type: string, stateKey: string, userId: string): boolean {
-  const covers = (keys: ReadonlySet<string> | undefined): boolean => keys !== undefined && (keys.has(WILDCARD) || keys.has(stateKey) || (keys.has(ME) && stateKey === userId));
+  const covers = (keys: ReadonlySet<string> | undefined): boolean =>
+    keys !== undefined && (keys.has(WILDCARD) || keys.has(stateKey) || (keys.has(ME) && stateKey === userId));
   if (covers(state.get(type))) return true;
   if (type === "m.room.member" && isLazy(state)) return false;
   return covers(state.get(WILDCARD));

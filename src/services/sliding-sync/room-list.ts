@@ -63,7 +63,14 @@ export interface InterestedRooms {
 }
 
 /** Sorts and filters the user's rooms into the lists of the request, and adds the rooms it subscribes to. */
-export async function interestedRooms(ctx: Needs, lists: RoomLists, userId: string, body: SlidingSyncBody, since: number | undefined, now: number): Promise<InterestedRooms> {
+export async function interestedRooms(
+  ctx: Needs,
+  lists: RoomLists,
+  userId: string,
+  body: SlidingSyncBody,
+  since: number | undefined,
+  now: number,
+): Promise<InterestedRooms> {
   const [all, direct, ignored] = await Promise.all([lists.of(ctx, userId, now), directRooms(ctx, userId), ctx.ignoredUsers.ignoredBy(userId)]);
   const { newlyJoined, newlyLeft } = await moves(ctx, userId, all, since, now);
   const shown = new Map([...all].filter(([, room]) => isShown(room, userId, newlyLeft) && !(room.membership === "invite" && ignored.has(room.sender))));
@@ -99,7 +106,8 @@ function isShown(room: ListRoom, userId: string, newlyLeft: ReadonlySet<string>)
 
 function listWindow(list: SlidingList, sorted: readonly ListRoom[], add: (roomId: string, config: RoomConfig) => void): ListAnswer {
   const config = roomConfig(list);
-  const ranges: [number, number][] = list.slow_get_all_rooms || list.ranges === null || list.ranges === undefined ? [[0, Math.max(sorted.length - 1, 0)]] : list.ranges;
+  const ranges: [number, number][] =
+    list.slow_get_all_rooms || list.ranges === null || list.ranges === undefined ? [[0, Math.max(sorted.length - 1, 0)]] : list.ranges;
   const ops = ranges.map((range) => {
     const ids = sorted.slice(range[0], range[1] + 1).map((room) => room.room_id);
     for (const roomId of ids) add(roomId, config);
@@ -113,7 +121,13 @@ function needsTags(body: SlidingSyncBody): boolean {
   return Object.values(body.lists ?? {}).some((list) => list.filters?.tags != null || list.filters?.not_tags != null);
 }
 
-async function filterRooms(ctx: Needs, rooms: ReadonlyMap<string, ListRoom>, filters: ListFilters | undefined, direct: ReadonlySet<string>, tags: ReadonlyMap<string, object>): Promise<ListRoom[]> {
+async function filterRooms(
+  ctx: Needs,
+  rooms: ReadonlyMap<string, ListRoom>,
+  filters: ListFilters | undefined,
+  direct: ReadonlySet<string>,
+  tags: ReadonlyMap<string, object>,
+): Promise<ListRoom[]> {
   let result = [...rooms.values()];
   if (filters === undefined) return result;
   const { is_dm, is_encrypted, is_invite, room_types, not_room_types, room_name_like, tags: wanted, not_tags: unwanted, spaces } = filters;
@@ -140,7 +154,8 @@ async function childrenOf(ctx: Needs, rooms: ReadonlyMap<string, ListRoom>, spac
   const states = await ctx.state.currentIdsOf(joined);
   const childIds = [...states.values()].flatMap((state) => [...state].filter(([key]) => key.startsWith("m.space.child\u0000")).map(([, id]) => id));
   const events = childIds.length === 0 ? [] : (await ctx.state.hydrate(childIds.map((id) => [`m.space.child\u0000${id}`, id] as const))).values();
-  for (const event of events) if (event.stateKey !== undefined && Array.isArray(event.content.via) && event.content.via.length > 0) children.add(event.stateKey);
+  for (const event of events)
+    if (event.stateKey !== undefined && Array.isArray(event.content.via) && event.content.via.length > 0) children.add(event.stateKey);
   return children;
 }
 
@@ -154,7 +169,13 @@ async function directRooms(ctx: Needs, userId: string): Promise<Set<string>> {
 }
 
 /** Rooms joined and left since a position. Reads nothing when no membership of the user changed. */
-async function moves(ctx: Needs, userId: string, rooms: ReadonlyMap<string, ListRoom>, since: number | undefined, now: number): Promise<{ newlyJoined: Set<string>; newlyLeft: Set<string> }> {
+async function moves(
+  ctx: Needs,
+  userId: string,
+  rooms: ReadonlyMap<string, ListRoom>,
+  since: number | undefined,
+  now: number,
+): Promise<{ newlyJoined: Set<string>; newlyLeft: Set<string> }> {
   const newlyJoined = new Set<string>();
   const newlyLeft = new Set<string>();
   if (since === undefined || ![...rooms.values()].some((room) => room.membership_ordering > since)) return { newlyJoined, newlyLeft };
@@ -165,7 +186,11 @@ async function moves(ctx: Needs, userId: string, rooms: ReadonlyMap<string, List
   for (const [roomId, hadOther] of changedRooms) {
     const membership = rooms.get(roomId)?.membership;
     if (membership === "join" && (hadOther || !before.has(roomId))) newlyJoined.add(roomId);
-    if ((membership === "leave" || membership === "ban") && (before.has(roomId) || changes.some((change) => change.room_id === roomId && change.membership === "join"))) newlyLeft.add(roomId);
+    if (
+      (membership === "leave" || membership === "ban") &&
+      (before.has(roomId) || changes.some((change) => change.room_id === roomId && change.membership === "join"))
+    )
+      newlyLeft.add(roomId);
   }
   return { newlyJoined, newlyLeft };
 }

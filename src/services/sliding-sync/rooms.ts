@@ -1,7 +1,17 @@
 import { isJsonObject } from "../../lib/json.ts";
 import { type MatrixEvent, splitStateKey, type StateKey, stateKeyOf, type StateMap } from "../../protocol/event/event.ts";
 import type { ListRoom } from "../../storage/sliding-sync/rooms.ts";
-import { currentStateDeltas, type HeroRow, heroCandidates, latestByDepth, latestByStream, memberCounts, type StateDelta, type Stretch, type TimelineRow } from "../../storage/sync/timelines.ts";
+import {
+  currentStateDeltas,
+  type HeroRow,
+  heroCandidates,
+  latestByDepth,
+  latestByStream,
+  memberCounts,
+  type StateDelta,
+  type Stretch,
+  type TimelineRow,
+} from "../../storage/sync/timelines.ts";
 import type { Context } from "../context.ts";
 import { parseRoomPosition, type RoomPosition } from "../streams/token.ts";
 import { pickHeroes } from "../sync/summary.ts";
@@ -69,7 +79,10 @@ export async function loadRooms(
   const timelines = await loadTimelines(ctx, userId, plans, since, now);
   const deltas = await loadDeltas(ctx, plans, now);
   const [states, facts] = await Promise.all([loadStates(ctx, plans, deltas), loadFacts(ctx, userId, plans, deltas)]);
-  const wanted = plans.map((plan) => ({ plan, ...chooseState(userId, plan, timelines.get(plan.roomId), states.get(plan.roomId), deltas.get(plan.roomId) ?? [], before, changes) }));
+  const wanted = plans.map((plan) => ({
+    plan,
+    ...chooseState(userId, plan, timelines.get(plan.roomId), states.get(plan.roomId), deltas.get(plan.roomId) ?? [], before, changes),
+  }));
   const meta = plans.flatMap((plan) => metaIds(plan, states.get(plan.roomId), facts.heroes.get(plan.roomId)));
   const memberships = plans.filter(({ room }) => hidden(room)).map(({ room }) => room.membership_event_id);
   const events = await ctx.events.get([...wanted.flatMap(({ ids }) => ids), ...meta, ...memberships]);
@@ -96,7 +109,10 @@ export async function loadRooms(
       expandedTimeline: plan.expandTimeline,
       name: hidden(room) ? (room.room_name ?? undefined) : initial || changedTypes.has("m.room.name") ? name : undefined,
       avatar: initial || changedTypes.has("m.room.avatar") ? text(events.get(state?.get(stateKeyOf("m.room.avatar", "")) ?? ""), "url") : undefined,
-      heroes: !named && (initial || membershipChanged) ? (facts.heroes.get(roomId) ?? []).map((hero) => events.get(hero.event_id)).filter((event) => event !== undefined) : [],
+      heroes:
+        !named && (initial || membershipChanged)
+          ? (facts.heroes.get(roomId) ?? []).map((hero) => events.get(hero.event_id)).filter((event) => event !== undefined)
+          : [],
       joinedCount: showCounts ? (counts?.joined ?? 0) : undefined,
       invitedCount: showCounts ? (counts?.invited ?? 0) : undefined,
       requiredState: ids.map((id) => events.get(id)).filter((event) => event !== undefined),
@@ -110,7 +126,11 @@ export async function loadRooms(
     };
     if (initial || hasNews(result) || changedTypes.size > 0) results.push(result);
   }
-  changes.recordSent("rooms", before, plans.map((plan) => plan.roomId));
+  changes.recordSent(
+    "rooms",
+    before,
+    plans.map((plan) => plan.roomId),
+  );
   return results;
 }
 
@@ -153,8 +173,20 @@ async function loadTimelines(ctx: Needs, userId: string, plans: readonly Plan[],
   const largest = (list: readonly Plan[]): number => Math.max(...list.map((plan) => plan.config.timelineLimit)) + 1;
   const stretch = (plan: Plan, after: number | undefined): Stretch => ({ roomId: plan.roomId, after, upTo: upTo(plan.room) });
   const [old, recent] = await Promise.all([
-    whole.length === 0 ? [] : latestByDepth(ctx.read, whole.map((plan) => stretch(plan, undefined)), largest(whole)),
-    live.length === 0 ? [] : latestByStream(ctx.read, live.map((plan) => stretch(plan, plan.from)), largest(live)),
+    whole.length === 0
+      ? []
+      : latestByDepth(
+          ctx.read,
+          whole.map((plan) => stretch(plan, undefined)),
+          largest(whole),
+        ),
+    live.length === 0
+      ? []
+      : latestByStream(
+          ctx.read,
+          live.map((plan) => stretch(plan, plan.from)),
+          largest(live),
+        ),
   ]);
   const rows = new Map<string, TimelineRow[]>();
   for (const row of [...old, ...recent]) {
@@ -194,7 +226,9 @@ function prevBatch(first: TimelineRow | undefined, byDepth: boolean, upTo: numbe
 
 /** Changes of the current state since the client had the room, up to its last moment there. */
 async function loadDeltas(ctx: Needs, plans: readonly Plan[], now: number): Promise<Map<string, StateDelta[]>> {
-  const rooms = plans.filter((plan) => plan.from !== undefined && !hidden(plan.room) && ctx.changes.currentState.hasChanged(plan.roomId, plan.from)).map((plan) => ({ roomId: plan.roomId, after: plan.from! }));
+  const rooms = plans
+    .filter((plan) => plan.from !== undefined && !hidden(plan.room) && ctx.changes.currentState.hasChanged(plan.roomId, plan.from))
+    .map((plan) => ({ roomId: plan.roomId, after: plan.from! }));
   const byRoom = new Map<string, StateDelta[]>();
   if (rooms.length === 0) return byRoom;
   const ends = new Map(plans.map((plan) => [plan.roomId, gone(plan.room) ? plan.room.membership_ordering : now]));
@@ -209,7 +243,16 @@ async function loadDeltas(ctx: Needs, plans: readonly Plan[], now: number): Prom
 
 /** The state that the user may know: the current one where joined, the one at the leave else. Only of rooms where it is looked at. */
 async function loadStates(ctx: Needs, plans: readonly Plan[], deltas: ReadonlyMap<string, readonly StateDelta[]>): Promise<Map<string, StateMap>> {
-  const needed = plans.filter((plan) => !hidden(plan.room) && (plan.from === undefined || plan.expandTimeline || deltas.has(plan.roomId) || isLazy(plan.config.requiredState) || plan.previous === undefined || added(plan.previous.requiredState, plan.config.requiredState).size > 0));
+  const needed = plans.filter(
+    (plan) =>
+      !hidden(plan.room) &&
+      (plan.from === undefined ||
+        plan.expandTimeline ||
+        deltas.has(plan.roomId) ||
+        isLazy(plan.config.requiredState) ||
+        plan.previous === undefined ||
+        added(plan.previous.requiredState, plan.config.requiredState).size > 0),
+  );
   const here = needed.filter((plan) => !gone(plan.room)).map((plan) => plan.roomId);
   const away = needed.filter((plan) => gone(plan.room));
   const [current, left] = await Promise.all([
@@ -231,7 +274,9 @@ interface Facts {
 
 /** Member counts and heroes of rooms that are new to the client or whose members changed. */
 async function loadFacts(ctx: Needs, userId: string, plans: readonly Plan[], deltas: ReadonlyMap<string, readonly StateDelta[]>): Promise<Facts> {
-  const rooms = plans.filter((plan) => plan.room.membership === "join" && (plan.from === undefined || (deltas.get(plan.roomId) ?? []).some((delta) => delta.type === "m.room.member")));
+  const rooms = plans.filter(
+    (plan) => plan.room.membership === "join" && (plan.from === undefined || (deltas.get(plan.roomId) ?? []).some((delta) => delta.type === "m.room.member")),
+  );
   const counts = new Map<string, { joined: number; invited: number }>();
   const heroes = new Map<string, HeroRow[]>();
   if (rooms.length === 0) return { counts, heroes };
@@ -314,7 +359,11 @@ function chooseState(
       const id = state?.get(key);
       if (id !== undefined && !known.has(person)) chosen.set(key, id);
     }
-    changes.lazyMembers(roomId, [...people].filter((person) => !known.has(person)), stale);
+    changes.lazyMembers(
+      roomId,
+      [...people].filter((person) => !known.has(person)),
+      stale,
+    );
   } else if (stale.size > 0) {
     changes.lazyMembers(roomId, [], stale);
   }
@@ -333,7 +382,12 @@ function nextRequiredState(stored: RequiredState, required: RequiredState, chang
   const dropped = added(required, stored);
   const lost = [...dropped].some(([type, keys]) => [...keys].some((key) => changed.has(stateKeyOf(type, key)) || key === "*" || type === "*"));
   if (added(stored, required).size === 0 && !lost) return undefined;
-  const kept = new Map([...dropped].map(([type, keys]) => [type, new Set([...keys].filter((key) => key !== "*" && type !== "*" && !changed.has(stateKeyOf(type, key))).slice(0, MAX_KEPT_KEYS))]));
+  const kept = new Map(
+    [...dropped].map(([type, keys]) => [
+      type,
+      new Set([...keys].filter((key) => key !== "*" && type !== "*" && !changed.has(stateKeyOf(type, key))).slice(0, MAX_KEPT_KEYS)),
+    ]),
+  );
   return union(required, new Map([...kept].filter(([, keys]) => keys.size > 0)));
 }
 

@@ -111,7 +111,13 @@ async function build(ctx: SlidingSyncContext, request: SlidingSyncRequest, befor
 }
 
 /** Rooms that the client had and that are in no window now: what happens in them is sent when they come back. */
-async function recordUnsentRooms(ctx: SlidingSyncContext, interested: InterestedRooms, before: ConnectionState, changes: ConnectionChanges, since: StreamToken): Promise<void> {
+async function recordUnsentRooms(
+  ctx: SlidingSyncContext,
+  interested: InterestedRooms,
+  before: ConnectionState,
+  changes: ConnectionChanges,
+  since: StreamToken,
+): Promise<void> {
   const away = [...before.sent.rooms].filter(([roomId, sent]) => sent.status === "live" && !interested.relevant.has(roomId)).map(([roomId]) => roomId);
   if (away.length === 0) return;
   const touched = ctx.changes.events.changed(since.room.stream, Number.MAX_SAFE_INTEGER);
@@ -130,7 +136,12 @@ async function roomsJson(ctx: SlidingSyncContext, requester: Requester, results:
   const [timelineTexts, plainTexts, shownTexts] = await Promise.all([
     presentEvents(ctx, requester, timeline, { format: "client-without-room", bundles, previous: true }),
     presentEvents(ctx, requester, state, { format: "client-without-room" }),
-    presentEvents(ctx, requester, state.filter((event) => shown.has(event.eventId)), { format: "client-without-room", previous: true }),
+    presentEvents(
+      ctx,
+      requester,
+      state.filter((event) => shown.has(event.eventId)),
+      { format: "client-without-room", previous: true },
+    ),
   ]);
   let next = 0;
   const stateTexts = state.map((event, index) => (shown.has(event.eventId) ? shownTexts[next++]! : plainTexts[index]!));

@@ -44,15 +44,25 @@ export function isEmpty(answer: SyncAnswer): boolean {
 }
 
 /** The JSON of a `/sync` answer (client-server API, "Syncing"). Empty parts are left out, as Synapse does. */
-export async function syncResponse(ctx: Pick<Context, "clock" | "config" | "events" | "isServerAdmin">, request: SyncRequest, answer: SyncAnswer): Promise<Record<string, unknown>> {
+export async function syncResponse(
+  ctx: Pick<Context, "clock" | "config" | "events" | "isServerAdmin">,
+  request: SyncRequest,
+  answer: SyncAnswer,
+): Promise<Record<string, unknown>> {
   const texts = new Texts();
   for (const room of [...answer.joined, ...answer.archived]) texts.want(room.batch.events, room.state);
   await texts.write(ctx, request, answer.bundles, [...answer.invited, ...answer.knocked]);
 
   const rooms: Record<string, unknown> = {};
   if (answer.joined.length > 0) rooms.join = Object.fromEntries(answer.joined.map((room) => [room.entry.roomId, roomJson(request, answer, room, texts)]));
-  if (answer.invited.length > 0) rooms.invite = Object.fromEntries(answer.invited.map((event) => [event.roomId, { invite_state: { events: strippedState(event, "invite_room_state", texts) } }]));
-  if (answer.knocked.length > 0) rooms.knock = Object.fromEntries(answer.knocked.map((event) => [event.roomId, { knock_state: { events: strippedState(event, "knock_room_state", texts) } }]));
+  if (answer.invited.length > 0)
+    rooms.invite = Object.fromEntries(
+      answer.invited.map((event) => [event.roomId, { invite_state: { events: strippedState(event, "invite_room_state", texts) } }]),
+    );
+  if (answer.knocked.length > 0)
+    rooms.knock = Object.fromEntries(
+      answer.knocked.map((event) => [event.roomId, { knock_state: { events: strippedState(event, "knock_room_state", texts) } }]),
+    );
   if (answer.archived.length > 0) rooms.leave = Object.fromEntries(answer.archived.map((room) => [room.entry.roomId, roomJson(request, answer, room, texts)]));
 
   const response: Record<string, unknown> = { next_batch: formatStreamToken(answer.nextBatch) };
@@ -79,7 +89,12 @@ class Texts {
   }
 
   /** `memberships` are invites and knocks: shown whole, whatever fields the filter asks for. */
-  async write(ctx: Pick<Context, "clock" | "config" | "events" | "isServerAdmin">, request: SyncRequest, bundles: Bundles, memberships: readonly MatrixEvent[]): Promise<void> {
+  async write(
+    ctx: Pick<Context, "clock" | "config" | "events" | "isServerAdmin">,
+    request: SyncRequest,
+    bundles: Bundles,
+    memberships: readonly MatrixEvent[],
+  ): Promise<void> {
     const { filter, requester } = request;
     const format = filter.eventFormat === "federation" ? "federation" : "client-without-room";
     const options = { format, bundles, ...(filter.eventFields === undefined ? {} : { fields: filter.eventFields }) } as const;

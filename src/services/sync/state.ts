@@ -24,9 +24,17 @@ export async function loadStates(
   const wanted = entries.filter((entry) => !entry.outOfBand);
   const joined = wanted.filter((entry) => entry.kind === "joined");
   const [deltas, current, atLeave] = await Promise.all([
-    loadDeltas(ctx, wanted.filter((entry) => entry.kind === "joined" || !entry.fullState), batches),
+    loadDeltas(
+      ctx,
+      wanted.filter((entry) => entry.kind === "joined" || !entry.fullState),
+      batches,
+    ),
     currentStates(ctx, request, joined, batches),
-    statesAtLeave(ctx, wanted.filter((entry) => entry.kind === "archived" && entry.fullState), batches),
+    statesAtLeave(
+      ctx,
+      wanted.filter((entry) => entry.kind === "archived" && entry.fullState),
+      batches,
+    ),
   ]);
   const states = new Map<string, RoomState>();
   for (const entry of wanted) {
@@ -86,7 +94,13 @@ function viewByGroups(entry: RoomEntry, batch: TimelineBatch, states: ReadonlyMa
   return { keys: end?.keys() ?? [], atStart: (at) => start?.get(at), atEnd: (at) => end?.get(at) };
 }
 
-function select(request: SyncRequest, entry: RoomEntry, view: StateView, members: ReadonlySet<string> | undefined, timeline: ReadonlyMap<StateKey, string>): Map<StateKey, string> {
+function select(
+  request: SyncRequest,
+  entry: RoomEntry,
+  view: StateView,
+  members: ReadonlySet<string> | undefined,
+  timeline: ReadonlyMap<StateKey, string>,
+): Map<StateKey, string> {
   const shown = new Set(timeline.values());
   const state = new Map<StateKey, string>();
   const add = (at: StateKey): void => {
@@ -148,9 +162,19 @@ async function loadDeltas(ctx: Needs, entries: readonly RoomEntry[], batches: Re
 }
 
 /** Current states of the rooms that need them: full ones, and those whose lazily loaded members are looked up. */
-async function currentStates(ctx: Needs, request: SyncRequest, joined: readonly RoomEntry[], batches: ReadonlyMap<string, TimelineBatch>): Promise<ReadonlyMap<string, StateMap>> {
+async function currentStates(
+  ctx: Needs,
+  request: SyncRequest,
+  joined: readonly RoomEntry[],
+  batches: ReadonlyMap<string, TimelineBatch>,
+): Promise<ReadonlyMap<string, StateMap>> {
   const roomIds = joined
-    .filter((entry) => entry.fullState || (request.filter.lazyLoadMembers && batches.get(key(entry))!.events.length > 0) || ctx.changes.currentState.hasChanged(entry.roomId, entry.since ?? 0))
+    .filter(
+      (entry) =>
+        entry.fullState ||
+        (request.filter.lazyLoadMembers && batches.get(key(entry))!.events.length > 0) ||
+        ctx.changes.currentState.hasChanged(entry.roomId, entry.since ?? 0),
+    )
     .map((entry) => entry.roomId);
   return roomIds.length === 0 ? new Map() : await ctx.state.currentIdsOf(roomIds);
 }

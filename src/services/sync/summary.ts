@@ -44,9 +44,12 @@ export async function loadSummaries(
   const roomIds = wanted.map((entry) => entry.roomId);
   const [counts, current] = await Promise.all([memberCounts(ctx.read, roomIds), ctx.state.currentIdsOf(roomIds)]);
   for (const roomId of roomIds) summaries.set(roomId, { "m.joined_member_count": 0, "m.invited_member_count": 0 });
-  for (const { room_id, membership, members } of counts) summaries.get(room_id)![membership === "join" ? "m.joined_member_count" : "m.invited_member_count"] = members;
+  for (const { room_id, membership, members } of counts)
+    summaries.get(room_id)![membership === "join" ? "m.joined_member_count" : "m.invited_member_count"] = members;
 
-  const names = await ctx.events.get(roomIds.flatMap((roomId) => [current.get(roomId)?.get(NAME), current.get(roomId)?.get(ALIAS)]).filter((id) => id !== undefined));
+  const names = await ctx.events.get(
+    roomIds.flatMap((roomId) => [current.get(roomId)?.get(NAME), current.get(roomId)?.get(ALIAS)]).filter((id) => id !== undefined),
+  );
   const nameless = roomIds.filter((roomId) => {
     const state = current.get(roomId);
     return !isSet(names.get(state?.get(NAME) ?? ""), "name") && !isSet(names.get(state?.get(ALIAS) ?? ""), "alias");

@@ -2,7 +2,10 @@ import assert from "node:assert/strict";
 import { after, before, describe, it } from "mocha";
 import { startTestServer, type TestServer, type TestUser } from "../../testing/server.ts";
 
-type Body = Record<string, never> & { next_batch: string; rooms?: { join?: Record<string, RoomBody>; invite?: Record<string, { invite_state: { events: EventBody[] } }>; leave?: Record<string, RoomBody> } };
+type Body = Record<string, never> & {
+  next_batch: string;
+  rooms?: { join?: Record<string, RoomBody>; invite?: Record<string, { invite_state: { events: EventBody[] } }>; leave?: Record<string, RoomBody> };
+};
 interface EventBody {
   type: string;
   sender: string;
@@ -41,13 +44,26 @@ describe("/sync", () => {
     if (options.fullState) query.set("full_state", "true");
     return (await server.as(user).get(`/_matrix/client/v3/sync?${query.toString()}`).expect(200)).body as Body;
   };
-  const newRoom = async (user: TestUser, body: object = { preset: "public_chat" }): Promise<string> => ((await server.as(user).post("/_matrix/client/v3/createRoom", body).expect(200)).body as { room_id: string }).room_id;
+  const newRoom = async (user: TestUser, body: object = { preset: "public_chat" }): Promise<string> =>
+    ((await server.as(user).post("/_matrix/client/v3/createRoom", body).expect(200)).body as { room_id: string }).room_id;
   const path = (roomId: string, rest: string): string => `/_matrix/client/v3/rooms/${encodeURIComponent(roomId)}/${rest}`;
   const send = async (user: TestUser, roomId: string, body: string, more: object = {}): Promise<string> =>
-    ((await server.as(user).put(path(roomId, `send/m.room.message/t${++count}`), { msgtype: "m.text", body, ...more }).expect(200)).body as { event_id: string }).event_id;
-  const setState = (user: TestUser, roomId: string, type: string, content: object): Promise<unknown> => server.as(user).put(path(roomId, `state/${type}/`), content).expect(200);
+    (
+      (
+        await server
+          .as(user)
+          .put(path(roomId, `send/m.room.message/t${++count}`), { msgtype: "m.text", body, ...more })
+          .expect(200)
+      ).body as { event_id: string }
+    ).event_id;
+  const setState = (user: TestUser, roomId: string, type: string, content: object): Promise<unknown> =>
+    server
+      .as(user)
+      .put(path(roomId, `state/${type}/`), content)
+      .expect(200);
   const join = (user: TestUser, roomId: string): Promise<unknown> => server.as(user).post(path(roomId, "join"), {}).expect(200);
-  const bodies = (room: RoomBody | undefined): unknown[] => (room?.timeline.events ?? []).filter((event) => event.type === "m.room.message").map((event) => event.content.body);
+  const bodies = (room: RoomBody | undefined): unknown[] =>
+    (room?.timeline.events ?? []).filter((event) => event.type === "m.room.message").map((event) => event.content.body);
   const types = (events: readonly EventBody[]): string[] => events.map((event) => event.type).sort();
 
   it("gives what is new since the last answer, each event once", async () => {
@@ -86,8 +102,14 @@ describe("/sync", () => {
     assert.equal(answer.timeline.limited, true);
     assert.deepEqual(bodies(answer), ["m7", "m8", "m9", "m10", "m11"]);
     assert.deepEqual(types(answer.state.events), ["m.room.topic"]);
-    const before = await server.as(bob).get(path(room, `messages?dir=b&limit=3&from=${answer.timeline.prev_batch}`)).expect(200);
-    assert.deepEqual((before.body as { chunk: EventBody[] }).chunk.map((event) => event.content.body), ["m6", "m5", "m4"]);
+    const before = await server
+      .as(bob)
+      .get(path(room, `messages?dir=b&limit=3&from=${answer.timeline.prev_batch}`))
+      .expect(200);
+    assert.deepEqual(
+      (before.body as { chunk: EventBody[] }).chunk.map((event) => event.content.body),
+      ["m6", "m5", "m4"],
+    );
   });
 
   it("says in a timeline what a state event replaced", async () => {
@@ -136,7 +158,11 @@ describe("/sync", () => {
     for (let i = 0; i < 3; i++) await send(alice, room, `filler ${i}`);
     await send(people[0]!, room, "hello");
     const first = await sync(bob, { filter });
-    const members = (events: readonly EventBody[]): (string | undefined)[] => events.filter((event) => event.type === "m.room.member").map((event) => event.state_key).sort();
+    const members = (events: readonly EventBody[]): (string | undefined)[] =>
+      events
+        .filter((event) => event.type === "m.room.member")
+        .map((event) => event.state_key)
+        .sort();
     assert.deepEqual(members(first.rooms!.join![room]!.state.events), [bob.userId, people[0]!.userId].sort());
     assert.equal(first.rooms!.join![room]!.summary["m.joined_member_count"], 5);
     await send(people[0]!, room, "again");
@@ -160,18 +186,28 @@ describe("/sync", () => {
     assert.deepEqual(await counts(), { notification_count: 1, highlight_count: 0 });
     const last = await send(alice, room, "two, bob");
     assert.deepEqual(await counts(), { notification_count: 2, highlight_count: 1 });
-    await server.as(bob).post(path(room, `receipt/m.read/${encodeURIComponent(last)}`), {}).expect(200);
+    await server
+      .as(bob)
+      .post(path(room, `receipt/m.read/${encodeURIComponent(last)}`), {})
+      .expect(200);
     assert.deepEqual(await counts(), { notification_count: 0, highlight_count: 0 });
     const gone = await send(alice, room, "three");
     assert.deepEqual(await counts(), { notification_count: 1, highlight_count: 0 });
-    await server.as(alice).put(path(room, `redact/${encodeURIComponent(gone)}/r1`), {}).expect(200);
+    await server
+      .as(alice)
+      .put(path(room, `redact/${encodeURIComponent(gone)}/r1`), {})
+      .expect(200);
     assert.deepEqual(await counts(), { notification_count: 0, highlight_count: 0 });
   });
 
   it("leaves out rooms and events that the filter does not want", async () => {
     const [wanted, unwanted] = [await newRoom(alice), await newRoom(alice)];
     await send(alice, wanted, "seen");
-    const filter = { room: { not_rooms: [unwanted], timeline: { types: ["m.room.message"] }, state: { types: [] } }, presence: { types: [] }, account_data: { not_types: ["*"] } };
+    const filter = {
+      room: { not_rooms: [unwanted], timeline: { types: ["m.room.message"] }, state: { types: [] } },
+      presence: { types: [] },
+      account_data: { not_types: ["*"] },
+    };
     const answer = await sync(alice, { filter });
     assert.equal(answer.rooms!.join![unwanted], undefined);
     assert.deepEqual(bodies(answer.rooms!.join![wanted]), ["seen"]);
@@ -195,7 +231,8 @@ describe("/sync", () => {
 
   it("refuses tokens and filters that are none", async () => {
     const refused = async (query: string): Promise<unknown> => (await server.as(alice).get(`/_matrix/client/v3/sync?${query}`).expect(400)).body.errcode;
-    for (const since of ["x", "s1_2_x", "s1_".repeat(20), "t1", "s99999999999999999999"]) assert.equal(await refused(`since=${since}`), "M_INVALID_PARAM", since);
+    for (const since of ["x", "s1_2_x", "s1_".repeat(20), "t1", "s99999999999999999999"])
+      assert.equal(await refused(`since=${since}`), "M_INVALID_PARAM", since);
     assert.equal(await refused("filter={"), "M_NOT_JSON");
     assert.equal(await refused("filter=12345"), "M_INVALID_PARAM");
     assert.equal(await refused("timeout=x"), "M_INVALID_PARAM");

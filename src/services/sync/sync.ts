@@ -114,15 +114,27 @@ async function loadRooms(ctx: SyncContext, request: SyncRequest, now: StreamToke
   const [batches, ephemeral, accountData, tags, newTags, newAccountData] = await Promise.all([
     loadTimelines(ctx, request, entries, async (events) => filterForUser(ctx, userId, events, { always: await inCurrentState(ctx, events) })),
     filter.ephemeral.blocksAll ? new Map<string, unknown[]>() : ephemeralEvents(ctx, request, now, joinedIds),
-    filter.roomAccountData.blocksAll ? new Map<string, { type: string; content: unknown }[]>() : roomAccountDataSince(ctx, userId, accountSince, now.accountData, undefined, withoutDeleted),
+    filter.roomAccountData.blocksAll
+      ? new Map<string, { type: string; content: unknown }[]>()
+      : roomAccountDataSince(ctx, userId, accountSince, now.accountData, undefined, withoutDeleted),
     tagsSince(ctx, userId, accountSince, now.accountData, undefined),
     newRooms.length === 0 ? new Map() : tagsSince(ctx, userId, undefined, now.accountData, newRooms),
-    newRooms.length === 0 || filter.roomAccountData.blocksAll ? new Map() : roomAccountDataSince(ctx, userId, undefined, now.accountData, newRooms, withoutDeleted),
+    newRooms.length === 0 || filter.roomAccountData.blocksAll
+      ? new Map()
+      : roomAccountDataSince(ctx, userId, undefined, now.accountData, newRooms, withoutDeleted),
   ]);
 
   const active = entries.filter((entry) => {
     const batch = batches.get(key(entry))!;
-    return entry.fullState || batch.events.length > 0 || batch.limited || ephemeral.has(entry.roomId) || accountData.has(entry.roomId) || tags.has(entry.roomId) || ctx.changes.currentState.hasChanged(entry.roomId, entry.since ?? 0);
+    return (
+      entry.fullState ||
+      batch.events.length > 0 ||
+      batch.limited ||
+      ephemeral.has(entry.roomId) ||
+      accountData.has(entry.roomId) ||
+      tags.has(entry.roomId) ||
+      ctx.changes.currentState.hasChanged(entry.roomId, entry.since ?? 0)
+    );
   });
   const states = await loadStates(ctx, request, active, batches, ctx.lazyMembers);
   const summaries = await loadSummaries(ctx, request, active, batches, states, ctx.lazyMembers);
@@ -141,12 +153,12 @@ async function loadRooms(ctx: SyncContext, request: SyncRequest, now: StreamToke
       .filter((event) => event !== undefined && event.type !== "m.room.aliases")
       .filter((event) => filter.state.accepts(event!)) as RoomAnswer["state"][number][];
     const ownTags = tags.get(entry.roomId) ?? newTags.get(entry.roomId);
-    const own = [
-      ...(ownTags === undefined ? [] : [tagEvent(ownTags)]),
-      ...(accountData.get(entry.roomId) ?? newAccountData.get(entry.roomId) ?? []),
-    ].filter((item: { type: string }) => filter.roomAccountData.accepts({ type: item.type, roomId: entry.roomId }));
+    const own = [...(ownTags === undefined ? [] : [tagEvent(ownTags)]), ...(accountData.get(entry.roomId) ?? newAccountData.get(entry.roomId) ?? [])].filter(
+      (item: { type: string }) => filter.roomAccountData.accepts({ type: item.type, roomId: entry.roomId }),
+    );
     const events = entry.kind === "joined" ? (ephemeral.get(entry.roomId) ?? []) : [];
-    const something = entry.fullState || request.fullState || batch.events.length > 0 || batch.limited || state.length > 0 || events.length > 0 || own.length > 0;
+    const something =
+      entry.fullState || request.fullState || batch.events.length > 0 || batch.limited || state.length > 0 || events.length > 0 || own.length > 0;
     if (something) answers.push({ entry, batch, state, ephemeral: events, accountData: own, summary: summaries.get(entry.roomId) });
   }
   const shownRooms = answers.filter((room) => room.entry.kind === "joined").map((room) => room.entry.roomId);
@@ -167,7 +179,9 @@ async function loadRooms(ctx: SyncContext, request: SyncRequest, now: StreamToke
 async function inCurrentState(ctx: Pick<Context, "state">, events: readonly MatrixEvent[]): Promise<Set<string>> {
   const stateEvents = events.filter((event) => event.isState() && !event.outlier);
   const current = await ctx.state.currentIdsOf(stateEvents.map((event) => event.roomId));
-  return new Set(stateEvents.filter((event) => current.get(event.roomId)?.get(stateKeyOf(event.type, event.stateKey!)) === event.eventId).map((event) => event.eventId));
+  return new Set(
+    stateEvents.filter((event) => current.get(event.roomId)?.get(stateKeyOf(event.type, event.stateKey!)) === event.eventId).map((event) => event.eventId),
+  );
 }
 
 /** `m.typing` and `m.receipt` events by room. */
@@ -211,7 +225,9 @@ async function presenceFor(ctx: SyncContext, request: SyncRequest, now: StreamTo
   const unknown = [...met].filter((userId) => !byUser.has(userId));
   if (unknown.length > 0) for (const [userId, state] of await ctx.presence.get(unknown)) byUser.set(userId, state);
   const at = ctx.clock.now();
-  return [...byUser.values()].filter((state) => request.filter.presence.accepts({ type: "m.presence", sender: state.userId })).map((state) => presenceEvent(state, at));
+  return [...byUser.values()]
+    .filter((state) => request.filter.presence.accepts({ type: "m.presence", sender: state.userId }))
+    .map((state) => presenceEvent(state, at));
 }
 
 /** Invites of ignored users, and those that the user's invite rules swallow, are not shown. */

@@ -31,7 +31,12 @@ interface Gathering {
  * The timeline of each entry: all that is new, or the newest `timeline_limit` events and `limited`. Incremental rooms are read with one
  * query for all, full ones with one for all and page; a room in which nothing happened costs nothing.
  */
-export async function loadTimelines(ctx: Needs, request: SyncRequest, entries: readonly RoomEntry[], visible: VisibilityFilter): Promise<Map<string, TimelineBatch>> {
+export async function loadTimelines(
+  ctx: Needs,
+  request: SyncRequest,
+  entries: readonly RoomEntry[],
+  visible: VisibilityFilter,
+): Promise<Map<string, TimelineBatch>> {
   const limit = request.filter.timeline.limit;
   const blocked = request.filter.timeline.blocksAll;
   const now = Math.max(0, ...entries.map((entry) => entry.upTo));
@@ -47,7 +52,10 @@ export async function loadTimelines(ctx: Needs, request: SyncRequest, entries: r
     const stretches = incremental.map((entry): Stretch => ({ roomId: entry.roomId, after: entry.since, upTo: entry.upTo }));
     const roomIds = incremental.map((entry) => entry.roomId);
     const gappy = roomIds.filter((roomId) => ctx.changes.timelineGaps.hasChanged(roomId, since!));
-    const [rows, gaps] = await Promise.all([recentRows(ctx, stretches, limit + 1), gappy.length === 0 ? new Map<string, number>() : timelineGaps(ctx.read, gappy, since!, now)]);
+    const [rows, gaps] = await Promise.all([
+      recentRows(ctx, stretches, limit + 1),
+      gappy.length === 0 ? new Map<string, number>() : timelineGaps(ctx.read, gappy, since!, now),
+    ]);
     const byRoom = rowsByRoom(rows);
     for (const entry of incremental) {
       const own = byRoom.get(entry.roomId) ?? [];
@@ -99,7 +107,13 @@ async function loadPage(ctx: Needs, request: SyncRequest, rooms: readonly Gather
 }
 
 /** Loads, filters and prepends the rows of one page to each room. */
-async function take(ctx: Needs, request: SyncRequest, rooms: readonly Gathering[], byRoom: ReadonlyMap<string, TimelineRow[]>, visible: VisibilityFilter): Promise<void> {
+async function take(
+  ctx: Needs,
+  request: SyncRequest,
+  rooms: readonly Gathering[],
+  byRoom: ReadonlyMap<string, TimelineRow[]>,
+  visible: VisibilityFilter,
+): Promise<void> {
   const ids = rooms.flatMap((room) => (byRoom.get(room.entry.roomId) ?? []).map((row) => row.event_id));
   if (ids.length === 0) return;
   const loaded = await ctx.events.get(ids);
@@ -109,7 +123,15 @@ async function take(ctx: Needs, request: SyncRequest, rooms: readonly Gathering[
     if (event !== undefined && request.filter.timeline.accepts(event)) wanted.push(event);
   }
   const { relatedBy } = request.filter.timeline;
-  const related = relatedBy === undefined || wanted.length === 0 ? undefined : await eventsRelatedTo(ctx.read, wanted.map((event) => event.eventId), relatedBy.senders, relatedBy.relTypes);
+  const related =
+    relatedBy === undefined || wanted.length === 0
+      ? undefined
+      : await eventsRelatedTo(
+          ctx.read,
+          wanted.map((event) => event.eventId),
+          relatedBy.senders,
+          relatedBy.relTypes,
+        );
   const candidates = related === undefined ? wanted : wanted.filter((event) => related.has(event.eventId));
   const seen = new Map((await visible(candidates)).map((item) => [item.event.eventId, item]));
   for (const room of rooms) {
@@ -141,7 +163,9 @@ async function recentRows(ctx: Needs, stretches: readonly Stretch[], limit: numb
   for (const stretch of stretches) {
     const recent = ctx.changes.recentEvents.latest(stretch.roomId, stretch.after ?? -Infinity, stretch.upTo, limit);
     if (recent === undefined) unknown.push(stretch);
-    else for (const { eventId, position, depth } of recent) rows.push({ room_id: stretch.roomId, event_id: eventId, stream_ordering: position, topological_ordering: depth });
+    else
+      for (const { eventId, position, depth } of recent)
+        rows.push({ room_id: stretch.roomId, event_id: eventId, stream_ordering: position, topological_ordering: depth });
   }
   if (unknown.length > 0) rows.push(...(await latestByStream(ctx.read, unknown, limit)));
   return rows;

@@ -53,7 +53,12 @@ describe("typing", () => {
     clock.advance(40_000);
     typing.stopped(ROOM, "@a:test");
     clock.advance(100_000);
-    assert.deepEqual(sent, [["@a:test", true], ["@a:test", true], ["@a:test", true], ["@a:test", false]]);
+    assert.deepEqual(sent, [
+      ["@a:test", true],
+      ["@a:test", true],
+      ["@a:test", true],
+      ["@a:test", false],
+    ]);
   });
 
   it("of other servers' users ends after a minute, and is not sent on", () => {

@@ -27,11 +27,10 @@ const roomEntry = (row: RoomRow): RoomAccountDataEntry => ({ ...entry(row), room
 
 /** All global account data of a user. `withoutDeleted` leaves out what was deleted by MSC3391 (content `{}`). */
 export async function globalAccountData(read: ReadHandle, userId: string, withoutDeleted: boolean): Promise<AccountDataEntry[]> {
-  const rows = await query<Row>(
-    read,
-    `SELECT account_data_type, content FROM account_data WHERE user_id = $1 AND NOT ($2 AND content = '{}')`,
-    [userId, withoutDeleted],
-  );
+  const rows = await query<Row>(read, `SELECT account_data_type, content FROM account_data WHERE user_id = $1 AND NOT ($2 AND content = '{}')`, [
+    userId,
+    withoutDeleted,
+  ]);
   return rows.map(entry);
 }
 

@@ -4,7 +4,10 @@ import { execute, queryOne, type ReadHandle, type Txn } from "../database.ts";
 
 /** The JSON text of a filter; undefined when there is none of that id. */
 export async function filterJson(read: ReadHandle, userId: string, filterId: number): Promise<string | undefined> {
-  const row = await queryOne<{ filter_json: Buffer }>(read, `SELECT filter_json FROM user_filters WHERE full_user_id = $1 AND filter_id = $2`, [userId, filterId]);
+  const row = await queryOne<{ filter_json: Buffer }>(read, `SELECT filter_json FROM user_filters WHERE full_user_id = $1 AND filter_id = $2`, [
+    userId,
+    filterId,
+  ]);
   return row?.filter_json.toString("utf8");
 }
 

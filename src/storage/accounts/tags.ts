@@ -23,7 +23,10 @@ function byRoom(rows: readonly Row[]): Map<string, Tags> {
 /** Tags of a user by room, in `roomIds` (all rooms when undefined); rooms without tags are left out. */
 export async function roomTags(read: ReadHandle, userId: string, roomIds: readonly string[] | undefined): Promise<Map<string, Tags>> {
   return byRoom(
-    await query<Row>(read, `SELECT room_id, tag, content FROM room_tags WHERE user_id = $1 AND ($2::text[] IS NULL OR room_id = ANY($2))`, [userId, roomIds ?? null]),
+    await query<Row>(read, `SELECT room_id, tag, content FROM room_tags WHERE user_id = $1 AND ($2::text[] IS NULL OR room_id = ANY($2))`, [
+      userId,
+      roomIds ?? null,
+    ]),
   );
 }
 

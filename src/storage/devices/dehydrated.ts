@@ -3,7 +3,9 @@ import { execute, queryOne, type ReadHandle, type Txn } from "../database.ts";
 
 /** `dehydrated_devices` (MSC3814): a user has at most one. */
 export async function dehydratedDevice(read: ReadHandle, userId: string): Promise<{ deviceId: string; data: JsonText } | undefined> {
-  const row = await queryOne<{ device_id: string; device_data: string }>(read, `SELECT device_id, device_data FROM dehydrated_devices WHERE user_id = $1`, [userId]);
+  const row = await queryOne<{ device_id: string; device_data: string }>(read, `SELECT device_id, device_data FROM dehydrated_devices WHERE user_id = $1`, [
+    userId,
+  ]);
   return row && { deviceId: row.device_id, data: new JsonText(row.device_data) };
 }
 

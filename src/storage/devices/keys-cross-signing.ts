@@ -29,7 +29,11 @@ export interface SignatureRow {
 }
 
 /** Signatures that `signer` made over keys or devices. */
-export async function signaturesBy(read: ReadHandle, signer: string, targets: readonly (readonly [userId: string, deviceId: string])[]): Promise<SignatureRow[]> {
+export async function signaturesBy(
+  read: ReadHandle,
+  signer: string,
+  targets: readonly (readonly [userId: string, deviceId: string])[],
+): Promise<SignatureRow[]> {
   return await query<SignatureRow>(
     read,
     `SELECT signature.target_user_id AS "targetUserId", signature.target_device_id AS "targetDeviceId", signature.key_id AS "keyId", signature.signature
@@ -73,20 +77,22 @@ export interface NewCrossSigningKey {
 
 /** Stores a key as the newest of its type. */
 export async function addCrossSigningKey(txn: Txn, key: NewCrossSigningKey): Promise<void> {
-  await execute(
-    txn,
-    `INSERT INTO e2e_cross_signing_keys (user_id, keytype, keydata, stream_id, instance_name) VALUES ($1, $2, $3, $4, $5)`,
-    [key.userId, key.keyType, key.keyData, key.streamId, key.instanceName],
-  );
+  await execute(txn, `INSERT INTO e2e_cross_signing_keys (user_id, keytype, keydata, stream_id, instance_name) VALUES ($1, $2, $3, $4, $5)`, [
+    key.userId,
+    key.keyType,
+    key.keyData,
+    key.streamId,
+    key.instanceName,
+  ]);
 }
 
 /** Makes the hidden device of a local user's key. False when a real device has that id. */
 export async function addHiddenDevice(txn: Txn, userId: string, publicKey: string, keyType: CrossSigningKeyType): Promise<boolean> {
-  await execute(
-    txn,
-    `INSERT INTO devices (user_id, device_id, display_name, hidden) VALUES ($1, $2, $3, true) ON CONFLICT (user_id, device_id) DO NOTHING`,
-    [userId, publicKey, `${keyType} signing key`],
-  );
+  await execute(txn, `INSERT INTO devices (user_id, device_id, display_name, hidden) VALUES ($1, $2, $3, true) ON CONFLICT (user_id, device_id) DO NOTHING`, [
+    userId,
+    publicKey,
+    `${keyType} signing key`,
+  ]);
   const row = await queryOne<{ hidden: boolean | null }>(txn, `SELECT hidden FROM devices WHERE user_id = $1 AND device_id = $2`, [userId, publicKey]);
   return row?.hidden === true;
 }

@@ -208,11 +208,10 @@ export async function deleteKeysOfDevices(txn: Txn, userId: string, deviceIds: r
  * made, and has forgotten by then. Returns the last user looked at, undefined at the end.
  */
 export async function deleteOldOneTimeKeys(txn: Txn, afterUser: string, users: number, before: number): Promise<string | undefined> {
-  const batch = await query<{ user_id: string }>(
-    txn,
-    `SELECT DISTINCT user_id FROM e2e_one_time_keys_json WHERE user_id > $1 ORDER BY user_id LIMIT $2`,
-    [afterUser, users],
-  );
+  const batch = await query<{ user_id: string }>(txn, `SELECT DISTINCT user_id FROM e2e_one_time_keys_json WHERE user_id > $1 ORDER BY user_id LIMIT $2`, [
+    afterUser,
+    users,
+  ]);
   if (batch.length === 0) return undefined;
   await execute(txn, `DELETE FROM e2e_one_time_keys_json WHERE user_id = ANY($1::text[]) AND ts_added_ms < $2 AND length(key_id) = 6`, [
     batch.map((row) => row.user_id),

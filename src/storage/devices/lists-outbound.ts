@@ -21,7 +21,11 @@ export async function convertedPosition(read: ReadHandle): Promise<{ streamId: n
 }
 
 export async function setConvertedPosition(txn: Txn, streamId: number, roomId: string, instanceName: string): Promise<void> {
-  await execute(txn, `UPDATE device_lists_changes_converted_stream_position SET stream_id = $1, room_id = $2, instance_name = $3`, [streamId, roomId, instanceName]);
+  await execute(txn, `UPDATE device_lists_changes_converted_stream_position SET stream_id = $1, room_id = $2, instance_name = $3`, [
+    streamId,
+    roomId,
+    instanceName,
+  ]);
 }
 
 /** The next changes to convert, in order, up to a stream position. */

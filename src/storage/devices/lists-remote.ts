@@ -79,11 +79,10 @@ async function putExtremity(txn: Txn, userId: string, streamId: string): Promise
 
 /** The lists of these users must be fetched anew. */
 export async function markStale(txn: Txn, userIds: readonly string[], now: number): Promise<void> {
-  await execute(
-    txn,
-    `INSERT INTO device_lists_remote_resync (user_id, added_ts) SELECT unnest($1::text[]), $2 ON CONFLICT (user_id) DO NOTHING`,
-    [userIds, now],
-  );
+  await execute(txn, `INSERT INTO device_lists_remote_resync (user_id, added_ts) SELECT unnest($1::text[]), $2 ON CONFLICT (user_id) DO NOTHING`, [
+    userIds,
+    now,
+  ]);
 }
 
 export async function markFresh(txn: Txn, userId: string): Promise<void> {

@@ -19,7 +19,11 @@ export interface DeviceChanges {
 
 export async function addDeviceChanges(txn: Txn, changes: DeviceChanges): Promise<void> {
   const { userId, deviceIds, streamIds } = changes;
-  const removed = execute(txn, `DELETE FROM device_lists_stream WHERE user_id = $1 AND device_id = ANY($2::text[]) AND stream_id < $3`, [userId, deviceIds, streamIds[0]]);
+  const removed = execute(txn, `DELETE FROM device_lists_stream WHERE user_id = $1 AND device_id = ANY($2::text[]) AND stream_id < $3`, [
+    userId,
+    deviceIds,
+    streamIds[0],
+  ]);
   const added = execute(
     txn,
     `INSERT INTO device_lists_stream (instance_name, stream_id, user_id, device_id)

@@ -20,8 +20,9 @@ export async function ownEventsAfter(
 /** Replaces the stored JSON of events, whose signatures alone have changed. */
 export async function rewriteEventJson(txn: Txn, events: readonly { readonly eventId: string; readonly json: string }[]): Promise<void> {
   if (events.length === 0) return;
-  await execute(txn, "UPDATE event_json AS stored SET json = given.json FROM unnest($1::text[], $2::text[]) AS given (event_id, json) WHERE stored.event_id = given.event_id", [
-    events.map((event) => event.eventId),
-    events.map((event) => event.json),
-  ]);
+  await execute(
+    txn,
+    "UPDATE event_json AS stored SET json = given.json FROM unnest($1::text[], $2::text[]) AS given (event_id, json) WHERE stored.event_id = given.event_id",
+    [events.map((event) => event.eventId), events.map((event) => event.json)],
+  );
 }

@@ -18,13 +18,21 @@ export function destinationRows(read: ReadHandle, destinations: readonly string[
 }
 
 /** Writes how servers are doing; positions of catch-up stay. */
-export async function storeRetryTimings(txn: Txn, timings: readonly { destination: string; retryLastTs: number; retryInterval: number; failureTs: number | undefined }[]): Promise<void> {
+export async function storeRetryTimings(
+  txn: Txn,
+  timings: readonly { destination: string; retryLastTs: number; retryInterval: number; failureTs: number | undefined }[],
+): Promise<void> {
   await execute(
     txn,
     `INSERT INTO destinations (destination, retry_last_ts, retry_interval, failure_ts)
      SELECT * FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[])
      ON CONFLICT (destination) DO UPDATE SET retry_last_ts = EXCLUDED.retry_last_ts, retry_interval = EXCLUDED.retry_interval, failure_ts = EXCLUDED.failure_ts`,
-    [timings.map((row) => row.destination), timings.map((row) => row.retryLastTs), timings.map((row) => row.retryInterval), timings.map((row) => row.failureTs ?? null)],
+    [
+      timings.map((row) => row.destination),
+      timings.map((row) => row.retryLastTs),
+      timings.map((row) => row.retryInterval),
+      timings.map((row) => row.failureTs ?? null),
+    ],
   );
 }
 
@@ -58,7 +66,12 @@ export async function setLastSuccessful(txn: Txn, destination: string, streamOrd
 }
 
 /** Of each room, the newest event that the server has not got since that position; oldest first, at most `limit`. */
-export function missedEvents(read: ReadHandle, destination: string, after: number, limit: number): Promise<{ event_id: string; room_id: string; stream_ordering: number }[]> {
+export function missedEvents(
+  read: ReadHandle,
+  destination: string,
+  after: number,
+  limit: number,
+): Promise<{ event_id: string; room_id: string; stream_ordering: number }[]> {
   return query(
     read,
     `SELECT e.event_id, e.room_id, e.stream_ordering

@@ -40,7 +40,13 @@ export async function eventsBehind(read: ReadHandle, roomId: string, eventIds: r
 }
 
 /** The events between `latest` and `earliest` (both left out), oldest first; at most `limit` events are visited, from the latest on. */
-export async function eventsBetween(read: ReadHandle, roomId: string, earliest: readonly string[], latest: readonly string[], limit: number): Promise<GraphEvent[]> {
+export async function eventsBetween(
+  read: ReadHandle,
+  roomId: string,
+  earliest: readonly string[],
+  latest: readonly string[],
+  limit: number,
+): Promise<GraphEvent[]> {
   const rows = await query<GraphRow>(
     read,
     `WITH RECURSIVE behind (event_id) AS (
@@ -85,7 +91,12 @@ export async function stateEventFacts(read: ReadHandle, eventIds: readonly strin
      WHERE e.event_id = ANY($1)`,
     [eventIds],
   );
-  return rows.map((row) => ({ eventId: row.event_id, roomId: row.room_id, key: row.state_key === null ? undefined : stateKeyOf(row.type, row.state_key), rejected: row.rejected }));
+  return rows.map((row) => ({
+    eventId: row.event_id,
+    roomId: row.room_id,
+    key: row.state_key === null ? undefined : stateKeyOf(row.type, row.state_key),
+    rejected: row.rejected,
+  }));
 }
 
 /** Newest events of a room. */

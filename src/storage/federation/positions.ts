@@ -5,7 +5,10 @@ import { execute, query, type ReadHandle, type Txn } from "../database.ts";
  * fit the processes that send: each has a row; new ones start at the lowest position of those that were there.
  */
 export async function openSenderPosition(txn: Txn, instanceName: string, instances: readonly string[]): Promise<number> {
-  const rows = await query<{ type: string; instance_name: string; stream_id: number }>(txn, `SELECT type, instance_name, stream_id FROM federation_stream_position`);
+  const rows = await query<{ type: string; instance_name: string; stream_id: number }>(
+    txn,
+    `SELECT type, instance_name, stream_id FROM federation_stream_position`,
+  );
   const lowest = (type: string): number => {
     const ids = rows.filter((row) => row.type === type).map((row) => row.stream_id);
     return ids.length === 0 ? (type === "events" ? -1 : 0) : Math.min(...ids);
@@ -40,6 +43,8 @@ export function eventIdsBetween(read: ReadHandle, after: number, upTo: number, l
 
 /** Who sent an event and when it came here (milliseconds); undefined for unknown events. */
 export async function arrivalOf(read: ReadHandle, eventId: string): Promise<{ sender: string; receivedTs: number } | undefined> {
-  const rows = await query<{ sender: string; received_ts: number | null }>(read, `SELECT e.sender, e.received_ts FROM events AS e WHERE e.event_id = $1`, [eventId]);
+  const rows = await query<{ sender: string; received_ts: number | null }>(read, `SELECT e.sender, e.received_ts FROM events AS e WHERE e.event_id = $1`, [
+    eventId,
+  ]);
   return rows[0] && { sender: rows[0].sender, receivedTs: rows[0].received_ts ?? 0 };
 }

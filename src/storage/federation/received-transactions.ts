@@ -12,7 +12,10 @@ export async function answerOfTransaction(read: ReadHandle, origin: string, tran
 }
 
 /** The first answer counts. */
-export async function storeAnswerOfTransaction(txn: Txn, row: { origin: string; transactionId: string; status: number; json: string; now: number }): Promise<void> {
+export async function storeAnswerOfTransaction(
+  txn: Txn,
+  row: { origin: string; transactionId: string; status: number; json: string; now: number },
+): Promise<void> {
   await execute(
     txn,
     `INSERT INTO received_transactions (transaction_id, origin, response_code, response_json, ts)

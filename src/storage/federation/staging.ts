@@ -20,7 +20,14 @@ export async function stageEvents(txn: Txn, events: readonly StagedEvent[]): Pro
     `INSERT INTO federation_inbound_events_staging (origin, room_id, event_id, received_ts, event_json, internal_metadata)
      SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::text[], $6::text[])
      ON CONFLICT (origin, event_id) DO NOTHING`,
-    [events.map((e) => e.origin), events.map((e) => e.roomId), events.map((e) => e.eventId), events.map((e) => e.receivedTs), events.map((e) => e.json), events.map((e) => e.metadata)],
+    [
+      events.map((e) => e.origin),
+      events.map((e) => e.roomId),
+      events.map((e) => e.eventId),
+      events.map((e) => e.receivedTs),
+      events.map((e) => e.json),
+      events.map((e) => e.metadata),
+    ],
   );
 }
 
@@ -32,7 +39,14 @@ export async function stagedEvents(read: ReadHandle, roomId: string, limit: numb
      FROM federation_inbound_events_staging AS s WHERE s.room_id = $1 ORDER BY s.received_ts LIMIT $2`,
     [roomId, limit],
   );
-  return rows.map((row) => ({ origin: row.origin, roomId, eventId: row.event_id, receivedTs: row.received_ts, json: row.event_json, metadata: row.internal_metadata }));
+  return rows.map((row) => ({
+    origin: row.origin,
+    roomId,
+    eventId: row.event_id,
+    receivedTs: row.received_ts,
+    json: row.event_json,
+    metadata: row.internal_metadata,
+  }));
 }
 
 /** Rooms with events that wait. */

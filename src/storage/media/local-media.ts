@@ -54,7 +54,18 @@ export async function insertLocalMedia(txn: Txn, media: NewLocalMedia): Promise<
     txn,
     `INSERT INTO local_media_repository (media_id, media_type, created_ts, upload_name, media_length, user_id, url_cache, sha256, quarantined_by, authenticated)
      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
-    [media.mediaId, media.mediaType, media.createdTs, media.uploadName ?? null, media.length, media.userId ?? null, media.urlCache ?? null, media.sha256, media.quarantinedBy ?? null, media.authenticated],
+    [
+      media.mediaId,
+      media.mediaType,
+      media.createdTs,
+      media.uploadName ?? null,
+      media.length,
+      media.userId ?? null,
+      media.urlCache ?? null,
+      media.sha256,
+      media.quarantinedBy ?? null,
+      media.authenticated,
+    ],
   );
 }
 
@@ -125,7 +136,11 @@ export async function touchMedia(txn: Txn, uses: readonly (readonly [string | un
 }
 
 /** Media of a user made for uploads (no previews), that was not used since a time; without what is protected or quarantined. */
-export function unusedLocalMedia(read: ReadHandle, usedBefore: number, options: { largerThan?: number; keepProfiles?: boolean; limit: number }): Promise<{ media_id: string }[]> {
+export function unusedLocalMedia(
+  read: ReadHandle,
+  usedBefore: number,
+  options: { largerThan?: number; keepProfiles?: boolean; limit: number },
+): Promise<{ media_id: string }[]> {
   return query<{ media_id: string }>(
     read,
     `SELECT m.media_id FROM local_media_repository AS m

@@ -43,12 +43,27 @@ export async function insertRemoteMedia(
     txn,
     `INSERT INTO remote_media_cache (media_origin, media_id, media_type, media_length, created_ts, last_access_ts, upload_name, filesystem_id, sha256, quarantined_by, authenticated)
      VALUES ($1, $2, $3, $4, $5, $5, $6, $7, $8, $9, $10)`,
-    [media.origin, media.mediaId, media.mediaType, media.length, media.createdTs, media.uploadName ?? null, media.filesystemId, media.sha256, media.quarantinedBy ?? null, media.authenticated],
+    [
+      media.origin,
+      media.mediaId,
+      media.mediaType,
+      media.length,
+      media.createdTs,
+      media.uploadName ?? null,
+      media.filesystemId,
+      media.sha256,
+      media.quarantinedBy ?? null,
+      media.authenticated,
+    ],
   );
 }
 
 /** Copies of remote media that nobody used since a time. */
-export function unusedRemoteMedia(read: ReadHandle, usedBefore: number, limit: number): Promise<{ media_origin: string; media_id: string; filesystem_id: string }[]> {
+export function unusedRemoteMedia(
+  read: ReadHandle,
+  usedBefore: number,
+  limit: number,
+): Promise<{ media_origin: string; media_id: string; filesystem_id: string }[]> {
   return query(
     read,
     `SELECT media_origin, media_id, filesystem_id FROM remote_media_cache

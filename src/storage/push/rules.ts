@@ -37,7 +37,8 @@ export interface NewRule extends RulesChange {
   readonly maxRules: number;
 }
 
-export type AddRuleOutcome = { added: true } | { added: false; reason: "no such relative" | "other class" } | { added: false; reason: "too many"; count: number };
+export type AddRuleOutcome =
+  { added: true } | { added: false; reason: "no such relative" | "other class" } | { added: false; reason: "too many"; count: number };
 
 /** The stored rules of users; every user has an entry. */
 export async function storedRulesOf(read: ReadHandle, userIds: readonly string[]): Promise<Map<string, StoredRules>> {
@@ -83,7 +84,11 @@ export async function addPushRule(txn: Txn, rule: NewRule): Promise<AddRuleOutco
     if (base === undefined) return { added: false, reason: "no such relative" };
     if (base.priority_class !== priorityClass) return { added: false, reason: "other class" };
     priority = rule.before === undefined ? base.priority : base.priority + 1;
-    await execute(txn, `UPDATE push_rules SET priority = priority + 1 WHERE user_name = $1 AND priority_class = $2 AND priority >= $3`, [userId, priorityClass, priority]);
+    await execute(txn, `UPDATE push_rules SET priority = priority + 1 WHERE user_name = $1 AND priority_class = $2 AND priority >= $3`, [
+      userId,
+      priorityClass,
+      priority,
+    ]);
   } else {
     const highest = await queryOne<{ priority: number | null }>(
       txn,
@@ -122,11 +127,10 @@ export async function setPushRuleEnabled(txn: Txn, change: RulesChange, enabled:
 
 /** The stored rule of that id (for a built-in one: its changed actions); undefined when there is none. */
 export async function storedRule(read: ReadHandle, userId: string, ruleId: string): Promise<RuleRow | undefined> {
-  return await queryOne<RuleRow>(
-    read,
-    `SELECT rule_id, priority_class, priority, conditions, actions FROM push_rules WHERE user_name = $1 AND rule_id = $2`,
-    [userId, ruleId],
-  );
+  return await queryOne<RuleRow>(read, `SELECT rule_id, priority_class, priority, conditions, actions FROM push_rules WHERE user_name = $1 AND rule_id = $2`, [
+    userId,
+    ruleId,
+  ]);
 }
 
 /** Replaces the actions of the user's own rule, which exists. */
@@ -195,7 +199,12 @@ interface ChangeDetails {
 }
 
 /** Older rows than the newest of a user tell nothing (readers ask only whether there is one after a position): a hundred go each time. */
-async function insertChange(txn: Txn, change: RulesChange, op: "ADD" | "DELETE" | "ENABLE" | "DISABLE" | "ACTIONS", details: ChangeDetails = {}): Promise<void> {
+async function insertChange(
+  txn: Txn,
+  change: RulesChange,
+  op: "ADD" | "DELETE" | "ENABLE" | "DISABLE" | "ACTIONS",
+  details: ChangeDetails = {},
+): Promise<void> {
   await execute(
     txn,
     `INSERT INTO push_rules_stream (stream_id, event_stream_ordering, user_id, rule_id, op, priority_class, priority, conditions, actions, instance_name)

@@ -34,7 +34,14 @@ export async function putThreadSubscription(
 }
 
 /** Ends a subscription, noting where the room is. False when there was none. */
-export async function endThreadSubscription(txn: Txn, userId: string, roomId: string, rootId: string, streamId: number, instanceName: string): Promise<boolean> {
+export async function endThreadSubscription(
+  txn: Txn,
+  userId: string,
+  roomId: string,
+  rootId: string,
+  streamId: number,
+  instanceName: string,
+): Promise<boolean> {
   const touched = await execute(
     txn,
     `UPDATE thread_subscriptions SET subscribed = false, stream_id = $4, instance_name = $5,
@@ -48,7 +55,10 @@ export async function endThreadSubscription(txn: Txn, userId: string, roomId: st
 
 /** Local users who are subscribed to a thread. */
 export async function threadSubscribers(read: ReadHandle, roomId: string, rootId: string): Promise<Set<string>> {
-  const rows = await query<{ user_id: string }>(read, `SELECT user_id FROM thread_subscriptions WHERE room_id = $1 AND event_id = $2 AND subscribed`, [roomId, rootId]);
+  const rows = await query<{ user_id: string }>(read, `SELECT user_id FROM thread_subscriptions WHERE room_id = $1 AND event_id = $2 AND subscribed`, [
+    roomId,
+    rootId,
+  ]);
   return new Set(rows.map((row) => row.user_id));
 }
 

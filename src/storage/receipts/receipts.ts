@@ -38,7 +38,9 @@ export async function putReceipts(txn: Txn, receipts: readonly NewReceipt[], str
   const key = (r: { roomId: string; receiptType: string; userId: string; threadId: string | null }): string =>
     JSON.stringify([r.roomId, r.receiptType, r.userId, r.threadId]);
   for (const threaded of [false, true]) {
-    const batch = receipts.map((receipt, index) => ({ receipt, streamId: streamIds[index]! })).filter(({ receipt }) => (receipt.threadId !== null) === threaded);
+    const batch = receipts
+      .map((receipt, index) => ({ receipt, streamId: streamIds[index]! }))
+      .filter(({ receipt }) => (receipt.threadId !== null) === threaded);
     if (batch.length === 0) continue;
     const rows = await query<{ roomId: string; receiptType: string; userId: string; threadId: string | null }>(
       txn,
@@ -93,7 +95,11 @@ const COLUMNS = `room_id AS "roomId", receipt_type AS "receiptType", user_id AS 
 
 /** All receipts of rooms at positions in (`after`, `upTo`]. */
 export async function receiptsOfRooms(read: ReadHandle, roomIds: readonly string[], after: number, upTo: number): Promise<StoredReceipt[]> {
-  return await query(read, `SELECT ${COLUMNS} FROM receipts_linearized WHERE room_id = ANY($1::text[]) AND stream_id > $2 AND stream_id <= $3`, [roomIds, after, upTo]);
+  return await query(read, `SELECT ${COLUMNS} FROM receipts_linearized WHERE room_id = ANY($1::text[]) AND stream_id > $2 AND stream_id <= $3`, [
+    roomIds,
+    after,
+    upTo,
+  ]);
 }
 
 /** Receipts that point at these events, whenever sent (sliding sync: initial rooms show receipts of their timeline only). */
@@ -103,7 +109,11 @@ export async function receiptsOfEvents(read: ReadHandle, roomIds: readonly strin
 
 /** A user's own receipts in rooms at positions up to `upTo`. */
 export async function receiptsOfUser(read: ReadHandle, userId: string, roomIds: readonly string[], upTo: number): Promise<StoredReceipt[]> {
-  return await query(read, `SELECT ${COLUMNS} FROM receipts_linearized WHERE user_id = $1 AND room_id = ANY($2::text[]) AND stream_id <= $3`, [userId, roomIds, upTo]);
+  return await query(read, `SELECT ${COLUMNS} FROM receipts_linearized WHERE user_id = $1 AND room_id = ANY($2::text[]) AND stream_id <= $3`, [
+    userId,
+    roomIds,
+    upTo,
+  ]);
 }
 
 /** Rooms among `roomIds` with receipts at positions in (`after`, `upTo`]. */

@@ -31,11 +31,11 @@ export async function aliasesOfRoom(h: ReadHandle, roomId: string): Promise<stri
 
 /** Adds an alias with its servers. False, with nothing written, when the alias exists already. */
 export async function insertAlias(txn: Txn, alias: string, roomId: string, creator: string | undefined, servers: readonly string[]): Promise<boolean> {
-  const count = await execute(
-    txn,
-    "INSERT INTO room_aliases (room_alias, room_id, creator) VALUES ($1, $2, $3) ON CONFLICT (room_alias) DO NOTHING",
-    [alias, roomId, creator ?? null],
-  );
+  const count = await execute(txn, "INSERT INTO room_aliases (room_alias, room_id, creator) VALUES ($1, $2, $3) ON CONFLICT (room_alias) DO NOTHING", [
+    alias,
+    roomId,
+    creator ?? null,
+  ]);
   if (count === 0) return false;
   await execute(txn, "INSERT INTO room_alias_servers (room_alias, server) SELECT $1, given.server FROM unnest($2::text[]) AS given (server)", [alias, servers]);
   return true;

@@ -66,7 +66,9 @@ function filterConditions(filter: TimelineFilter, params: unknown[]): string {
     sql += wildcard(filter.types) ? ` AND events.type LIKE ANY(${list(filter.types.map(escapeLike))})` : ` AND events.type = ANY(${list(filter.types)})`;
   }
   if (filter.notTypes?.length) {
-    sql += wildcard(filter.notTypes) ? ` AND NOT events.type LIKE ANY(${list(filter.notTypes.map(escapeLike))})` : ` AND events.type <> ALL(${list(filter.notTypes)})`;
+    sql += wildcard(filter.notTypes)
+      ? ` AND NOT events.type LIKE ANY(${list(filter.notTypes.map(escapeLike))})`
+      : ` AND events.type <> ALL(${list(filter.notTypes)})`;
   }
   if (filter.senders?.length) sql += ` AND events.sender = ANY(${list(filter.senders)})`;
   if (filter.notSenders?.length) sql += ` AND events.sender <> ALL(${list(filter.notSenders)})`;
@@ -80,7 +82,8 @@ function filterConditions(filter: TimelineFilter, params: unknown[]): string {
     sql += ` AND NOT EXISTS (SELECT FROM event_labels WHERE event_labels.event_id = events.event_id AND event_labels.label = ANY(${list(filter.notLabels)}))`;
   }
   if (filter.relatedBySenders?.length || filter.relatedByRelTypes?.length) {
-    sql += " AND EXISTS (SELECT FROM event_relations JOIN events AS related ON related.event_id = event_relations.event_id WHERE event_relations.relates_to_id = events.event_id";
+    sql +=
+      " AND EXISTS (SELECT FROM event_relations JOIN events AS related ON related.event_id = event_relations.event_id WHERE event_relations.relates_to_id = events.event_id";
     if (filter.relatedBySenders?.length) sql += ` AND related.sender = ANY(${list(filter.relatedBySenders)})`;
     if (filter.relatedByRelTypes?.length) sql += ` AND event_relations.relation_type = ANY(${list(filter.relatedByRelTypes)})`;
     sql += ")";
@@ -156,7 +159,12 @@ export async function depthAtStream(h: ReadHandle, roomId: string, stream: numbe
 /** The last event of the room's timeline at or before a position of the stream. */
 export async function lastEventBefore(h: ReadHandle, roomId: string, position: TimelinePosition): Promise<string | undefined> {
   const params: unknown[] = [roomId];
-  const where = positionConditions(true, { stream: position.stream, ...(position.instances === undefined ? {} : { instances: position.instances }) }, undefined, params);
+  const where = positionConditions(
+    true,
+    { stream: position.stream, ...(position.instances === undefined ? {} : { instances: position.instances }) },
+    undefined,
+    params,
+  );
   const row = await queryOne<{ event_id: string }>(
     h,
     `SELECT events.event_id FROM events
@@ -168,7 +176,12 @@ export async function lastEventBefore(h: ReadHandle, roomId: string, position: T
 }
 
 /** The event closest to a time (milliseconds) in the direction given; among equals the one that comes first in that direction. */
-export async function eventNearTime(h: ReadHandle, roomId: string, timestamp: number, backwards: boolean): Promise<{ event_id: string; origin_server_ts: number } | undefined> {
+export async function eventNearTime(
+  h: ReadHandle,
+  roomId: string,
+  timestamp: number,
+  backwards: boolean,
+): Promise<{ event_id: string; origin_server_ts: number } | undefined> {
   const order = backwards ? "DESC" : "ASC";
   return await queryOne(
     h,

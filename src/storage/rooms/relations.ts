@@ -101,7 +101,12 @@ export interface ThreadSummary {
 }
 
 /** What is known of the threads below these events, without the replies of ignored users; events without a thread are left out. */
-export async function threadSummaries(h: ReadHandle, rootIds: readonly string[], userId: string, ignored: readonly string[]): Promise<Map<string, ThreadSummary>> {
+export async function threadSummaries(
+  h: ReadHandle,
+  rootIds: readonly string[],
+  userId: string,
+  ignored: readonly string[],
+): Promise<Map<string, ThreadSummary>> {
   if (rootIds.length === 0) return new Map();
   const rows = await query<{ relates_to_id: string; count: number; latest: string; participated: boolean }>(
     h,
@@ -166,7 +171,10 @@ export async function relatedEventIds(h: ReadHandle, parentId: string, relationT
   const rows =
     relationTypes === undefined
       ? await query<{ event_id: string }>(h, "SELECT event_id FROM event_relations WHERE relates_to_id = $1", [parentId])
-      : await query<{ event_id: string }>(h, "SELECT event_id FROM event_relations WHERE relates_to_id = $1 AND relation_type = ANY($2)", [parentId, relationTypes]);
+      : await query<{ event_id: string }>(h, "SELECT event_id FROM event_relations WHERE relates_to_id = $1 AND relation_type = ANY($2)", [
+          parentId,
+          relationTypes,
+        ]);
   return rows.map((row) => row.event_id);
 }
 

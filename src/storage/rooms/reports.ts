@@ -25,7 +25,10 @@ export async function insertRoomReport(txn: Txn, report: { id: number; receivedT
   );
 }
 
-export async function insertUserReport(txn: Txn, report: { id: number; receivedTs: number; targetUserId: string; userId: string; reason: string }): Promise<void> {
+export async function insertUserReport(
+  txn: Txn,
+  report: { id: number; receivedTs: number; targetUserId: string; userId: string; reason: string },
+): Promise<void> {
   await execute(
     txn,
     `INSERT INTO user_reports (id, received_ts, target_user_id, user_id, reason)

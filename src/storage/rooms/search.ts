@@ -31,7 +31,12 @@ export async function searchByRank(h: ReadHandle, search: SearchQuery, limit: nu
 }
 
 /** The newest matches by the time that their senders gave, newest first, older than `before`. */
-export async function searchByTime(h: ReadHandle, search: SearchQuery, before: { time: number; stream: number } | undefined, limit: number): Promise<SearchHit[]> {
+export async function searchByTime(
+  h: ReadHandle,
+  search: SearchQuery,
+  before: { time: number; stream: number } | undefined,
+  limit: number,
+): Promise<SearchHit[]> {
   return await query<SearchHit>(
     h,
     `SELECT event_search.event_id, event_search.room_id, ts_rank_cd(event_search.vector, websearch_to_tsquery('english', $1)) AS rank,

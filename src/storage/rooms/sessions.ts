@@ -2,7 +2,11 @@ import { execute, queryOne, type ReadHandle, type Txn } from "../database.ts";
 
 /** Short-lived JSON values (`sessions`): the pages of a space hierarchy. */
 export async function findSession(h: ReadHandle, type: string, id: string, now: number): Promise<string | undefined> {
-  const row = await queryOne<{ value: string }>(h, "SELECT value FROM sessions WHERE session_type = $1 AND session_id = $2 AND expiry_time_ms > $3", [type, id, now]);
+  const row = await queryOne<{ value: string }>(h, "SELECT value FROM sessions WHERE session_type = $1 AND session_id = $2 AND expiry_time_ms > $3", [
+    type,
+    id,
+    now,
+  ]);
   return row?.value;
 }
 

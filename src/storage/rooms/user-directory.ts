@@ -149,11 +149,9 @@ export async function insertPrivatePairs(txn: Txn, members: readonly PrivateMemb
 /** Of these local users, those who may be found: existing, not deactivated, no support accounts. */
 export async function findableLocalUsers(h: ReadHandle, userIds: readonly string[]): Promise<Set<string>> {
   if (userIds.length === 0) return new Set();
-  const rows = await query<{ name: string }>(
-    h,
-    "SELECT name FROM users WHERE name = ANY($1) AND deactivated = 0 AND user_type IS DISTINCT FROM 'support'",
-    [userIds],
-  );
+  const rows = await query<{ name: string }>(h, "SELECT name FROM users WHERE name = ANY($1) AND deactivated = 0 AND user_type IS DISTINCT FROM 'support'", [
+    userIds,
+  ]);
   return new Set(rows.map((row) => row.name));
 }
 
@@ -168,7 +166,12 @@ export async function localProfiles(h: ReadHandle, userIds: readonly string[]): 
 }
 
 /** Remote users whose profile is to be asked of their server, since rooms they share with us do not tell it truly. */
-export async function markRemoteProfilesStale(txn: Txn, users: readonly { userId: string; serverName: string }[], nextTryAt: number, retryCounter: number): Promise<void> {
+export async function markRemoteProfilesStale(
+  txn: Txn,
+  users: readonly { userId: string; serverName: string }[],
+  nextTryAt: number,
+  retryCounter: number,
+): Promise<void> {
   if (users.length === 0) return;
   await execute(
     txn,

@@ -112,7 +112,11 @@ export async function storePosition(
 }
 
 async function newConnection(txn: Txn, key: ConnectionKey, now: number): Promise<number> {
-  await execute(txn, `DELETE FROM sliding_sync_connections WHERE user_id = $1 AND effective_device_id = $2 AND conn_id = $3`, [key.userId, key.effectiveDeviceId, key.connId]);
+  await execute(txn, `DELETE FROM sliding_sync_connections WHERE user_id = $1 AND effective_device_id = $2 AND conn_id = $3`, [
+    key.userId,
+    key.effectiveDeviceId,
+    key.connId,
+  ]);
   const row = await queryOne<{ connection_key: number }>(
     txn,
     `INSERT INTO sliding_sync_connections (user_id, effective_device_id, conn_id, created_ts, last_used_ts) VALUES ($1, $2, $3, $4, $4) RETURNING connection_key`,
@@ -164,11 +168,24 @@ async function writeStreams(txn: Txn, position: number, previous: number | undef
      UNION ALL
      SELECT $1::bigint, old.stream, old.room_id, old.room_status, old.last_token FROM sliding_sync_connection_streams AS old
      WHERE old.connection_position = $2::bigint AND NOT EXISTS (SELECT FROM changed WHERE changed.stream = old.stream AND changed.room_id = old.room_id)`,
-    [position, previous ?? null, streams.map((row) => row.stream), streams.map((row) => row.room_id), streams.map((row) => row.room_status), streams.map((row) => row.last_token)],
+    [
+      position,
+      previous ?? null,
+      streams.map((row) => row.stream),
+      streams.map((row) => row.room_id),
+      streams.map((row) => row.room_status),
+      streams.map((row) => row.last_token),
+    ],
   );
 }
 
-async function writeConfigs(txn: Txn, position: number, previous: number | undefined, configs: readonly RoomConfigRow[], stateIds: ReadonlyMap<string, number>): Promise<void> {
+async function writeConfigs(
+  txn: Txn,
+  position: number,
+  previous: number | undefined,
+  configs: readonly RoomConfigRow[],
+  stateIds: ReadonlyMap<string, number>,
+): Promise<void> {
   await execute(
     txn,
     `WITH changed AS (
@@ -179,7 +196,13 @@ async function writeConfigs(txn: Txn, position: number, previous: number | undef
      UNION ALL
      SELECT $1::bigint, old.room_id, old.timeline_limit, old.required_state_id FROM sliding_sync_connection_room_configs AS old
      WHERE old.connection_position = $2::bigint AND NOT EXISTS (SELECT FROM changed WHERE changed.room_id = old.room_id)`,
-    [position, previous ?? null, configs.map((row) => row.room_id), configs.map((row) => row.timeline_limit), configs.map((row) => stateIds.get(row.required_state)!)],
+    [
+      position,
+      previous ?? null,
+      configs.map((row) => row.room_id),
+      configs.map((row) => row.timeline_limit),
+      configs.map((row) => stateIds.get(row.required_state)!),
+    ],
   );
 }
 
@@ -187,7 +210,10 @@ async function writeConfigs(txn: Txn, position: number, previous: number | undef
 async function writeLazyMembers(txn: Txn, connectionKey: number, position: number, previous: number | undefined, changes: PositionChanges): Promise<void> {
   const { lazyMembers, staleMembers } = changes;
   if (previous !== undefined) {
-    await execute(txn, `UPDATE sliding_sync_connection_lazy_members SET connection_position = NULL WHERE connection_key = $1 AND connection_position = $2`, [connectionKey, previous]);
+    await execute(txn, `UPDATE sliding_sync_connection_lazy_members SET connection_position = NULL WHERE connection_key = $1 AND connection_position = $2`, [
+      connectionKey,
+      previous,
+    ]);
   }
   if (staleMembers.length > 0) {
     await execute(

@@ -40,10 +40,9 @@ export function listRooms(read: ReadHandle, userId: string, roomIds?: readonly s
 
 /** Rooms with an event after a position, of those given. */
 export async function roomsWithNewEvents(read: ReadHandle, roomIds: readonly string[], after: number): Promise<string[]> {
-  const rows = await query<{ room_id: string }>(
-    read,
-    `SELECT room_id FROM sliding_sync_joined_rooms WHERE room_id = ANY($1) AND event_stream_ordering > $2`,
-    [roomIds, after],
-  );
+  const rows = await query<{ room_id: string }>(read, `SELECT room_id FROM sliding_sync_joined_rooms WHERE room_id = ANY($1) AND event_stream_ordering > $2`, [
+    roomIds,
+    after,
+  ]);
   return rows.map((row) => row.room_id);
 }

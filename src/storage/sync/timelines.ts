@@ -72,7 +72,12 @@ export function latestByDepth(read: ReadHandle, stretches: readonly Stretch[], l
 }
 
 /** Which of the events others relate to, by senders and relation types where those are given (`related_by_...` of filters). */
-export async function eventsRelatedTo(read: ReadHandle, eventIds: readonly string[], senders: readonly string[], relTypes: readonly string[]): Promise<Set<string>> {
+export async function eventsRelatedTo(
+  read: ReadHandle,
+  eventIds: readonly string[],
+  senders: readonly string[],
+  relTypes: readonly string[],
+): Promise<Set<string>> {
   const rows = await query<{ event_id: string }>(
     read,
     `SELECT DISTINCT r.relates_to_id AS event_id

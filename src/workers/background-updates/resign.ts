@@ -36,7 +36,9 @@ export async function resignEvents(ctx: UpdateContext, txn: Txn, progress: JsonO
     if (oldKey !== undefined) {
       if (!isJsonObject(own) || own[oldKey.keyId] === undefined) continue;
       if (!verifyEventJson(event.json, event.roomVersion, serverName, oldKey)) {
-        ctx.log.named("synapse.storage.databases.main.events_bg_updates").warn(`Event ${event.eventId} has a signature of key ${oldKey.keyId} that does not verify: it stays as it is`);
+        ctx.log
+          .named("synapse.storage.databases.main.events_bg_updates")
+          .warn(`Event ${event.eventId} has a signature of key ${oldKey.keyId} that does not verify: it stays as it is`);
         continue;
       }
     }

@@ -15,9 +15,17 @@ describe("POST /createRoom", () => {
   });
   after(() => server.close());
 
-  const create = async (body: object, user = alice): Promise<string> => (await server.as(user).post("/_matrix/client/v3/createRoom", body).expect(200)).body.room_id;
-  const stateOf = async (roomId: string): Promise<Event[]> => (await server.as(alice).get(`/_matrix/client/v3/rooms/${encodeURIComponent(roomId)}/state`).expect(200)).body;
-  const content = (state: Event[], type: string, key = ""): Record<string, unknown> | undefined => state.find((event) => event.type === type && event.state_key === key)?.content;
+  const create = async (body: object, user = alice): Promise<string> =>
+    (await server.as(user).post("/_matrix/client/v3/createRoom", body).expect(200)).body.room_id;
+  const stateOf = async (roomId: string): Promise<Event[]> =>
+    (
+      await server
+        .as(alice)
+        .get(`/_matrix/client/v3/rooms/${encodeURIComponent(roomId)}/state`)
+        .expect(200)
+    ).body;
+  const content = (state: Event[], type: string, key = ""): Record<string, unknown> | undefined =>
+    state.find((event) => event.type === type && event.state_key === key)?.content;
 
   it("makes a private room by default, of the default version", async () => {
     const roomId = await create({});
@@ -42,8 +50,18 @@ describe("POST /createRoom", () => {
   });
 
   it("keeps Synapse's order of events", async () => {
-    const roomId = await create({ name: "N", topic: "T", room_alias_name: "order", initial_state: [{ type: "m.room.encryption", content: { algorithm: "m.megolm.v1.aes-sha2" } }] });
-    const { chunk } = (await server.as(alice).get(`/_matrix/client/v3/rooms/${encodeURIComponent(roomId)}/messages?dir=f&limit=50`).expect(200)).body as { chunk: Event[] };
+    const roomId = await create({
+      name: "N",
+      topic: "T",
+      room_alias_name: "order",
+      initial_state: [{ type: "m.room.encryption", content: { algorithm: "m.megolm.v1.aes-sha2" } }],
+    });
+    const { chunk } = (
+      await server
+        .as(alice)
+        .get(`/_matrix/client/v3/rooms/${encodeURIComponent(roomId)}/messages?dir=f&limit=50`)
+        .expect(200)
+    ).body as { chunk: Event[] };
     assert.deepEqual(
       chunk.map((event) => event.type),
       [

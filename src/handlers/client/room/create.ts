@@ -19,7 +19,8 @@ export const putCreateRoom = endpoint({
   path: `${PATH}/:txnId`,
   auth: "user",
   lossless: true,
-  handle: (ctx, { requester, body, url }) => ctx.requestTransactions.once(requester, url.split("?")[0]!, async () => ({ room_id: (await createRoom(ctx, requester, body)).roomId })),
+  handle: (ctx, { requester, body, url }) =>
+    ctx.requestTransactions.once(requester, url.split("?")[0]!, async () => ({ room_id: (await createRoom(ctx, requester, body)).roomId })),
 });
 
 export const createRoutes = [postCreateRoom, putCreateRoom];

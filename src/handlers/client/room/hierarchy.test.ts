@@ -18,17 +18,34 @@ describe("the hierarchy of a space", () => {
     [alice, bob] = (await Promise.all(["alice", "bob"].map((name) => server.register(name)))) as [TestUser, TestUser];
     // The limit has a test of its own.
     for (const user of [alice, bob]) {
-      await server.ctx.transaction("test", (txn: Txn) => execute(txn, "INSERT INTO ratelimit_override (user_id, messages_per_second, burst_count) VALUES ($1, 0, 0)", [user.userId]));
+      await server.ctx.transaction("test", (txn: Txn) =>
+        execute(txn, "INSERT INTO ratelimit_override (user_id, messages_per_second, burst_count) VALUES ($1, 0, 0)", [user.userId]),
+      );
     }
   });
   after(() => server.close());
 
-  const create = async (name: string, body: object = {}, user = alice): Promise<string> => (await server.as(user).post(`${V3}/createRoom`, { preset: "public_chat", name, ...body }).expect(200)).body.room_id;
+  const create = async (name: string, body: object = {}, user = alice): Promise<string> =>
+    (
+      await server
+        .as(user)
+        .post(`${V3}/createRoom`, { preset: "public_chat", name, ...body })
+        .expect(200)
+    ).body.room_id;
   const space = (name: string, body: object = {}): Promise<string> => create(name, { creation_content: { type: "m.space" }, ...body });
-  const attach = (parent: string, child: string, content: object = { via: ["test"] }) => server.as(alice).put(`${V3}/rooms/${id(parent)}/state/m.space.child/${id(child)}`, content).expect(200);
+  const attach = (parent: string, child: string, content: object = { via: ["test"] }) =>
+    server
+      .as(alice)
+      .put(`${V3}/rooms/${id(parent)}/state/m.space.child/${id(child)}`, content)
+      .expect(200);
   const look = async (user: TestUser, roomId: string, rest = ""): Promise<{ rooms: Room[]; next_batch?: string }> => {
     await server.server.followers.runOnce();
-    return (await server.as(user).get(`${V1}/rooms/${id(roomId)}/hierarchy${rest}`).expect(200)).body;
+    return (
+      await server
+        .as(user)
+        .get(`${V1}/rooms/${id(roomId)}/hierarchy${rest}`)
+        .expect(200)
+    ).body;
   };
   const names = (rooms: readonly Room[]): (string | undefined)[] => rooms.map((room) => room.name);
 
@@ -41,7 +58,10 @@ describe("the hierarchy of a space", () => {
     await attach(inner, deep);
     const { rooms } = await look(bob, root);
     assert.deepEqual(names(rooms), ["root", "inner", "deep", "last", "a"]);
-    assert.deepEqual(rooms[0]!.children_state.map((child) => child.state_key), [inner, last, a]);
+    assert.deepEqual(
+      rooms[0]!.children_state.map((child) => child.state_key),
+      [inner, last, a],
+    );
     assert.deepEqual(rooms[2]!.children_state, []);
     const { children_state: _, ...summary } = rooms[0]!;
     assert.deepEqual(summary, {
@@ -58,7 +78,12 @@ describe("the hierarchy of a space", () => {
 
   it("leaves out what the user may not see, children without via and those taken out", async () => {
     const root = await space("root");
-    const [secret, noVia, gone, fine] = [await create("secret", { preset: "private_chat" }), await create("no via"), await create("gone"), await create("fine")];
+    const [secret, noVia, gone, fine] = [
+      await create("secret", { preset: "private_chat" }),
+      await create("no via"),
+      await create("gone"),
+      await create("fine"),
+    ];
     await attach(root, secret);
     await attach(root, noVia, {});
     await attach(root, gone);
@@ -66,7 +91,10 @@ describe("the hierarchy of a space", () => {
     await attach(root, fine);
     assert.deepEqual(names((await look(bob, root)).rooms), ["root", "fine"]);
     assert.deepEqual(names((await look(alice, root)).rooms), ["root", "secret", "fine"]);
-    await server.as(alice).post(`${V3}/rooms/${id(secret)}/invite`, { user_id: bob.userId }).expect(200);
+    await server
+      .as(alice)
+      .post(`${V3}/rooms/${id(secret)}/invite`, { user_id: bob.userId })
+      .expect(200);
     assert.deepEqual(names((await look(bob, root)).rooms), ["root", "secret", "fine"]);
   });
 
@@ -77,8 +105,14 @@ describe("the hierarchy of a space", () => {
     const inside = await create("inside", { preset: "private_chat", initial_state: [rule] });
     await attach(root, inside);
     assert.deepEqual(names((await look(bob, root)).rooms), ["root"]);
-    await server.as(alice).post(`${V3}/rooms/${id(club)}/invite`, { user_id: bob.userId }).expect(200);
-    await server.as(bob).post(`${V3}/rooms/${id(club)}/join`).expect(200);
+    await server
+      .as(alice)
+      .post(`${V3}/rooms/${id(club)}/invite`, { user_id: bob.userId })
+      .expect(200);
+    await server
+      .as(bob)
+      .post(`${V3}/rooms/${id(club)}/join`)
+      .expect(200);
     const { rooms } = await look(bob, root);
     assert.deepEqual(names(rooms), ["root", "inside"]);
     assert.equal(rooms[1]!.allowed_room_ids, undefined, "for servers only");
@@ -96,7 +130,10 @@ describe("the hierarchy of a space", () => {
     const second = await look(bob, root, `?limit=3&from=${first.next_batch!}`);
     const third = await look(bob, root, `?limit=3&from=${second.next_batch!}`);
     assert.equal(third.next_batch, undefined);
-    assert.deepEqual([...first.rooms, ...second.rooms, ...third.rooms].map((room) => room.room_id), [root, ...children]);
+    assert.deepEqual(
+      [...first.rooms, ...second.rooms, ...third.rooms].map((room) => room.room_id),
+      [root, ...children],
+    );
     assert.deepEqual(names((await look(bob, root, `?limit=3&from=${first.next_batch!}`)).rooms), names(second.rooms), "again");
 
     for (const [user, path] of [
@@ -137,7 +174,10 @@ describe("the hierarchy of a space", () => {
     await look(bob, root);
     let statements = 0;
     const stop = server.ctx.db.observe(() => statements++);
-    const { body } = await server.as(bob).get(`${V1}/rooms/${id(root)}/hierarchy`).expect(200);
+    const { body } = await server
+      .as(bob)
+      .get(`${V1}/rooms/${id(root)}/hierarchy`)
+      .expect(200);
     stop();
     assert.equal(body.rooms.length, 26);
     assert.ok(statements <= 12, `${statements} statements`);
@@ -150,14 +190,22 @@ describe("pages of hierarchies", () => {
     const server = await startTestServer({ clock });
     try {
       const alice = await server.register("alice");
-      const root: string = (await server.as(alice).post(`${V3}/createRoom`, { preset: "public_chat", creation_content: { type: "m.space" } }).expect(200)).body.room_id;
+      const root: string = (
+        await server
+          .as(alice)
+          .post(`${V3}/createRoom`, { preset: "public_chat", creation_content: { type: "m.space" } })
+          .expect(200)
+      ).body.room_id;
       const path = `${V1}/rooms/${id(root)}/hierarchy`;
       const statuses: number[] = [];
       for (let n = 0; n < 11; n++) statuses.push((await server.as(alice).get(path)).status);
       assert.deepEqual(statuses, [...Array<number>(10).fill(200), 429]);
       clock.advance(1000);
       const child: string = (await server.as(alice).post(`${V3}/createRoom`, { preset: "public_chat" }).expect(200)).body.room_id;
-      await server.as(alice).put(`${V3}/rooms/${id(root)}/state/m.space.child/${id(child)}`, { via: ["test"] }).expect(200);
+      await server
+        .as(alice)
+        .put(`${V3}/rooms/${id(root)}/state/m.space.child/${id(child)}`, { via: ["test"] })
+        .expect(200);
       await server.server.followers.runOnce();
       const { next_batch: token } = (await server.as(alice).get(`${path}?limit=1`).expect(200)).body;
       clock.advance(4 * 60_000);
@@ -189,7 +237,10 @@ describe("the summary of a room", () => {
 
   it("tells what the room is and how one stands to it, by id or alias", async () => {
     const roomId = await create({ preset: "public_chat", name: "Hall", topic: "All", room_alias_name: "hall" });
-    const { body } = await server.as(bob).get(`${V1}/room_summary/${id("#hall:test")}`).expect(200);
+    const { body } = await server
+      .as(bob)
+      .get(`${V1}/room_summary/${id("#hall:test")}`)
+      .expect(200);
     assert.deepEqual(body, {
       room_id: roomId,
       name: "Hall",
@@ -202,8 +253,24 @@ describe("the summary of a room", () => {
       room_version: server.ctx.config.server.defaultRoomVersion,
       membership: "leave",
     });
-    assert.equal((await server.as(alice).get(`${V1}/room_summary/${id(roomId)}`).expect(200)).body.membership, "join");
-    assert.equal((await server.as(bob).get(`/_matrix/client/unstable/im.nheko.summary/rooms/${id(roomId)}/summary`).expect(200)).body.name, "Hall");
+    assert.equal(
+      (
+        await server
+          .as(alice)
+          .get(`${V1}/room_summary/${id(roomId)}`)
+          .expect(200)
+      ).body.membership,
+      "join",
+    );
+    assert.equal(
+      (
+        await server
+          .as(bob)
+          .get(`/_matrix/client/unstable/im.nheko.summary/rooms/${id(roomId)}/summary`)
+          .expect(200)
+      ).body.name,
+      "Hall",
+    );
   });
 
   it("is for strangers too, without a membership", async () => {
@@ -217,7 +284,18 @@ describe("the summary of a room", () => {
     const roomId = await create({ preset: "private_chat", name: "Den" });
     assert.equal((await server.as(bob).get(`${V1}/room_summary/${id(roomId)}`)).body.errcode, "M_NOT_FOUND");
     assert.equal((await server.anonymous.get(`${V1}/room_summary/${id(roomId)}`)).status, 404);
-    await server.as(alice).post(`${V3}/rooms/${id(roomId)}/invite`, { user_id: bob.userId }).expect(200);
-    assert.equal((await server.as(bob).get(`${V1}/room_summary/${id(roomId)}`).expect(200)).body.membership, "invite");
+    await server
+      .as(alice)
+      .post(`${V3}/rooms/${id(roomId)}/invite`, { user_id: bob.userId })
+      .expect(200);
+    assert.equal(
+      (
+        await server
+          .as(bob)
+          .get(`${V1}/room_summary/${id(roomId)}`)
+          .expect(200)
+      ).body.membership,
+      "invite",
+    );
   });
 });

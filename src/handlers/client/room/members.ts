@@ -17,7 +17,10 @@ export const getMembers = endpoint({
     const events = await stateFor(ctx, requester, params.roomId, [["m.room.member", undefined]], parseToken(at, "at"));
     const wanted = events.filter((event) => {
       const own = event.content.membership;
-      return !(membership !== undefined && membership !== "" && own !== membership) && !(notMembership !== undefined && notMembership !== "" && own === notMembership);
+      return (
+        !(membership !== undefined && membership !== "" && own !== membership) &&
+        !(notMembership !== undefined && notMembership !== "" && own === notMembership)
+      );
     });
     return { chunk: await presentEvents(ctx, requester, wanted) };
   },

@@ -16,7 +16,7 @@ describe("membership of rooms", () => {
 
   before(async () => {
     server = await startTestServer({ config: { allow_guest_access: true } });
-    [alice, bob, carol] = await Promise.all(["alice", "bob", "carol"].map((name) => server.register(name))) as [TestUser, TestUser, TestUser];
+    [alice, bob, carol] = (await Promise.all(["alice", "bob", "carol"].map((name) => server.register(name)))) as [TestUser, TestUser, TestUser];
   });
   after(() => server.close());
 
@@ -26,7 +26,12 @@ describe("membership of rooms", () => {
     return [status, answer.errcode];
   };
   const member = async (roomId: string, user: TestUser): Promise<Event | undefined> => {
-    const { chunk } = (await server.as(alice).get(`${V3}/rooms/${id(roomId)}/members`).expect(200)).body as { chunk: Event[] };
+    const { chunk } = (
+      await server
+        .as(alice)
+        .get(`${V3}/rooms/${id(roomId)}/members`)
+        .expect(200)
+    ).body as { chunk: Event[] };
     return chunk.find((event) => event.state_key === user.userId);
   };
 
@@ -82,16 +87,25 @@ describe("membership of rooms", () => {
     assert.deepEqual(await act(bob, roomId, "join"), [200, undefined]);
     assert.equal((await member(roomId, bob))!.content["join_authorised_via_users_server"], alice.userId);
     // Clients may not name a voucher themselves.
-    await server.as(carol).put(`${V3}/rooms/${id(roomId)}/state/m.room.member/${id(carol.userId)}`, { membership: "join", join_authorised_via_users_server: alice.userId }).expect(403);
+    await server
+      .as(carol)
+      .put(`${V3}/rooms/${id(roomId)}/state/m.room.member/${id(carol.userId)}`, { membership: "join", join_authorised_via_users_server: alice.userId })
+      .expect(403);
   });
 
   it("takes knocks where the rule says so", async () => {
     const roomId = await create({ initial_state: [{ type: "m.room.join_rules", content: { join_rule: "knock" } }] });
-    await server.as(bob).post(`${V3}/knock/${id(roomId)}`, { reason: "please" }).expect(200);
+    await server
+      .as(bob)
+      .post(`${V3}/knock/${id(roomId)}`, { reason: "please" })
+      .expect(200);
     assert.deepEqual((await member(roomId, bob))!.content, { membership: "knock", displayname: "bob", reason: "please" });
     assert.deepEqual(await act(alice, roomId, "invite", { user_id: bob.userId }), [200, undefined]);
     assert.deepEqual(await act(bob, roomId, "join"), [200, undefined]);
-    await server.as(carol).post(`${V3}/knock/${id(await create())}`).expect(403);
+    await server
+      .as(carol)
+      .post(`${V3}/knock/${id(await create())}`)
+      .expect(403);
   });
 
   it("admits nobody to a blocked room", async () => {
@@ -108,9 +122,15 @@ describe("membership of rooms", () => {
     await act(bob, roomId, "join");
     assert.deepEqual(await act(bob, roomId, "forget"), [400, "M_UNKNOWN"]);
     await act(bob, roomId, "leave");
-    await server.as(bob).get(`${V3}/rooms/${id(roomId)}/messages?dir=b`).expect(200);
+    await server
+      .as(bob)
+      .get(`${V3}/rooms/${id(roomId)}/messages?dir=b`)
+      .expect(200);
     assert.deepEqual(await act(bob, roomId, "forget"), [200, undefined]);
-    await server.as(bob).get(`${V3}/rooms/${id(roomId)}/messages?dir=b`).expect(403);
+    await server
+      .as(bob)
+      .get(`${V3}/rooms/${id(roomId)}/messages?dir=b`)
+      .expect(403);
     assert.deepEqual(await act(bob, roomId, "join"), [200, undefined]);
   });
 
@@ -172,17 +192,27 @@ describe("membership of rooms", () => {
   });
 
   it("keeps to the limits of joins and invites", async () => {
-    const limited = await startTestServer({ config: { rc_joins: { local: { per_second: 0.001, burst_count: 1 } }, rc_invites: { per_issuer: { per_second: 0.001, burst_count: 1 } } } });
+    const limited = await startTestServer({
+      config: { rc_joins: { local: { per_second: 0.001, burst_count: 1 } }, rc_invites: { per_issuer: { per_second: 0.001, burst_count: 1 } } },
+    });
     try {
       const [one, two] = await Promise.all([limited.register("one"), limited.register("two")]);
-      const rooms = await Promise.all([1, 2].map(async () => (await limited.as(one).post(`${V3}/createRoom`, { preset: "public_chat" }).expect(200)).body.room_id as string));
+      const rooms = await Promise.all(
+        [1, 2].map(async () => (await limited.as(one).post(`${V3}/createRoom`, { preset: "public_chat" }).expect(200)).body.room_id as string),
+      );
       const join = (roomId: string) => limited.as(two).post(`${V3}/rooms/${id(roomId)}/join`);
       await join(rooms[0]!).expect(200);
       const refused = await join(rooms[1]!).expect(429);
       assert.equal(refused.body.errcode, "M_LIMIT_EXCEEDED");
       await join(rooms[0]!).expect(200); // no new membership
-      await limited.as(one).post(`${V3}/rooms/${id(rooms[0]!)}/invite`, { user_id: "@x:test" }).expect(200);
-      await limited.as(one).post(`${V3}/rooms/${id(rooms[0]!)}/invite`, { user_id: "@y:test" }).expect(429);
+      await limited
+        .as(one)
+        .post(`${V3}/rooms/${id(rooms[0]!)}/invite`, { user_id: "@x:test" })
+        .expect(200);
+      await limited
+        .as(one)
+        .post(`${V3}/rooms/${id(rooms[0]!)}/invite`, { user_id: "@y:test" })
+        .expect(429);
     } finally {
       await limited.close();
     }

@@ -4,7 +4,7 @@ import { isUserId } from "../../../protocol/ids.ts";
 import type { Context } from "../../../services/context.ts";
 import { ShadowBanned } from "../../../services/events/send.ts";
 import type { Requester } from "../../../services/requester.ts";
-import { forget } from "../../../services/rooms/forget.ts";
+import { forget } from "../../../services/room-access/forget.ts";
 import { updateMembership } from "../../../services/rooms/membership.ts";
 import { resolveRoom } from "../../../services/rooms/resolve-room.ts";
 import { inviteThreepid } from "../../../services/rooms/threepid-invites.ts";
@@ -23,7 +23,14 @@ export function serversToAsk(query: Query): string[] | undefined {
   return names.length > 0 ? names : undefined;
 }
 
-async function joinByIdOrAlias(ctx: Context, requester: Requester, identifier: string, query: Query, body: JsonObject, txnId: string | undefined): Promise<object> {
+async function joinByIdOrAlias(
+  ctx: Context,
+  requester: Requester,
+  identifier: string,
+  query: Query,
+  body: JsonObject,
+  txnId: string | undefined,
+): Promise<object> {
   const { roomId, servers } = await resolveRoom(ctx, identifier, serversToAsk(query));
   const signed = body.third_party_signed;
   await updateMembership(ctx, requester, {
@@ -84,8 +91,10 @@ async function act(ctx: Context, requester: Requester, action: Action, roomId: s
 
 function parseThreepid(body: JsonObject): { medium: string; address: string; idServer: string; idAccessToken: string } {
   const { medium, address, id_server: idServer, id_access_token: idAccessToken } = body;
-  if (idServer === undefined || idAccessToken === undefined) throw new MatrixError(400, "M_MISSING_PARAM", "`id_server` and `id_access_token` are required when doing 3pid invite");
-  if (typeof medium !== "string" || typeof address !== "string" || typeof idServer !== "string" || typeof idAccessToken !== "string") throw invalidParam("Parameters of 3pid invites must be strings");
+  if (idServer === undefined || idAccessToken === undefined)
+    throw new MatrixError(400, "M_MISSING_PARAM", "`id_server` and `id_access_token` are required when doing 3pid invite");
+  if (typeof medium !== "string" || typeof address !== "string" || typeof idServer !== "string" || typeof idAccessToken !== "string")
+    throw invalidParam("Parameters of 3pid invites must be strings");
   return { medium, address, idServer, idAccessToken };
 }
 
@@ -120,7 +129,9 @@ export const putMembership = endpoint({
   emptyBody: true,
   lossless: true,
   handle: (ctx, { requester, params, body, url }) =>
-    ctx.requestTransactions.once(requester, url.split("?")[0]!, () => act(ctx, requester, params.membershipAction as Action, params.roomId, body, params.txnId)),
+    ctx.requestTransactions.once(requester, url.split("?")[0]!, () =>
+      act(ctx, requester, params.membershipAction as Action, params.roomId, body, params.txnId),
+    ),
 });
 
 export const postForget = endpoint({

@@ -20,16 +20,37 @@ describe("pages of a room's messages", () => {
   after(() => server.close());
 
   let txn = 0;
-  const create = async (body: object = {}): Promise<string> => (await server.as(alice).post(`${V3}/createRoom`, { preset: "public_chat", ...body }).expect(200)).body.room_id;
+  const create = async (body: object = {}): Promise<string> =>
+    (
+      await server
+        .as(alice)
+        .post(`${V3}/createRoom`, { preset: "public_chat", ...body })
+        .expect(200)
+    ).body.room_id;
   const send = async (roomId: string, content: object, user = alice, type = "m.room.message"): Promise<string> =>
-    (await server.as(user).put(`${V3}/rooms/${id(roomId)}/send/${type}/${txn++}`, content).expect(200)).body.event_id;
+    (
+      await server
+        .as(user)
+        .put(`${V3}/rooms/${id(roomId)}/send/${type}/${txn++}`, content)
+        .expect(200)
+    ).body.event_id;
   const sendMany = async (roomId: string, count: number): Promise<string[]> => {
     const sent: string[] = [];
     for (let n = 0; n < count; n++) sent.push(await send(roomId, { msgtype: "m.text", body: `message ${n}` }));
     return sent;
   };
-  const page = async (roomId: string, rest: string, user = alice): Promise<Page> => (await server.as(user).get(`${V3}/rooms/${id(roomId)}/messages?${rest}`).expect(200)).body;
-  const join = (roomId: string, user = bob) => server.as(user).post(`${V3}/rooms/${id(roomId)}/join`).expect(200);
+  const page = async (roomId: string, rest: string, user = alice): Promise<Page> =>
+    (
+      await server
+        .as(user)
+        .get(`${V3}/rooms/${id(roomId)}/messages?${rest}`)
+        .expect(200)
+    ).body;
+  const join = (roomId: string, user = bob) =>
+    server
+      .as(user)
+      .post(`${V3}/rooms/${id(roomId)}/join`)
+      .expect(200);
   const ids = (events: readonly Event[]): string[] => events.map((event) => event.event_id);
   const filter = (definition: object): string => `filter=${id(JSON.stringify(definition))}`;
 
@@ -37,7 +58,7 @@ describe("pages of a room's messages", () => {
     const roomId = await create();
     const sent = await sendMany(roomId, 11);
     const back: Event[] = [];
-    for (let from: string | undefined; ; ) {
+    for (let from: string | undefined; ;) {
       const found: Page = await page(roomId, `dir=b&limit=4${from === undefined ? "" : `&from=${from}`}`);
       if (from !== undefined) assert.equal(found.start, from);
       back.push(...found.chunk);
@@ -49,7 +70,7 @@ describe("pages of a room's messages", () => {
     assert.equal(new Set(ids(back)).size, back.length);
 
     const forth: Event[] = [];
-    for (let from: string | undefined; ; ) {
+    for (let from: string | undefined; ;) {
       const found: Page = await page(roomId, `dir=f&limit=5${from === undefined ? "" : `&from=${from}`}`);
       forth.push(...found.chunk);
       if (found.end === undefined || found.chunk.length === 0) break;
@@ -69,7 +90,10 @@ describe("pages of a room's messages", () => {
   it("take tokens of /sync, both ways", async () => {
     const roomId = await create();
     const sent = await sendMany(roomId, 3);
-    const { body: sync } = await server.as(alice).get(`${V3}/sync?${filter({ room: { rooms: [roomId], timeline: { limit: 2 } } })}`).expect(200);
+    const { body: sync } = await server
+      .as(alice)
+      .get(`${V3}/sync?${filter({ room: { rooms: [roomId], timeline: { limit: 2 } } })}`)
+      .expect(200);
     assert.deepEqual(ids((await page(roomId, `dir=b&limit=1&from=${sync.rooms.join[roomId].timeline.prev_batch}`)).chunk), [sent[0]]);
     const later = await sendMany(roomId, 2);
     assert.deepEqual(ids((await page(roomId, `dir=f&from=${sync.next_batch}`)).chunk), later);
@@ -121,16 +145,25 @@ describe("pages of a room's messages", () => {
     await join(roomId);
     await send(roomId, { msgtype: "m.text", body: "one" });
     const lazy = `dir=b&limit=1&${filter({ lazy_load_members: true })}`;
-    assert.deepEqual((await page(roomId, lazy)).state?.map((event) => [event.type, event.state_key]), [["m.room.member", alice.userId]]);
+    assert.deepEqual(
+      (await page(roomId, lazy)).state?.map((event) => [event.type, event.state_key]),
+      [["m.room.member", alice.userId]],
+    );
     await send(roomId, { msgtype: "m.text", body: "two" }, bob);
-    assert.deepEqual((await page(roomId, lazy)).state?.map((event) => event.state_key), [bob.userId]);
+    assert.deepEqual(
+      (await page(roomId, lazy)).state?.map((event) => event.state_key),
+      [bob.userId],
+    );
     assert.equal((await page(roomId, "dir=b&limit=1")).state, undefined);
   });
 
   it("tell the sender the transaction id, on the device that sent it only", async () => {
     const roomId = await create();
     await join(roomId);
-    await server.as(alice).put(`${V3}/rooms/${id(roomId)}/send/m.room.message/my-own`, { msgtype: "m.text", body: "x" }).expect(200);
+    await server
+      .as(alice)
+      .put(`${V3}/rooms/${id(roomId)}/send/m.room.message/my-own`, { msgtype: "m.text", body: "x" })
+      .expect(200);
     assert.equal((await page(roomId, "dir=b&limit=1")).chunk[0]!.unsigned!.transaction_id, "my-own");
     assert.equal((await page(roomId, "dir=b&limit=1", bob)).chunk[0]!.unsigned!.transaction_id, undefined);
   });
@@ -175,8 +208,14 @@ describe("pages of a room's messages", () => {
     it("come half before and half after, with tokens that lead on and the state at the last", async () => {
       const roomId = await create({ name: "before" });
       const sent = await sendMany(roomId, 9);
-      await server.as(alice).put(`${V3}/rooms/${id(roomId)}/state/m.room.name`, { name: "after" }).expect(200);
-      const { body } = await server.as(alice).get(`${V3}/rooms/${id(roomId)}/context/${id(sent[4]!)}?limit=4`).expect(200);
+      await server
+        .as(alice)
+        .put(`${V3}/rooms/${id(roomId)}/state/m.room.name`, { name: "after" })
+        .expect(200);
+      const { body } = await server
+        .as(alice)
+        .get(`${V3}/rooms/${id(roomId)}/context/${id(sent[4]!)}?limit=4`)
+        .expect(200);
       assert.equal(body.event.event_id, sent[4]);
       assert.deepEqual(ids(body.events_before), [sent[3], sent[2]]);
       assert.deepEqual(ids(body.events_after), [sent[5], sent[6]]);
@@ -188,7 +227,10 @@ describe("pages of a room's messages", () => {
     it("with a limit of none is the event alone", async () => {
       const roomId = await create();
       const [only] = await sendMany(roomId, 2);
-      const { body } = await server.as(alice).get(`${V3}/rooms/${id(roomId)}/context/${id(only!)}?limit=0`).expect(200);
+      const { body } = await server
+        .as(alice)
+        .get(`${V3}/rooms/${id(roomId)}/context/${id(only!)}?limit=0`)
+        .expect(200);
       assert.deepEqual([body.event.event_id, body.events_before, body.events_after], [only, [], []]);
     });
 
@@ -200,17 +242,23 @@ describe("pages of a room's messages", () => {
       await send(roomId, { body: "x" }, alice, "org.example.a");
       const { body } = await server
         .as(alice)
-        .get(`${V3}/rooms/${id(roomId)}/context/${id(middle)}?limit=6&${filter({ not_senders: [alice.userId], types: ["org.example.*", "m.room.member"], lazy_load_members: true })}`)
+        .get(
+          `${V3}/rooms/${id(roomId)}/context/${id(middle)}?limit=6&${filter({ not_senders: [alice.userId], types: ["org.example.*", "m.room.member"], lazy_load_members: true })}`,
+        )
         .expect(200);
       assert.equal(ids(body.events_before)[0], first);
       assert.deepEqual(body.events_after, []);
-      assert.deepEqual((body.state as Event[]).map((event) => [event.type, event.state_key]), [["m.room.member", bob.userId]]);
+      assert.deepEqual(
+        (body.state as Event[]).map((event) => [event.type, event.state_key]),
+        [["m.room.member", bob.userId]],
+      );
     });
 
     it("of an event elsewhere or unknown are not found", async () => {
       const [roomId, other] = [await create(), await create()];
       const [elsewhere] = await sendMany(other, 1);
-      for (const eventId of [elsewhere!, "$nothing"]) assert.equal((await server.as(alice).get(`${V3}/rooms/${id(roomId)}/context/${id(eventId)}`)).status, 404);
+      for (const eventId of [elsewhere!, "$nothing"])
+        assert.equal((await server.as(alice).get(`${V3}/rooms/${id(roomId)}/context/${id(eventId)}`)).status, 404);
     });
   });
 
@@ -219,7 +267,14 @@ describe("pages of a room's messages", () => {
       const roomId = await create();
       const [first, second] = await sendMany(roomId, 2);
       await server.ctx.transaction("test", (handle: Txn) =>
-        execute(handle, "UPDATE events SET origin_server_ts = wanted.ts FROM unnest($1::text[], $2::bigint[]) AS wanted(id, ts) WHERE events.event_id = wanted.id", [[first, second], [5000, 9000]]),
+        execute(
+          handle,
+          "UPDATE events SET origin_server_ts = wanted.ts FROM unnest($1::text[], $2::bigint[]) AS wanted(id, ts) WHERE events.event_id = wanted.id",
+          [
+            [first, second],
+            [5000, 9000],
+          ],
+        ),
       );
       const at = async (rest: string) => (await server.as(alice).get(`${V1}/rooms/${id(roomId)}/timestamp_to_event?${rest}`)).body;
       assert.deepEqual(await at("ts=4000&dir=f"), { event_id: first, origin_server_ts: 5000 });
@@ -241,13 +296,19 @@ describe("pages of a room's messages", () => {
 
   describe("the members of a room", () => {
     const members = async (roomId: string, rest = "", user = alice): Promise<[string, unknown][]> => {
-      const { body } = await server.as(user).get(`${V3}/rooms/${id(roomId)}/members${rest}`).expect(200);
+      const { body } = await server
+        .as(user)
+        .get(`${V3}/rooms/${id(roomId)}/members${rest}`)
+        .expect(200);
       return (body.chunk as Event[]).map((event): [string, unknown] => [event.state_key!, event.content.membership]).sort();
     };
 
     it("come by membership, now or at a token", async () => {
       const roomId = await create();
-      const { body: sync } = await server.as(alice).get(`${V3}/sync?${filter({ room: { rooms: [roomId] } })}`).expect(200);
+      const { body: sync } = await server
+        .as(alice)
+        .get(`${V3}/sync?${filter({ room: { rooms: [roomId] } })}`)
+        .expect(200);
       await join(roomId);
       const all: [string, string][] = [
         [alice.userId, "join"],
@@ -255,7 +316,10 @@ describe("pages of a room's messages", () => {
       ];
       assert.deepEqual(await members(roomId), all);
       assert.deepEqual(await members(roomId, `?at=${sync.next_batch}`), all.slice(0, 1));
-      await server.as(bob).post(`${V3}/rooms/${id(roomId)}/leave`).expect(200);
+      await server
+        .as(bob)
+        .post(`${V3}/rooms/${id(roomId)}/leave`)
+        .expect(200);
       assert.deepEqual(await members(roomId, "?membership=leave"), [[bob.userId, "leave"]]);
       assert.deepEqual(await members(roomId, "?not_membership=leave"), [[alice.userId, "join"]]);
     });
@@ -263,23 +327,37 @@ describe("pages of a room's messages", () => {
     it("are those of the moment one left, and no token opens what came later (CVE-2021-39164)", async () => {
       const roomId = await create();
       await join(roomId);
-      await server.as(bob).post(`${V3}/rooms/${id(roomId)}/leave`).expect(200);
+      await server
+        .as(bob)
+        .post(`${V3}/rooms/${id(roomId)}/leave`)
+        .expect(200);
       const carol = await server.register("carol");
       await join(roomId, carol);
-      const { body: sync } = await server.as(alice).get(`${V3}/sync?${filter({ room: { rooms: [roomId] } })}`).expect(200);
+      const { body: sync } = await server
+        .as(alice)
+        .get(`${V3}/sync?${filter({ room: { rooms: [roomId] } })}`)
+        .expect(200);
       assert.deepEqual(await members(roomId, "", bob), [
         [alice.userId, "join"],
         [bob.userId, "leave"],
       ]);
-      await server.as(bob).get(`${V3}/rooms/${id(roomId)}/members?at=${sync.next_batch}`).expect(403);
+      await server
+        .as(bob)
+        .get(`${V3}/rooms/${id(roomId)}/members?at=${sync.next_batch}`)
+        .expect(403);
       assert.equal((await server.as(bob).get(`${V3}/rooms/${id(roomId)}/joined_members`)).status, 403);
     });
 
     it("the joined ones come with their profiles, for members only", async () => {
       const roomId = await create();
       await join(roomId);
-      const { body } = await server.as(bob).get(`${V3}/rooms/${id(roomId)}/joined_members`).expect(200);
-      assert.deepEqual(body, { joined: { [alice.userId]: { avatar_url: null, display_name: "alice" }, [bob.userId]: { avatar_url: null, display_name: "bob" } } });
+      const { body } = await server
+        .as(bob)
+        .get(`${V3}/rooms/${id(roomId)}/joined_members`)
+        .expect(200);
+      assert.deepEqual(body, {
+        joined: { [alice.userId]: { avatar_url: null, display_name: "alice" }, [bob.userId]: { avatar_url: null, display_name: "bob" } },
+      });
     });
   });
 });

@@ -3,9 +3,9 @@ import { parseRoomEventFilter } from "../../../services/rooms/event-filter.ts";
 import { eventContext } from "../../../services/rooms/event-context.ts";
 import { roomMessages } from "../../../services/rooms/messages.ts";
 import { eventForTime } from "../../../services/rooms/near-time.ts";
-import { currentPowerLevels } from "../../../services/rooms/power.ts";
-import { requireReadAccess } from "../../../services/rooms/access.ts";
-import { visibleEvent } from "../../../services/rooms/single-event.ts";
+import { currentPowerLevels } from "../../../services/room-access/power.ts";
+import { requireReadAccess } from "../../../services/room-access/access.ts";
+import { visibleEvent } from "../../../services/room-access/single-event.ts";
 import { bundleAggregations } from "../../../services/relations/bundle.ts";
 import { presentEvent, presentEvents } from "../../../services/present.ts";
 import { isCensored } from "../../../storage/rooms/censored.ts";
@@ -63,7 +63,8 @@ export const getEvent = endpoint({
   auth: "guest",
   async handle(ctx, { requester, params, query }) {
     const { roomId, eventId } = params;
-    const unredacted = ctx.config.experimental.msc2815Enabled && query.oneOf("fi.mau.msc2815.include_unredacted_content", ["true", "false"], "false") === "true";
+    const unredacted =
+      ctx.config.experimental.msc2815Enabled && query.oneOf("fi.mau.msc2815.include_unredacted_content", ["true", "false"], "false") === "true";
     if (unredacted && !(await ctx.isServerAdmin(requester))) {
       const levels = await currentPowerLevels(ctx, roomId);
       if (levels.user(requester.userId) < levels.level("redact")) throw forbidden("You don't have permission to view redacted events in this room.");

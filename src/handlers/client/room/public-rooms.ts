@@ -20,7 +20,8 @@ export const getPublicRooms = endpoint({
     const limit = query.natural("limit", 0);
     const request = { limit: limit === 0 ? undefined : limit, since: query.string("since") };
     const remote = remoteServer(ctx.config.server.serverName, server);
-    if (remote !== undefined) return await remotePublicRooms(ctx, remote, { ...request, filter: undefined, allNetworks: false, thirdPartyInstanceId: undefined });
+    if (remote !== undefined)
+      return await remotePublicRooms(ctx, remote, { ...request, filter: undefined, allNetworks: false, thirdPartyInstanceId: undefined });
     return await publicRooms(ctx, { ...request, network: "own" });
   },
 });
@@ -58,7 +59,8 @@ export function parseFilter(filter: JsonObject | undefined): { searchTerm: strin
   const term = filter?.generic_search_term ?? undefined;
   if (term !== undefined && typeof term !== "string") throw badJson("generic_search_term must be a string");
   const types = filter?.room_types ?? undefined;
-  if (types !== undefined && !(Array.isArray(types) && types.every((type) => type === null || typeof type === "string"))) throw badJson("room_types must be a list of strings and null");
+  if (types !== undefined && !(Array.isArray(types) && types.every((type) => type === null || typeof type === "string")))
+    throw badJson("room_types must be a list of strings and null");
   return { searchTerm: term?.replaceAll("\0", ""), roomTypes: types as (string | null)[] | undefined };
 }
 

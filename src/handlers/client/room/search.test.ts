@@ -5,7 +5,14 @@ const V3 = "/_matrix/client/v3";
 const id = encodeURIComponent;
 type Event = { event_id: string; type: string; sender: string; content: Record<string, any>; unsigned?: Record<string, any> };
 type Result = { rank: number; result: Event; context: { events_before: Event[]; events_after: Event[]; start: string; end: string; profile_info?: object } };
-type Found = { count: number; results: Result[]; highlights: string[]; next_batch?: string; groups?: Record<string, Record<string, any>>; state?: Record<string, Event[]> };
+type Found = {
+  count: number;
+  results: Result[];
+  highlights: string[];
+  next_batch?: string;
+  groups?: Record<string, Record<string, any>>;
+  state?: Record<string, Event[]>;
+};
 
 describe("search in messages", () => {
   let server: TestServer;
@@ -20,14 +27,32 @@ describe("search in messages", () => {
 
   let txn = 0;
   const create = async (body: object = {}): Promise<string> => {
-    const roomId: string = (await server.as(alice).post(`${V3}/createRoom`, { preset: "public_chat", ...body }).expect(200)).body.room_id;
-    await server.as(bob).post(`${V3}/rooms/${id(roomId)}/join`).expect(200);
+    const roomId: string = (
+      await server
+        .as(alice)
+        .post(`${V3}/createRoom`, { preset: "public_chat", ...body })
+        .expect(200)
+    ).body.room_id;
+    await server
+      .as(bob)
+      .post(`${V3}/rooms/${id(roomId)}/join`)
+      .expect(200);
     return roomId;
   };
   const send = async (roomId: string, body: string, user = alice, more: object = {}): Promise<string> =>
-    (await server.as(user).put(`${V3}/rooms/${id(roomId)}/send/m.room.message/${txn++}`, { msgtype: "m.text", body, ...more }).expect(200)).body.event_id;
+    (
+      await server
+        .as(user)
+        .put(`${V3}/rooms/${id(roomId)}/send/m.room.message/${txn++}`, { msgtype: "m.text", body, ...more })
+        .expect(200)
+    ).body.event_id;
   const find = async (term: string, more: object = {}, rest = "", user = bob): Promise<Found> =>
-    (await server.as(user).post(`${V3}/search${rest}`, { search_categories: { room_events: { search_term: term, ...more } } }).expect(200)).body.search_categories.room_events;
+    (
+      await server
+        .as(user)
+        .post(`${V3}/search${rest}`, { search_categories: { room_events: { search_term: term, ...more } } })
+        .expect(200)
+    ).body.search_categories.room_events;
   const ids = (found: Found): string[] => found.results.map(({ result }) => result.event_id);
 
   it("finds words in any form, several words, phrases, without those excluded", async () => {
@@ -52,7 +77,10 @@ describe("search in messages", () => {
     const within = { order_by: "recent", filter: { rooms: [roomId] } };
     assert.deepEqual((await find("quokka", within)).results.map(({ result }) => result.type).toSorted(), ["m.room.message", "m.room.name", "m.room.topic"]);
     assert.deepEqual(ids(await find("quokka", { ...within, keys: ["content.body"] })), [message]);
-    assert.deepEqual((await find("quokka", { ...within, keys: ["content.name"] })).results.map(({ result }) => result.type), ["m.room.name"]);
+    assert.deepEqual(
+      (await find("quokka", { ...within, keys: ["content.name"] })).results.map(({ result }) => result.type),
+      ["m.room.name"],
+    );
   });
 
   it("ranks by how well events match, or orders them by time", async () => {
@@ -108,42 +136,76 @@ describe("search in messages", () => {
     });
     const [{ context, result }] = found.results as [Result];
     assert.equal(result.event_id, around[1]);
-    assert.deepEqual([...context.events_before, ...context.events_after].map((event) => event.event_id), [around[0], around[2]]);
-    assert.deepEqual(context.profile_info, { [alice.userId]: { displayname: "alice", avatar_url: null }, [bob.userId]: { displayname: "bob", avatar_url: null } });
+    assert.deepEqual(
+      [...context.events_before, ...context.events_after].map((event) => event.event_id),
+      [around[0], around[2]],
+    );
+    assert.deepEqual(context.profile_info, {
+      [alice.userId]: { displayname: "alice", avatar_url: null },
+      [bob.userId]: { displayname: "bob", avatar_url: null },
+    });
     assert.equal(found.state![roomId]!.find((event) => event.type === "m.room.name")!.content.name, "Nest");
-    const { body: page } = await server.as(bob).get(`${V3}/rooms/${id(roomId)}/messages?dir=f&limit=1&from=${context.end}`).expect(200);
+    const { body: page } = await server
+      .as(bob)
+      .get(`${V3}/rooms/${id(roomId)}/messages?dir=f&limit=1&from=${context.end}`)
+      .expect(200);
     assert.deepEqual(page.chunk, [], "the token continues after the context");
   });
 
   it("stays within the rooms one is in and what one may see there", async () => {
     const secret: string = (await server.as(alice).post(`${V3}/createRoom`).expect(200)).body.room_id;
     await send(secret, "ibis in secret");
-    const hidden: string = (await server.as(alice).post(`${V3}/createRoom`, { preset: "public_chat", initial_state: [{ type: "m.room.history_visibility", content: { history_visibility: "joined" } }] }).expect(200)).body.room_id;
+    const hidden: string = (
+      await server
+        .as(alice)
+        .post(`${V3}/createRoom`, { preset: "public_chat", initial_state: [{ type: "m.room.history_visibility", content: { history_visibility: "joined" } }] })
+        .expect(200)
+    ).body.room_id;
     await send(hidden, "ibis before bob");
-    await server.as(bob).post(`${V3}/rooms/${id(hidden)}/join`).expect(200);
+    await server
+      .as(bob)
+      .post(`${V3}/rooms/${id(hidden)}/join`)
+      .expect(200);
     const seen = await send(hidden, "ibis with bob");
     assert.deepEqual(ids(await find("ibis", { order_by: "recent" })), [seen]);
     assert.deepEqual(ids(await find("ibis", { filter: { rooms: [secret] } })), []);
-    await server.as(bob).post(`${V3}/rooms/${id(hidden)}/leave`).expect(200);
+    await server
+      .as(bob)
+      .post(`${V3}/rooms/${id(hidden)}/leave`)
+      .expect(200);
     assert.deepEqual(ids(await find("ibis")), []);
   });
 
   it("finds neither redacted messages nor those of ignored users", async () => {
     const roomId = await create();
     const carol = await server.register("carol");
-    await server.as(carol).post(`${V3}/rooms/${id(roomId)}/join`).expect(200);
+    await server
+      .as(carol)
+      .post(`${V3}/rooms/${id(roomId)}/join`)
+      .expect(200);
     const gone = await send(roomId, "puffin redacted");
     await send(roomId, "puffin ignored", carol);
     const kept = await send(roomId, "puffin kept");
-    await server.as(alice).put(`${V3}/rooms/${id(roomId)}/redact/${id(gone)}/r`, {}).expect(200);
-    await server.as(bob).put(`${V3}/user/${id(bob.userId)}/account_data/m.ignored_user_list`, { ignored_users: { [carol.userId]: {} } }).expect(200);
+    await server
+      .as(alice)
+      .put(`${V3}/rooms/${id(roomId)}/redact/${id(gone)}/r`, {})
+      .expect(200);
+    await server
+      .as(bob)
+      .put(`${V3}/user/${id(bob.userId)}/account_data/m.ignored_user_list`, { ignored_users: { [carol.userId]: {} } })
+      .expect(200);
     assert.deepEqual(ids(await find("puffin")), [kept]);
   });
 
   it("searches what a room was before its upgrade along with it", async () => {
     const roomId = await create();
     const old = await send(roomId, "kingfisher");
-    const { replacement_room: next } = (await server.as(alice).post(`${V3}/rooms/${id(roomId)}/upgrade`, { new_version: "11" }).expect(200)).body;
+    const { replacement_room: next } = (
+      await server
+        .as(alice)
+        .post(`${V3}/rooms/${id(roomId)}/upgrade`, { new_version: "11" })
+        .expect(200)
+    ).body;
     assert.deepEqual(ids(await find("kingfisher", { filter: { rooms: [next] } }, "", alice)), [old]);
   });
 

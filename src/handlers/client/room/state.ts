@@ -6,7 +6,7 @@ import type { Context } from "../../../services/context.ts";
 import { sendEvent } from "../../../services/events/send.ts";
 import { presentEvent, presentEvents } from "../../../services/present.ts";
 import type { Requester } from "../../../services/requester.ts";
-import { requireReadAccess } from "../../../services/rooms/access.ts";
+import { requireReadAccess } from "../../../services/room-access/access.ts";
 import type { MembershipAction } from "../../../services/rooms/local-membership.ts";
 import { updateMembership } from "../../../services/rooms/membership.ts";
 import type { StatePair } from "../../../storage/state/snapshot.ts";

@@ -21,8 +21,17 @@ describe("history visibility", () => {
   after(() => server.close());
 
   const send = async (roomId: string, body: string, user = alice, more: object = {}): Promise<string> =>
-    (await server.as(user).post(`${V3}/rooms/${id(roomId)}/send/m.room.message`, { msgtype: "m.text", body, ...more }).expect(200)).body.event_id;
-  const act = (user: TestUser, roomId: string, action: string, body: object = {}) => server.as(user).post(`${V3}/rooms/${id(roomId)}/${action}`, body).expect(200);
+    (
+      await server
+        .as(user)
+        .post(`${V3}/rooms/${id(roomId)}/send/m.room.message`, { msgtype: "m.text", body, ...more })
+        .expect(200)
+    ).body.event_id;
+  const act = (user: TestUser, roomId: string, action: string, body: object = {}) =>
+    server
+      .as(user)
+      .post(`${V3}/rooms/${id(roomId)}/${action}`, body)
+      .expect(200);
 
   const routes: Record<string, (user: TestUser, roomId: string, eventId: string) => Promise<boolean>> = {
     event: async (user, roomId, eventId) => {
@@ -42,7 +51,9 @@ describe("history visibility", () => {
       return ((body.chunk ?? []) as Event[]).some((event) => event.event_id === eventId);
     },
     search: async (user, roomId, eventId) => {
-      const { body } = await server.as(user).post(`${V3}/search`, { search_categories: { room_events: { search_term: "findable", filter: { rooms: [roomId], limit: 100 } } } });
+      const { body } = await server
+        .as(user)
+        .post(`${V3}/search`, { search_categories: { room_events: { search_term: "findable", filter: { rooms: [roomId], limit: 100 } } } });
       return (body.search_categories.room_events.results as { result: Event }[]).some(({ result }) => result.event_id === eventId);
     },
     initialSync: async (user, roomId, eventId) => {
@@ -91,8 +102,15 @@ describe("history visibility", () => {
     const roomId: string = (await server.as(alice).post(`${V3}/createRoom`, {}).expect(200)).body.room_id;
     const secret = await send(roomId, "findable secret");
     const reply = await send(roomId, "reply", alice, { "m.relates_to": { rel_type: "m.thread", event_id: secret } });
-    const edit = await send(roomId, "* edited secret", alice, { "m.new_content": { msgtype: "m.text", body: "edited secret" }, "m.relates_to": { rel_type: "m.replace", event_id: secret } });
-    for (const target of [secret, edit]) await server.as(alice).put(`${V3}/rooms/${id(roomId)}/redact/${id(target)}/${id(target)}`, {}).expect(200);
+    const edit = await send(roomId, "* edited secret", alice, {
+      "m.new_content": { msgtype: "m.text", body: "edited secret" },
+      "m.relates_to": { rel_type: "m.replace", event_id: secret },
+    });
+    for (const target of [secret, edit])
+      await server
+        .as(alice)
+        .put(`${V3}/rooms/${id(roomId)}/redact/${id(target)}/${id(target)}`, {})
+        .expect(200);
     const paths = [
       `${V3}/rooms/${id(roomId)}/event/${id(secret)}`,
       `${V3}/events/${id(secret)}`,
@@ -110,7 +128,10 @@ describe("history visibility", () => {
       const { body } = await server.as(alice).get(path).expect(200);
       assert.ok(!JSON.stringify(body).includes("secret"), path);
     }
-    const { body } = await server.as(alice).post(`${V3}/search`, { search_categories: { room_events: { search_term: "secret" } } }).expect(200);
+    const { body } = await server
+      .as(alice)
+      .post(`${V3}/search`, { search_categories: { room_events: { search_term: "secret" } } })
+      .expect(200);
     assert.equal(body.search_categories.room_events.results.length, 0);
   });
 
@@ -118,11 +139,19 @@ describe("history visibility", () => {
     const roomId: string = (await server.as(alice).post(`${V3}/createRoom`, { preset: "public_chat" }).expect(200)).body.room_id;
     await act(bob, roomId, "join");
     const noise = await send(roomId, "noise", bob);
-    await server.as(alice).put(`${V3}/user/${id(alice.userId)}/account_data/m.ignored_user_list`, { ignored_users: { [bob.userId]: {} } }).expect(200);
+    await server
+      .as(alice)
+      .put(`${V3}/user/${id(alice.userId)}/account_data/m.ignored_user_list`, { ignored_users: { [bob.userId]: {} } })
+      .expect(200);
     for (const route of ["event", "messages", "context", "relations"]) assert.equal(await routes[route]!(alice, roomId, noise), false, route);
-    const { chunk } = (await server.as(alice).get(`${V3}/rooms/${id(roomId)}/messages?dir=b&limit=50`)).body as { chunk: { type: string; state_key?: string }[] };
+    const { chunk } = (await server.as(alice).get(`${V3}/rooms/${id(roomId)}/messages?dir=b&limit=50`)).body as {
+      chunk: { type: string; state_key?: string }[];
+    };
     assert.ok(chunk.some((event) => event.type === "m.room.member" && event.state_key === bob.userId));
-    await server.as(alice).put(`${V3}/user/${id(alice.userId)}/account_data/m.ignored_user_list`, { ignored_users: {} }).expect(200);
+    await server
+      .as(alice)
+      .put(`${V3}/user/${id(alice.userId)}/account_data/m.ignored_user_list`, { ignored_users: {} })
+      .expect(200);
     assert.equal(await routes["messages"]!(alice, roomId, noise), true);
   });
 
@@ -136,14 +165,23 @@ describe("history visibility", () => {
       txn.afterCommit(() => server.ctx.erasedUsers.forget(dave.userId));
     });
     await act(bob, roomId, "join");
-    const seen = async (user: TestUser): Promise<Event> => (await server.as(user).get(`${V3}/rooms/${id(roomId)}/event/${id(eventId)}`).expect(200)).body;
+    const seen = async (user: TestUser): Promise<Event> =>
+      (
+        await server
+          .as(user)
+          .get(`${V3}/rooms/${id(roomId)}/event/${id(eventId)}`)
+          .expect(200)
+      ).body;
     assert.equal((await seen(alice)).content["body"], "written by dave");
     assert.deepEqual((await seen(bob)).content, {});
   });
 
   it("does not let a token show members of a room to strangers (CVE-2021-39164)", async () => {
     const roomId: string = (await server.as(alice).post(`${V3}/createRoom`, {}).expect(200)).body.room_id;
-    const { body: sync } = await server.as(alice).get(`${V3}/sync?filter=${id(JSON.stringify({ room: { timeline: { limit: 1 } } }))}`).expect(200);
+    const { body: sync } = await server
+      .as(alice)
+      .get(`${V3}/sync?filter=${id(JSON.stringify({ room: { timeline: { limit: 1 } } }))}`)
+      .expect(200);
     const members = (user: TestUser) => server.as(user).get(`${V3}/rooms/${id(roomId)}/members?at=${id(sync.next_batch)}`);
     assert.equal((await members(alice).expect(200)).body.chunk.length, 1);
     assert.equal((await members(bob).expect(403)).body.errcode, "M_FORBIDDEN");
@@ -160,7 +198,10 @@ describe("history visibility", () => {
       const found = new Set<string>();
       let from = "";
       for (let page = 0; page < 40; page++) {
-        const { body } = await server.as(alice).get(`${V3}/rooms/${id(roomId)}/messages?dir=${direction}&limit=3${from === "" ? "" : `&from=${from}`}`).expect(200);
+        const { body } = await server
+          .as(alice)
+          .get(`${V3}/rooms/${id(roomId)}/messages?dir=${direction}&limit=3${from === "" ? "" : `&from=${from}`}`)
+          .expect(200);
         for (const event of body.chunk as Event[]) found.add(event.event_id);
         if (body.end === undefined) break;
         from = body.end;

@@ -48,7 +48,8 @@ export async function backfillRoom(ctx: BackfillContext, roomId: string, depth: 
       return true;
     } catch (error) {
       if (error instanceof DatabaseUnavailable) return false;
-      if (!(error instanceof RemoteError || error instanceof DestinationUnavailable || error instanceof DestinationDenied)) log.error(`Failed to backfill from ${server}`, { error });
+      if (!(error instanceof RemoteError || error instanceof DestinationUnavailable || error instanceof DestinationDenied))
+        log.error(`Failed to backfill from ${server}`, { error });
       else log.info(`Failed to backfill from ${server}: ${error.message}`);
       if (error instanceof RemoteError && error.status < 500 && ++refusals >= MOST_REFUSALS) return false;
     }
@@ -56,7 +57,11 @@ export async function backfillRoom(ctx: BackfillContext, roomId: string, depth: 
   return false;
 }
 
-async function backfillFrom(ctx: BackfillContext, source: { server: string; roomId: string; version: MatrixEvent["roomVersion"] }, eventIds: readonly string[]): Promise<void> {
+async function backfillFrom(
+  ctx: BackfillContext,
+  source: { server: string; roomId: string; version: MatrixEvent["roomVersion"] },
+  eventIds: readonly string[],
+): Promise<void> {
   const answer = await ctx.federationClient.requestObject({
     method: "GET",
     destination: source.server,
@@ -82,7 +87,10 @@ function byNearness(points: readonly BackfillPoint[], depth: number | bigint): B
 
 /** Those of the missing events behind which there is something that a local user may see. */
 async function worthAsking(ctx: BackfillContext, roomId: string, points: readonly BackfillPoint[]): Promise<string[]> {
-  const following = await eventsFollowing(ctx.read, points.map((point) => point.eventId));
+  const following = await eventsFollowing(
+    ctx.read,
+    points.map((point) => point.eventId),
+  );
   const events = await ctx.events.get([...following.values()].flat());
   const states = await ctx.state.afterEvents(events.keys());
   const visibilities = await ctx.events.get([...states.values()].flatMap((state) => state.get(VISIBILITY_KEY) ?? []));
@@ -94,7 +102,9 @@ async function worthAsking(ctx: BackfillContext, roomId: string, points: readonl
     const visibility = historyVisibility(id === undefined ? undefined : visibilities.get(id)?.content.history_visibility);
     if (visibility === "world_readable" || visibility === "shared") return true;
     const wanted = visibility === "invited" ? ["join", "invite"] : ["join"];
-    const ids = [...state].flatMap(([key, memberId]) => (key.startsWith("m.room.member\u0000") && getDomain(key) === ctx.config.server.serverName ? [memberId] : []));
+    const ids = [...state].flatMap(([key, memberId]) =>
+      key.startsWith("m.room.member\u0000") && getDomain(key) === ctx.config.server.serverName ? [memberId] : [],
+    );
     const key = ids.join(" ");
     let isIn = members.get(key);
     if (isIn === undefined) {

@@ -15,7 +15,10 @@ const ANSWER_BYTES = 64 * 1024;
  * The event that other servers in the room have closest to a time (MSC3030); it is fetched and stored before the answer. undefined when
  * nobody knows one. Must not run twice at a time for a room.
  */
-export async function remoteEventNearTime(ctx: BackfillContext, request: { roomId: string; timestamp: number; backwards: boolean }): Promise<{ eventId: string; originServerTs: number } | undefined> {
+export async function remoteEventNearTime(
+  ctx: BackfillContext,
+  request: { roomId: string; timestamp: number; backwards: boolean },
+): Promise<{ eventId: string; originServerTs: number } | undefined> {
   const { roomId } = request;
   const version = await ctx.roomVersions.get(roomId);
   if (version === undefined || (await ctx.members.joinedLocal(roomId)).size === 0) return undefined;

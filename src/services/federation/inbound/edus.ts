@@ -51,4 +51,3 @@ async function withoutBannedRooms(ctx: EduContext, origin: string, content: Json
   }
   return allowed;
 }
-

@@ -109,7 +109,8 @@ export function pdusOf(ctx: Pick<Context, "clock">, events: Iterable<MatrixEvent
   return out;
 }
 
-const hasValidDepth = (depth: Json | undefined): boolean => (typeof depth === "number" && Number.isInteger(depth) && depth >= 0) || (typeof depth === "bigint" && depth >= 0n && depth <= MAX_DEPTH);
+const hasValidDepth = (depth: Json | undefined): boolean =>
+  (typeof depth === "number" && Number.isInteger(depth) && depth >= 0) || (typeof depth === "bigint" && depth >= 0n && depth <= MAX_DEPTH);
 
 function transactionOf(ctx: HistoryContext, events: readonly MatrixEvent[]): JsonObject {
   return { origin: ctx.config.server.serverName, origin_server_ts: ctx.clock.now(), pdus: pdusOf(ctx, events) };
@@ -139,4 +140,3 @@ function ids(value: Json | undefined): string[] {
   if (!Array.isArray(value)) throw invalidParam("Event IDs must be a list");
   return value.filter((id): id is string => isEventId(id)).slice(0, 500);
 }
-

@@ -42,7 +42,9 @@ describe("a hostile server", function () {
     const message = room.message(bob, "all is well");
     await peer.send(server, [message]);
     assert.equal((await stored(message))?.rejectedReason, undefined);
-    const [own] = await sendEvents(server.ctx, requesterOf(alice), roomId, [{ type: "m.room.message", sender: alice, content: { msgtype: "m.text", body: "still here" } }]);
+    const [own] = await sendEvents(server.ctx, requesterOf(alice), roomId, [
+      { type: "m.room.message", sender: alice, content: { msgtype: "m.text", body: "still here" } },
+    ]);
     assert.ok(own!.streamOrdering! > 0);
   };
 
@@ -53,7 +55,12 @@ describe("a hostile server", function () {
       const other = room.build({ type: "m.room.message", sender: bob, content: { body: "other" } });
       const stranger = signingKeyFromSeed("peer", new Uint8Array(32).fill(1));
       const forged = signEventJson({ ...other.json, signatures: {} }, room.version, peer.name, stranger);
-      const foreign = signEventJson({ ...room.build({ type: "m.room.message", sender: bob, content: { body: "foreign" } }).json, signatures: {} }, room.version, "elsewhere.example", peer.key);
+      const foreign = signEventJson(
+        { ...room.build({ type: "m.room.message", sender: bob, content: { body: "foreign" } }).json, signatures: {} },
+        room.version,
+        "elsewhere.example",
+        peer.key,
+      );
       const good = room.message(bob, "good");
       const results = await peer.send(server, [unsigned, forged, foreign, good]);
       assert.deepEqual(results[good.eventId], {});
@@ -113,7 +120,9 @@ describe("a hostile server", function () {
       const deep = oldRoom.make({ type: "m.room.message", sender: bob, content: { body: "deep" }, depth: 2n ** 63n - 1n });
       await peer.send(server, [deep]);
       assert.notEqual(await stored(deep), undefined);
-      const sent = await sendEvents(server.ctx, requesterOf(alice), old, [{ type: "m.room.message", sender: alice, content: { msgtype: "m.text", body: "after" } }]);
+      const sent = await sendEvents(server.ctx, requesterOf(alice), old, [
+        { type: "m.room.message", sender: alice, content: { msgtype: "m.text", body: "after" } },
+      ]);
       assert.equal(sent[0]!.depth, 2n ** 63n - 1n);
     });
 
@@ -147,7 +156,22 @@ describe("a hostile server", function () {
 
     it("takes no harm from PDUs and EDUs that are anything at all", async () => {
       const junk = [null, 1, "x", [], {}, { room_id: 5 }, { room_id: roomId }, { room_id: roomId, type: null, content: "x" }, { room_id: "\0" }];
-      const content = { pdus: junk, edus: [null, 1, [], { edu_type: 5 }, { edu_type: "m.typing", content: [] }, { edu_type: "m.typing", content: { room_id: 1 } }, { edu_type: "m.receipt", content: { [roomId]: 5, "\0": {} } }, { edu_type: "m.presence", content: { push: [null, 1, { user_id: 5 }] } }, { edu_type: "m.device_list_update", content: { user_id: bob } }, { edu_type: "m.direct_to_device", content: { messages: [] } }, { edu_type: "m.signing_key_update", content: { user_id: bob, master_key: 5 } }] };
+      const content = {
+        pdus: junk,
+        edus: [
+          null,
+          1,
+          [],
+          { edu_type: 5 },
+          { edu_type: "m.typing", content: [] },
+          { edu_type: "m.typing", content: { room_id: 1 } },
+          { edu_type: "m.receipt", content: { [roomId]: 5, "\0": {} } },
+          { edu_type: "m.presence", content: { push: [null, 1, { user_id: 5 }] } },
+          { edu_type: "m.device_list_update", content: { user_id: bob } },
+          { edu_type: "m.direct_to_device", content: { messages: [] } },
+          { edu_type: "m.signing_key_update", content: { user_id: bob, master_key: 5 } },
+        ],
+      };
       const { body } = await peer.ask(server, "put", "/_matrix/federation/v1/send/junk", content as unknown as JsonObject).expect(200);
       assert.deepEqual(body, { pdus: {} });
       await isRoomAlive();
@@ -169,18 +193,33 @@ describe("a hostile server", function () {
     it("rejects what leans on a rejected event, or on an auth event of another room (Synapse 1.7.1, #6501)", async () => {
       const forged = room.build({ type: "m.room.power_levels", sender: bob, stateKey: "", content: { users: { [bob]: 100 } } });
       await peer.send(server, [forged]);
-      const auth = room.build({ type: "m.room.topic", sender: bob, stateKey: "", content: { topic: "mine" } }).authEventIds.filter((id) => room.events.get(id)!.type !== "m.room.power_levels");
+      const auth = room
+        .build({ type: "m.room.topic", sender: bob, stateKey: "", content: { topic: "mine" } })
+        .authEventIds.filter((id) => room.events.get(id)!.type !== "m.room.power_levels");
       const leaning = room.build({ type: "m.room.topic", sender: bob, stateKey: "", content: { topic: "mine" }, authEventIds: [...auth, forged.eventId] });
       const otherRoom = await makeRoom(server.ctx, alice);
       const other = await peer.join(server, otherRoom, "bob");
-      const borrowed = room.build({ type: "m.room.message", sender: bob, content: { body: "borrowed" }, authEventIds: [...auth.filter((id) => room.events.get(id)!.type !== "m.room.member"), other.state.get(memberKey(bob))!.eventId] });
+      const borrowed = room.build({
+        type: "m.room.message",
+        sender: bob,
+        content: { body: "borrowed" },
+        authEventIds: [...auth.filter((id) => room.events.get(id)!.type !== "m.room.member"), other.state.get(memberKey(bob))!.eventId],
+      });
       await peer.send(server, [leaning, borrowed]);
       for (const event of [leaning, borrowed]) assert.equal((await stored(event))?.rejectedReason, "auth_error");
       await isRoomAlive();
     });
 
     it("keeps the first create event of a room for ever (CVE-2025-54315)", async () => {
-      const second = room.build({ type: "m.room.create", sender: bob, stateKey: "", content: { room_version: "11" }, prevEventIds: [], authEventIds: [], depth: 1 });
+      const second = room.build({
+        type: "m.room.create",
+        sender: bob,
+        stateKey: "",
+        content: { room_version: "11" },
+        prevEventIds: [],
+        authEventIds: [],
+        depth: 1,
+      });
       const beside = room.build({ type: "m.room.create", sender: bob, stateKey: "", content: { room_version: "11" } });
       await peer.send(server, [second, beside]);
       const create = (await server.ctx.state.current(roomId, ["m.room.create\u0000"])).get("m.room.create\u0000");
@@ -189,7 +228,12 @@ describe("a hostile server", function () {
     });
 
     it("drops events whose auth events nobody has", async () => {
-      const lost = room.build({ type: "m.room.message", sender: bob, content: { body: "lost" }, authEventIds: [...room.build({ type: "m.room.message", sender: bob }).authEventIds.slice(0, 2), "$nowhereaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"] });
+      const lost = room.build({
+        type: "m.room.message",
+        sender: bob,
+        content: { body: "lost" },
+        authEventIds: [...room.build({ type: "m.room.message", sender: bob }).authEventIds.slice(0, 2), "$nowhereaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"],
+      });
       await peer.send(server, [lost]);
       assert.equal(await stored(lost), undefined);
       await isRoomAlive();
@@ -208,7 +252,9 @@ describe("a hostile server", function () {
     it("does not let a server redact events of another one in rooms of version 1 (Synapse 1.2.1, #5767)", async () => {
       const old = await makeRoom(server.ctx, alice, { version: "1" });
       const oldRoom = await peer.join(server, old, "bob");
-      const [victim] = await sendEvents(server.ctx, requesterOf(alice), old, [{ type: "m.room.message", sender: alice, content: { msgtype: "m.text", body: "mine" } }]);
+      const [victim] = await sendEvents(server.ctx, requesterOf(alice), old, [
+        { type: "m.room.message", sender: alice, content: { msgtype: "m.text", body: "mine" } },
+      ]);
       const redaction = oldRoom.make({ type: "m.room.redaction", sender: bob, content: {}, redacts: victim!.eventId });
       await peer.send(server, [redaction]);
       assert.equal((await server.ctx.events.one(victim!.eventId))?.content.body, "mine");
@@ -224,7 +270,11 @@ describe("a hostile server", function () {
       const messages = Array.from({ length: 30 }, (_, index) => room.message(bob, String(index)));
       for (const [id, state] of room.statesBefore) room.statesBefore.set(id, new Map([...state, ["m.room.power_levels\u0000", forged]]));
       await peer.send(server, [messages.at(-1)!]);
-      console.log(peer.requests.slice(-6).map((r) => [r.method, r.path.join("/"), r.query.toString()]), (await stored(forged)), (await stored(messages.at(-1)!))?.rejectedReason);
+      console.log(
+        peer.requests.slice(-6).map((r) => [r.method, r.path.join("/"), r.query.toString()]),
+        await stored(forged),
+        (await stored(messages.at(-1)!))?.rejectedReason,
+      );
       assert.equal((await stored(forged))?.rejectedReason, "auth_error", "it was fetched");
       assert.equal((await stored(messages.at(-1)!))?.rejectedReason, undefined);
       const levels = (await server.ctx.state.current(roomId, ["m.room.power_levels\u0000"])).get("m.room.power_levels\u0000");
@@ -233,7 +283,15 @@ describe("a hostile server", function () {
     });
 
     it("drops events with previous events that nobody divulges, however many come", async () => {
-      const storm = Array.from({ length: 20 }, (_, index) => room.build({ type: "m.room.message", sender: bob, content: { body: String(index) }, prevEventIds: Array.from({ length: 20 }, (_, prev) => `$${String(index * 20 + prev).padStart(43, "z")}`), depth: 1000 }));
+      const storm = Array.from({ length: 20 }, (_, index) =>
+        room.build({
+          type: "m.room.message",
+          sender: bob,
+          content: { body: String(index) },
+          prevEventIds: Array.from({ length: 20 }, (_, prev) => `$${String(index * 20 + prev).padStart(43, "z")}`),
+          depth: 1000,
+        }),
+      );
       const before = peer.requests.length;
       await peer.send(server, storm);
       for (const event of storm) assert.equal(await stored(event), undefined);
@@ -248,7 +306,10 @@ describe("a hostile server", function () {
       oldRoom.serve();
       const base = oldRoom.build({ type: "m.room.topic", sender: bob, stateKey: "", content: { topic: "a" } }).json;
       const [one, two] = [peer.oldEventId(), peer.oldEventId()];
-      const make = (id: string, other: string): MatrixEvent => hashAndSign({ ...base, event_id: id, auth_events: [...(base.auth_events as []), [other, {}]] as never, signatures: {} }, oldRoom.version, peer.name, [peer.key]);
+      const make = (id: string, other: string): MatrixEvent =>
+        hashAndSign({ ...base, event_id: id, auth_events: [...(base.auth_events as []), [other, {}]] as never, signatures: {} }, oldRoom.version, peer.name, [
+          peer.key,
+        ]);
       const [first, second] = [make(one, two), make(two, one)];
       oldRoom.learn(first);
       oldRoom.learn(second);
@@ -273,7 +334,10 @@ describe("a hostile server", function () {
   describe("EDUs", () => {
     it("drops to-device messages in somebody else's name (GHSA advisories of Synapse 1.157.2)", async () => {
       const user = await server.register(`victim${Date.now()}`);
-      const edu = (sender: string, id: string): JsonObject => ({ edu_type: "m.direct_to_device", content: { sender, type: "m.test", message_id: id, messages: { [user.userId]: { [user.deviceId]: { a: 1 } } } } });
+      const edu = (sender: string, id: string): JsonObject => ({
+        edu_type: "m.direct_to_device",
+        content: { sender, type: "m.test", message_id: id, messages: { [user.userId]: { [user.deviceId]: { a: 1 } } } },
+      });
       await peer.send(server, [], [edu("@mallory:elsewhere.example", "1"), edu(alice, "2")]);
       const rows = () => query<{ message_json: string }>(server.ctx.read, "SELECT message_json FROM device_inbox WHERE user_id = $1", [user.userId]);
       assert.equal((await rows()).length, 0);
@@ -282,14 +346,23 @@ describe("a hostile server", function () {
     });
 
     it("drops typing, receipts, presence and device lists of users who are not its own (Synapse 1.2.1, #5743)", async () => {
-      const [message] = await sendEvents(server.ctx, requesterOf(alice), roomId, [{ type: "m.room.message", sender: alice, content: { msgtype: "m.text", body: "read me" } }]);
-      const receipt = (userId: string): JsonObject => ({ edu_type: "m.receipt", content: { [roomId]: { "m.read": { [userId]: { data: { ts: 1 }, event_ids: [message!.eventId] } } } } });
-      await peer.send(server, [], [
-        { edu_type: "m.typing", content: { room_id: roomId, user_id: alice, typing: true } },
-        receipt(alice),
-        { edu_type: "m.presence", content: { push: [{ user_id: alice, presence: "unavailable", status_msg: "hacked" }] } },
-        { edu_type: "m.device_list_update", content: { user_id: alice, device_id: "EVIL", stream_id: 1, prev_id: [] } },
+      const [message] = await sendEvents(server.ctx, requesterOf(alice), roomId, [
+        { type: "m.room.message", sender: alice, content: { msgtype: "m.text", body: "read me" } },
       ]);
+      const receipt = (userId: string): JsonObject => ({
+        edu_type: "m.receipt",
+        content: { [roomId]: { "m.read": { [userId]: { data: { ts: 1 }, event_ids: [message!.eventId] } } } },
+      });
+      await peer.send(
+        server,
+        [],
+        [
+          { edu_type: "m.typing", content: { room_id: roomId, user_id: alice, typing: true } },
+          receipt(alice),
+          { edu_type: "m.presence", content: { push: [{ user_id: alice, presence: "unavailable", status_msg: "hacked" }] } },
+          { edu_type: "m.device_list_update", content: { user_id: alice, device_id: "EVIL", stream_id: 1, prev_id: [] } },
+        ],
+      );
       assert.deepEqual(server.ctx.typing.typingIn(roomId), []);
       assert.equal((await server.ctx.presence.get([alice])).get(alice)?.statusMsg ?? null, null);
       assert.equal((await query(server.ctx.read, "SELECT 1 FROM receipts_linearized WHERE room_id = $1", [roomId])).length, 0);
@@ -300,10 +373,14 @@ describe("a hostile server", function () {
 
     it("drops receipts and typing of its users who are not in the room (CVE-2023-42453)", async () => {
       const eve = peer.user("eve");
-      await peer.send(server, [], [
-        { edu_type: "m.typing", content: { room_id: roomId, user_id: eve, typing: true } },
-        { edu_type: "m.receipt", content: { [roomId]: { "m.read": { [eve]: { data: { ts: 1 }, event_ids: ["$x"] } } } } },
-      ]);
+      await peer.send(
+        server,
+        [],
+        [
+          { edu_type: "m.typing", content: { room_id: roomId, user_id: eve, typing: true } },
+          { edu_type: "m.receipt", content: { [roomId]: { "m.read": { [eve]: { data: { ts: 1 }, event_ids: ["$x"] } } } } },
+        ],
+      );
       assert.deepEqual(server.ctx.typing.typingIn(roomId), []);
       assert.equal((await query(server.ctx.read, "SELECT 1 FROM receipts_linearized WHERE room_id = $1", [roomId])).length, 0);
     });

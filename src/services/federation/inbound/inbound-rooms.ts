@@ -118,10 +118,13 @@ export class InboundRooms {
 
   private async takeBatch(ctx: Needs, roomId: string, staged: readonly StagedEvent[]): Promise<void> {
     const version = await ctx.roomVersions.get(roomId);
-    const received = version === undefined ? [] : staged.flatMap((row): ReceivedEvent[] => {
-      const event = stagedEvent(row, version);
-      return event === undefined ? [] : [{ event, origin: row.origin }];
-    });
+    const received =
+      version === undefined
+        ? []
+        : staged.flatMap((row): ReceivedEvent[] => {
+            const event = stagedEvent(row, version);
+            return event === undefined ? [] : [{ event, origin: row.origin }];
+          });
     try {
       await receiveNewEvents(ctx, roomId, received);
     } catch (error) {

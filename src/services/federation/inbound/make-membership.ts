@@ -44,11 +44,17 @@ export async function makeKnock(ctx: MakeMembershipContext, request: MembershipR
   return await template(ctx, request, version, { membership: "knock" });
 }
 
-async function allowed(ctx: MakeMembershipContext, { origin, roomId, userId }: MembershipRequest, supportedVersions: readonly string[] | undefined): Promise<RoomVersion> {
+async function allowed(
+  ctx: MakeMembershipContext,
+  { origin, roomId, userId }: MembershipRequest,
+  supportedVersions: readonly string[] | undefined,
+): Promise<RoomVersion> {
   await requireAllowedByAcl(ctx, origin, roomId);
   const version = await requireRoomVersion(ctx, roomId);
   if (supportedVersions !== undefined && !supportedVersions.includes(version.id)) {
-    throw new MatrixError(400, "M_INCOMPATIBLE_ROOM_VERSION", "Your homeserver does not support the features required to interact with this room", { room_version: version.id });
+    throw new MatrixError(400, "M_INCOMPATIBLE_ROOM_VERSION", "Your homeserver does not support the features required to interact with this room", {
+      room_version: version.id,
+    });
   }
   if (!isUserId(userId) || getDomain(userId) !== origin) throw forbidden("User not from origin");
   return version;
@@ -62,7 +68,12 @@ async function requireHere(ctx: MakeMembershipContext, { roomId }: MembershipReq
 async function template(ctx: MakeMembershipContext, { roomId, userId }: MembershipRequest, version: RoomVersion, content: JsonObject): Promise<JsonObject> {
   // On what is stored: an event that is still on its way might be refused, and the join would hang in the air.
   const { storedTips, minDepth, hasJoinedRow } = await ctx.persister.head(roomId);
-  const { event } = await createEvent(ctx, new RoomHead(storedTips, minDepth, hasJoinedRow), roomId, version, { type: "m.room.member", stateKey: userId, sender: userId, content });
+  const { event } = await createEvent(ctx, new RoomHead(storedTips, minDepth, hasJoinedRow), roomId, version, {
+    type: "m.room.member",
+    stateKey: userId,
+    sender: userId,
+    content,
+  });
   const { event_id: _eventId, ...json } = templatePdu(event.json);
   return { event: json, room_version: version.id };
 }

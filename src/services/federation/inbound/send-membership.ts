@@ -120,7 +120,11 @@ async function authorise(ctx: SendMembershipContext, event: MatrixEvent): Promis
   if (!event.roomVersion.restrictedJoins || authoriser === undefined) return event;
   const { serverName } = ctx.config.server;
   if (typeof authoriser !== "string" || getDomain(authoriser) !== serverName) {
-    throw new MatrixError(400, "M_UNKNOWN", `Cannot authorise membership event for ${typeof authoriser === "string" ? getDomain(authoriser) : "nobody"}. We can only authorise requests from our own homeserver`);
+    throw new MatrixError(
+      400,
+      "M_UNKNOWN",
+      `Cannot authorise membership event for ${typeof authoriser === "string" ? getDomain(authoriser) : "nobody"}. We can only authorise requests from our own homeserver`,
+    );
   }
   if (needed === undefined) ctx.log.named("synapse.federation.federation_server").debug(`${event.eventId} names an authorising user without need`);
   return makeEventFromJson(signEventJson(event.json, event.roomVersion, serverName, ctx.signingKeys[0]!), event.roomVersion);
@@ -175,5 +179,7 @@ async function serversIn(ctx: SendMembershipContext, before: State, join: Matrix
 
 /** The newcomer learns of all loose ends by an event that follows them all. */
 function tieTogether(ctx: SendMembershipContext, roomId: string): void {
-  sendDummyEvent(ctx, roomId, true).catch((error: unknown) => ctx.log.named("synapse.handlers.message").warn(`Could not send a dummy event into ${roomId}`, { error }));
+  sendDummyEvent(ctx, roomId, true).catch((error: unknown) =>
+    ctx.log.named("synapse.handlers.message").warn(`Could not send a dummy event into ${roomId}`, { error }),
+  );
 }

@@ -96,7 +96,14 @@ export class InboundTransactions {
     if (events.length === 0) return;
     const rows = events.map((event): StagedEvent => {
       this.lastReceived = Math.max(ctx.clock.now(), this.lastReceived + 1);
-      return { origin, roomId: event.roomId, eventId: event.eventId, receivedTs: this.lastReceived, json: storedEventJson(event), metadata: storedInternalMetadata(event) };
+      return {
+        origin,
+        roomId: event.roomId,
+        eventId: event.eventId,
+        receivedTs: this.lastReceived,
+        json: storedEventJson(event),
+        metadata: storedInternalMetadata(event),
+      };
     });
     await ctx.transaction("insert_received_event_to_staging", (txn) => stageEvents(txn, rows), { isolation: "read committed" });
     ctx.inbound.rooms.wake(events[0]!.roomId);

@@ -30,7 +30,11 @@ export async function filterForServer(ctx: Needs, server: string, events: readon
   const restricted = events.filter((event) => !event.outlier && ["invited", "joined"].includes(historyVisibility(visibilityAt(event))));
   const memberships = await membershipsAt(ctx, server, restricted);
   return events.map((event) => {
-    const visible = isVisibleToServer({ visibility: visibilityAt(event), memberships: memberships.get(event.eventId) ?? [], senderErased: erased.has(event.sender) });
+    const visible = isVisibleToServer({
+      visibility: visibilityAt(event),
+      memberships: memberships.get(event.eventId) ?? [],
+      senderErased: erased.has(event.sender),
+    });
     const known = !isPartial || getDomain(event.sender) === own;
     return visible && known ? event : redactEvent(event);
   });

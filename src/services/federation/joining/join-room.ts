@@ -57,7 +57,11 @@ export async function joinRoom(ctx: JoinContext, request: RemoteMembership): Pro
 }
 
 /** One user of this server after the other joins the same room: who comes second finds it here already. */
-export async function joinOneAtATime(ctx: JoinContext, request: RemoteMembership, locks: { exclusively<T>(key: string, fn: () => Promise<T>): Promise<T> }): Promise<{ eventId: string }> {
+export async function joinOneAtATime(
+  ctx: JoinContext,
+  request: RemoteMembership,
+  locks: { exclusively<T>(key: string, fn: () => Promise<T>): Promise<T> },
+): Promise<{ eventId: string }> {
   const wasHere = (await ctx.members.joinedLocal(request.roomId)).size > 0;
   return await locks.exclusively(request.roomId, async () => {
     const isHere = (await ctx.members.joinedLocal(request.roomId)).size > 0;
@@ -86,7 +90,13 @@ async function sendJoin(ctx: JoinContext, version: RoomVersion, event: MatrixEve
 }
 
 /** `PUT /v2/send_...`, or the first version, which answers with a pair, where that is all that the server knows. */
-export async function putMembership(ctx: Pick<Context, "clock" | "federationClient">, endpoint: "send_join" | "send_leave", destination: string, event: MatrixEvent, query?: Record<string, string>): Promise<JsonObject> {
+export async function putMembership(
+  ctx: Pick<Context, "clock" | "federationClient">,
+  endpoint: "send_join" | "send_leave",
+  destination: string,
+  event: MatrixEvent,
+  query?: Record<string, string>,
+): Promise<JsonObject> {
   const path = `${endpoint}/${encodeURIComponent(event.roomId)}/${encodeURIComponent(event.eventId)}`;
   const put = { method: "PUT", destination, content: federationPdu(event, ctx.clock.now()), timeoutMs: SEND_JOIN_TIMEOUT_MS } as const;
   try {
@@ -106,7 +116,12 @@ async function checkAnswer(ctx: JoinContext, version: RoomVersion, sent: MatrixE
   const { events: state } = await checkPdus(ctx, version, roomId, stateJson);
   // The auth chain holds most of the state again: an event's content hash, with what it is, tells it well enough to check it once.
   const known = new Set(stateJson.map(sketch));
-  const { events: authChain } = await checkPdus(ctx, version, roomId, authJson.filter((pdu) => !known.has(sketch(pdu))));
+  const { events: authChain } = await checkPdus(
+    ctx,
+    version,
+    roomId,
+    authJson.filter((pdu) => !known.has(sketch(pdu))),
+  );
 
   const creates = [...state, ...authChain].filter((event) => event.type === "m.room.create" && event.stateKey === "");
   const create = state.find((event) => event.type === "m.room.create" && event.stateKey === "");
@@ -143,7 +158,10 @@ async function storeRoom(ctx: JoinContext, answer: JoinAnswer, version: RoomVers
   await storeOutliers(ctx, roomId, [...answer.authChain, ...state]);
 
   const before = new Map<StateKey, string>();
-  for (const facts of await stateEventFacts(ctx.read, state.map((one) => one.eventId))) {
+  for (const facts of await stateEventFacts(
+    ctx.read,
+    state.map((one) => one.eventId),
+  )) {
     if (facts.roomId === roomId && facts.key !== undefined && !facts.rejected) before.set(facts.key, facts.eventId);
   }
   if (!before.has(CREATE_KEY)) throw new MatrixError(400, "M_UNKNOWN", "No create event in state");
@@ -151,7 +169,10 @@ async function storeRoom(ctx: JoinContext, answer: JoinAnswer, version: RoomVers
   const stateMap = stateFrom(before);
   await pool.load([...event.authEventIds, ...authIdsIn(event, stateMap)]);
   const lacking = event.authEventIds.find((id) => pool.get(id) === undefined);
-  const refused = lacking !== undefined ? `auth event ${lacking} is missing` : (judgeByAuthEvents(event, pool)?.refusal?.reason ?? judgeByState(event, stateMap, pool)?.reason);
+  const refused =
+    lacking !== undefined
+      ? `auth event ${lacking} is missing`
+      : (judgeByAuthEvents(event, pool)?.refusal?.reason ?? judgeByState(event, stateMap, pool)?.reason);
   if (refused !== undefined) throw forbidden(`Join event was rejected: ${refused}`);
 
   const snapshot = StateSnapshot.full(roomId, stateMap);

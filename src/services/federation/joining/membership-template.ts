@@ -84,7 +84,10 @@ function complete(ctx: TemplateContext, wanted: OwnMembership, version: RoomVers
       prevEventIds: [...prevs.keys()],
       authEventIds: [...auth.keys()],
       ...(version.eventFormat === 1
-        ? { eventId: `$${Math.floor(ctx.clock.now() / 1000)}${ctx.random.below(1_000_000)}${ctx.random.letters(5)}:${ctx.config.server.serverName}`, referenceHash: (id: string) => hashes.get(id) }
+        ? {
+            eventId: `$${Math.floor(ctx.clock.now() / 1000)}${ctx.random.below(1_000_000)}${ctx.random.letters(5)}:${ctx.config.server.serverName}`,
+            referenceHash: (id: string) => hashes.get(id),
+          }
         : {}),
     },
     ctx.config.server.serverName,

@@ -89,7 +89,13 @@ async function putInvite(ctx: Context, destination: string, invite: MatrixEvent)
     if (!isUnknownEndpoint(error)) throw error;
     if (invite.roomVersion.eventFormat !== 1) throw new MatrixError(400, "M_UNSUPPORTED_ROOM_VERSION", "User's homeserver does not support this room version");
   }
-  const answer = await ctx.federationClient.request({ method: "PUT", destination, path: `/_matrix/federation/v1/${path}`, content: pdu, maxBytes: ANSWER_BYTES });
+  const answer = await ctx.federationClient.request({
+    method: "PUT",
+    destination,
+    path: `/_matrix/federation/v1/${path}`,
+    content: pdu,
+    maxBytes: ANSWER_BYTES,
+  });
   return eventIn(Array.isArray(answer) ? answer[1] : answer);
 }
 
@@ -99,7 +105,9 @@ function eventIn(answer: unknown): JsonObject {
 }
 
 async function registerRoom(ctx: Context, roomId: string, event: MatrixEvent): Promise<void> {
-  await ctx.transaction("maybe_store_room_on_outlier_membership", (txn) => upsertRemoteRoom(txn, roomId, event.roomVersion.id), { isolation: "read committed" });
+  await ctx.transaction("maybe_store_room_on_outlier_membership", (txn) => upsertRemoteRoom(txn, roomId, event.roomVersion.id), {
+    isolation: "read committed",
+  });
   ctx.roomVersions.remember(roomId, event.roomVersion);
 }
 

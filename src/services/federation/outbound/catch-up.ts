@@ -10,7 +10,12 @@ export type CatchUpContext = JoinedServersContext & Pick<Context, "config" | "er
  * What tells a server that was away about a room, given the newest event that it missed: that event when nothing follows it; else the room's
  * newest events that it may see, from which it finds its way back; else that event all the same.
  */
-export async function eventsToCatchUp(ctx: CatchUpContext, destination: string, missed: { event_id: string; room_id: string }, lastSuccessful: number): Promise<MatrixEvent[]> {
+export async function eventsToCatchUp(
+  ctx: CatchUpContext,
+  destination: string,
+  missed: { event_id: string; room_id: string },
+  lastSuccessful: number,
+): Promise<MatrixEvent[]> {
   const head = await ctx.persister.head(missed.room_id);
   const ids = [...head.storedTips.keys()];
   const newest = await ctx.events.one(missed.event_id);

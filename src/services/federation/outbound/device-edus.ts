@@ -75,7 +75,12 @@ async function signingKeys(ctx: Needs, userIds: readonly string[]): Promise<Map<
 
 async function deviceUpdates(ctx: Needs, destination: string, pokes: readonly OutboundPoke[]): Promise<Edu[]> {
   if (pokes.length === 0) return [];
-  const rows = await deviceKeys(ctx.read, [], pokes.map((poke) => [poke.userId, poke.deviceId] as const), true);
+  const rows = await deviceKeys(
+    ctx.read,
+    [],
+    pokes.map((poke) => [poke.userId, poke.deviceId] as const),
+    true,
+  );
   const known = new Map(rows.map((row) => [JSON.stringify([row.userId, row.deviceId]), row]));
   const before = await lastAcknowledged(ctx.read, destination, [...new Set(pokes.map((poke) => poke.userId))], Number.MAX_SAFE_INTEGER);
   const edus: Edu[] = [];

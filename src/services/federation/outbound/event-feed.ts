@@ -7,7 +7,8 @@ import type { StoredEvents } from "../../events/publish.ts";
 import { type JoinedServersContext, serversBefore } from "./joined-servers.ts";
 import type { PartialRooms } from "../partial-rooms.ts";
 
-export type EventFeedContext = JoinedServersContext & Pick<Context, "clock" | "config" | "events" | "log" | "read" | "streams" | "transaction"> & { readonly partialRooms: PartialRooms };
+export type EventFeedContext = JoinedServersContext &
+  Pick<Context, "clock" | "config" | "events" | "log" | "read" | "streams" | "transaction"> & { readonly partialRooms: PartialRooms };
 
 /** Events taken at once. */
 const BATCH = 100;
@@ -106,7 +107,10 @@ export class EventFeed {
       return { events: events.filter((event) => event.streamOrdering! > after), position };
     }
     const rows = await eventIdsBetween(this.ctx.read, after, upTo, BATCH);
-    const found = await this.ctx.events.get(rows.map((row) => row.event_id), { raw: true });
+    const found = await this.ctx.events.get(
+      rows.map((row) => row.event_id),
+      { raw: true },
+    );
     const events = rows.flatMap((row) => found.get(row.event_id) ?? []).filter((event) => this.isToBeSent(event));
     return { events, position: rows.length < BATCH ? upTo : rows.at(-1)!.stream_ordering };
   }
@@ -132,7 +136,8 @@ export class EventFeed {
     if (deliveries.length === 0) return;
     const newest = new Map<string, { destination: string; roomId: string; streamOrdering: number }>();
     for (const { event, destinations } of deliveries) {
-      for (const destination of destinations) newest.set(`${destination} ${event.roomId}`, { destination, roomId: event.roomId, streamOrdering: event.streamOrdering! });
+      for (const destination of destinations)
+        newest.set(`${destination} ${event.roomId}`, { destination, roomId: event.roomId, streamOrdering: event.streamOrdering! });
     }
     await this.ctx.transaction("store_destination_rooms_entries", (txn) => storeDestinationRooms(txn, [...newest.values()]), { isolation: "read committed" });
     for (const { event, destinations } of deliveries) await this.deliver(event, destinations); // in order
@@ -168,7 +173,9 @@ export class EventFeed {
   private async save(): Promise<void> {
     const { position } = this;
     if (position === undefined || position === this.saved) return;
-    await this.ctx.transaction("update_federation_out_pos", (txn) => storeSenderPosition(txn, this.ctx.config.workers.instanceName, position), { isolation: "read committed" });
+    await this.ctx.transaction("update_federation_out_pos", (txn) => storeSenderPosition(txn, this.ctx.config.workers.instanceName, position), {
+      isolation: "read committed",
+    });
     this.saved = position;
     this.lastSave = this.ctx.clock.now();
   }

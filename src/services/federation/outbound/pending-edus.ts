@@ -50,7 +50,10 @@ export class PendingEdus {
 
   addReceipt(receipt: PublicReceipt): void {
     const key = JSON.stringify([receipt.roomId, receipt.receiptType, receipt.userId]);
-    const entry: JsonObject = { event_ids: [...receipt.eventIds], data: { ...receipt.data, ...(receipt.threadId === undefined ? {} : { thread_id: receipt.threadId }) } };
+    const entry: JsonObject = {
+      event_ids: [...receipt.eventIds],
+      data: { ...receipt.data, ...(receipt.threadId === undefined ? {} : { thread_id: receipt.threadId }) },
+    };
     for (const edu of this.receipts) {
       const there = edu.get(key);
       if (there !== undefined && (there.data as JsonObject).thread_id !== receipt.threadId) continue;

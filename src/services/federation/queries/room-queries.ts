@@ -19,7 +19,13 @@ const MOST_SERVERS_OF_ALIAS = 500;
 export async function remoteAlias(ctx: Needs, alias: string): Promise<AliasTarget | undefined> {
   let answer: JsonObject;
   try {
-    answer = await ctx.federationClient.requestObject({ method: "GET", destination: getDomain(alias), path: `${FEDERATION}/v1/query/directory`, query: { room_alias: alias }, maxBytes: ALIAS_BYTES });
+    answer = await ctx.federationClient.requestObject({
+      method: "GET",
+      destination: getDomain(alias),
+      path: `${FEDERATION}/v1/query/directory`,
+      query: { room_alias: alias },
+      maxBytes: ALIAS_BYTES,
+    });
   } catch (error) {
     if (error instanceof RemoteError) {
       if (error.status === 404) return undefined;
@@ -43,7 +49,11 @@ export async function remoteRoomList(ctx: Needs, server: string, request: Remote
         ...(limit === undefined ? {} : { limit }),
         ...(since === undefined ? {} : { since }),
         filter,
-        ...(allNetworks ? { include_all_networks: true } : thirdPartyInstanceId === undefined ? {} : { include_all_networks: false, third_party_instance_id: thirdPartyInstanceId }),
+        ...(allNetworks
+          ? { include_all_networks: true }
+          : thirdPartyInstanceId === undefined
+            ? {}
+            : { include_all_networks: false, third_party_instance_id: thirdPartyInstanceId }),
       };
       return await ctx.federationClient.requestObject({ method: "POST", destination: server, path, content, maxBytes: ROOM_LIST_BYTES });
     }
@@ -56,18 +66,23 @@ export async function remoteRoomList(ctx: Needs, server: string, request: Remote
     return await ctx.federationClient.requestObject({ method: "GET", destination: server, path, query, maxBytes: ROOM_LIST_BYTES });
   } catch (error) {
     if (error instanceof RemoteError && error.status < 500) throw relayed(error);
-    if (error instanceof RemoteError || error instanceof DestinationUnavailable || error instanceof DestinationDenied) throw new MatrixError(502, "M_UNKNOWN", "Failed to fetch room list");
+    if (error instanceof RemoteError || error instanceof DestinationUnavailable || error instanceof DestinationDenied)
+      throw new MatrixError(502, "M_UNKNOWN", "Failed to fetch room list");
     throw error;
   }
 }
 
 /** A room and its children as one of the servers describes them; undefined when none of them answers. */
-export async function remoteHierarchy(ctx: Needs, request: { roomId: string; servers: readonly string[]; suggestedOnly: boolean }): Promise<RemoteHierarchy | undefined> {
+export async function remoteHierarchy(
+  ctx: Needs,
+  request: { roomId: string; servers: readonly string[]; suggestedOnly: boolean },
+): Promise<RemoteHierarchy | undefined> {
   const query = { suggested_only: request.suggestedOnly ? "true" : "false" };
   const room = encodeURIComponent(request.roomId);
   for (const destination of request.servers) {
     try {
-      const get = (path: string): Promise<JsonObject> => ctx.federationClient.requestObject({ method: "GET", destination, path, query, maxBytes: HIERARCHY_BYTES });
+      const get = (path: string): Promise<JsonObject> =>
+        ctx.federationClient.requestObject({ method: "GET", destination, path, query, maxBytes: HIERARCHY_BYTES });
       let answer: JsonObject;
       try {
         answer = await get(`${FEDERATION}/v1/hierarchy/${room}`);
@@ -98,7 +113,12 @@ function hierarchy(answer: JsonObject, roomId: string): RemoteHierarchy | undefi
 export async function remoteComplexity(ctx: Needs, roomId: string, servers: readonly string[]): Promise<number | undefined> {
   for (const destination of servers) {
     try {
-      const answer = await ctx.federationClient.requestObject({ method: "GET", destination, path: `${FEDERATION}/unstable/rooms/${encodeURIComponent(roomId)}/complexity`, maxBytes: ALIAS_BYTES });
+      const answer = await ctx.federationClient.requestObject({
+        method: "GET",
+        destination,
+        path: `${FEDERATION}/unstable/rooms/${encodeURIComponent(roomId)}/complexity`,
+        maxBytes: ALIAS_BYTES,
+      });
       const complexity = toNumber(answer.v1);
       if (complexity !== undefined) return complexity;
     } catch (error) {
