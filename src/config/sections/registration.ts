@@ -1,3 +1,4 @@
+import { pythonMatcher } from "../../lib/python-regexp.ts";
 import type { ConfigReader, ParseContext } from "../reader.ts";
 
 /** Registration of accounts and their tokens (`registration`). Durations in milliseconds; undefined lifetime: for ever. */
@@ -14,7 +15,7 @@ export function parseRegistration(raw: ConfigReader, ctx: ParseContext, serverNa
     enableRegistrationWithoutVerification: raw.looseBoolean("enable_registration_without_verification", false),
     /** Media ("email", "msisdn") that a new account must have. */
     registrationsRequire3pid: raw.strings("registrations_require_3pid"),
-    /** Empty: all. `pattern` is a regular expression from the start of the address. */
+    /** Empty: all. `pattern` is a regular expression as Python's, from the start of the address. */
     allowedLocal3pids: raw.objects("allowed_local_3pids").map((entry) => ({
       medium: entry.requiredString("medium"),
       pattern: parsePattern(entry, "pattern"),
@@ -48,7 +49,7 @@ function parseEnabled(raw: ConfigReader): boolean {
 function parsePattern(raw: ConfigReader, key: string): string {
   const pattern = raw.requiredString(key);
   try {
-    new RegExp(pattern);
+    pythonMatcher(pattern);
   } catch {
     throw raw.wrong(key, "a regular expression");
   }

@@ -1,4 +1,5 @@
 import { isJsonObject, type JsonObject } from "../../lib/json.ts";
+import { pythonMatcher } from "../../lib/python-regexp.ts";
 import { MatrixError, missingParam } from "../../protocol/errors.ts";
 import { useRegistrationToken } from "../../storage/accounts/registration-tokens.ts";
 import { completeUiAuthStage, getUiAuthClients } from "../../storage/accounts/ui-auth-sessions.ts";
@@ -140,14 +141,16 @@ function guestToken(body: JsonObject): string | undefined {
 async function checkThreepid(ctx: Context, threepid: JsonObject): Promise<void> {
   const medium = String(threepid["medium"]);
   const address = String(threepid["address"]);
-  if (!threepidAllowed(ctx, medium, address))
+  if (!(await threepidAllowed(ctx, medium, address, true)))
     throw new MatrixError(403, "M_THREEPID_DENIED", "Third party identifiers (email/phone numbers) are not authorized on this server");
   const owner = await getUserOfThreepid(ctx.read, medium, medium === "email" ? canonicalEmail(address) : address);
   if (owner !== undefined) throw new MatrixError(400, "M_THREEPID_IN_USE", `${medium} is already in use`);
 }
 
-/** Whether `allowed_local_3pids` lets users of this server have the 3PID. */
-export function threepidAllowed(ctx: Pick<Context, "config">, medium: string, address: string): boolean {
+/** Whether `allowed_local_3pids` and modules let users of this server have the 3PID; `registering`: for a new account. */
+export async function threepidAllowed(ctx: Context, medium: string, address: string, registering: boolean): Promise<boolean> {
   const rules = ctx.config.registration.allowedLocal3pids;
-  return rules.length === 0 || rules.some((rule) => rule.medium === medium && new RegExp(`^(?:${rule.pattern})`).test(address));
+  if (rules.length > 0 && !rules.some((rule) => rule.medium === medium && pythonMatcher(rule.pattern).test(address))) return false;
+  for (const hook of ctx.accountHooks.judgeThreepid) if (!(await hook(ctx, { medium, address, registration: registering }))) return false;
+  return true;
 }

@@ -9,8 +9,6 @@ export async function requireThreepidAllowed(
   address: string,
   options: { registration?: boolean; message?: string } = {},
 ): Promise<void> {
-  let allowed = threepidAllowed(ctx, medium, address);
-  for (const hook of ctx.accountHooks.judgeThreepid) allowed = allowed && (await hook(ctx, { medium, address, registration: options.registration ?? false }));
-  if (!allowed)
+  if (!(await threepidAllowed(ctx, medium, address, options.registration ?? false)))
     throw new MatrixError(403, "M_THREEPID_DENIED", options.message ?? "Third party identifiers (email/phone numbers) are not authorized on this server");
 }
