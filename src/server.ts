@@ -22,6 +22,7 @@ import { signingKeyFromSeed } from "./protocol/event/sign.ts";
 import { openPersister } from "./services/events/open-persister.ts";
 import { Audiences } from "./services/push/audience.ts";
 import { Crowds } from "./services/push/crowds.ts";
+import { PusherPool } from "./services/push/delivery/pusher-pool.ts";
 import { kickGuestsWhenClosed } from "./services/rooms/kick-guests.ts";
 import { recoverCrowds } from "./services/events/recover-crowds.ts";
 import { rotateNotifications } from "./services/push/rotate.ts";
@@ -229,6 +230,8 @@ export async function createServer(config: Config, log: Logger, overrides: Overr
     onClose(() => rotateNotifications(basis));
     onClose(() => federationSender.close());
     onClose(() => appserviceSender.close());
+    const pushers = new PusherPool(() => ctx, config, overrides.trustedAuthorities);
+    onClose(() => pushers.close());
     onClose(() => persister.whenIdle());
 
     const inbound = new InboundFederation(basis, () => ctx);
@@ -297,6 +300,7 @@ export async function createServer(config: Config, log: Logger, overrides: Overr
       accountHooks,
       appservices,
       appserviceSender,
+      pushers,
       macaroons: new Macaroons(config.key.macaroonSecretKey, serverName, clock, random),
       monthlyActive: new MonthlyActiveCache(),
       registrationNonces: new RegistrationNonces(clock, random),
@@ -340,6 +344,7 @@ export async function createServer(config: Config, log: Logger, overrides: Overr
         clientIps.start();
         federationSender.start(publisher);
         await appserviceSender.start(publisher);
+        await pushers.start(publisher);
         await inbound.rooms.resume();
         return listeners.addresses;
       },

@@ -10,6 +10,8 @@ export interface HttpClientOptions {
   readonly filter?: IpFilter | undefined;
   /** A forward proxy for `https:` and `http:` requests, but for these hosts; never together with a filter, which would not see the address. */
   readonly proxy?: HttpProxies | undefined;
+  /** The proxy is used although there is a filter: then it decides which names lead where; addresses in the URL are checked all the same. */
+  readonly proxyDespiteFilter?: boolean;
   readonly timeoutMs?: number;
   /** PEM texts of authorities that are trusted beside the usual ones. */
   readonly trusted?: readonly string[] | undefined;
@@ -131,9 +133,9 @@ export class HttpClient {
   }
 
   private agentFor(url: URL, host: string): Dispatcher {
-    const { proxy, filter } = this.options;
+    const { proxy, filter, proxyDespiteFilter } = this.options;
     const address = url.protocol === "https:" ? proxy?.https : proxy?.http;
-    if (filter !== undefined || !address || proxy!.noProxyHosts.some((entry) => matchesHost(entry, host))) return this.direct;
+    if ((filter !== undefined && proxyDespiteFilter !== true) || !address || proxy!.noProxyHosts.some((entry) => matchesHost(entry, host))) return this.direct;
     let agent = this.proxies.get(address);
     if (agent === undefined) this.proxies.set(address, (agent = new ProxyAgent(address.includes("://") ? address : `http://${address}`)));
     return agent;

@@ -36,6 +36,7 @@ import type { DeviceListPokes } from "./devices/list-pokes.ts";
 import type { Presence } from "./presence/presence.ts";
 import type { Audiences } from "./push/audience.ts";
 import type { Crowds } from "./push/crowds.ts";
+import type { PusherPool } from "./push/delivery/pusher-pool.ts";
 import type { UnreadCache } from "./push/unread-cache.ts";
 import type { UserPushRules } from "./push/user-push-rules.ts";
 import type { RateLimits } from "./rate-limits.ts";
@@ -49,6 +50,7 @@ import type { IdentityInvites } from "./rooms/threepid-invites.ts";
 import type { ServerNotices } from "./server-notices/server-notices.ts";
 import type { SigningKey } from "../protocol/event/sign.ts";
 import type { RequestTransactions } from "./request-transactions.ts";
+import type { DelayedEvents } from "./events/delayed-events.ts";
 import type { EventHooks } from "./events/send.ts";
 import type { SendTransactions } from "./events/transactions.ts";
 import type { Persister } from "./events/persister.ts";
@@ -114,6 +116,8 @@ export interface Context {
   readonly requestTransactions: RequestTransactions;
   /** What modules have a say in before events are sent. */
   readonly eventHooks: EventHooks;
+  /** Events to be sent later. */
+  readonly delayedEvents: DelayedEvents;
   /** Transactions of clients' sends. */
   readonly sendTransactions: SendTransactions;
   /** The way of all events into the database. */
@@ -131,6 +135,8 @@ export interface Context {
   readonly ignoredUsers: IgnoredUsers;
   readonly erasedUsers: ErasedUsers;
   readonly pushRules: UserPushRules;
+  /** Tells push gateways what notifies users. */
+  readonly pushers: PusherPool;
   readonly slidingConnections: SlidingConnections;
   readonly slidingRoomLists: RoomLists;
   /** Members that sync clients were sent. */
