@@ -19,6 +19,7 @@ import { AppserviceSender } from "./services/appservices/sender.ts";
 import type { Context } from "./services/context.ts";
 import { followMemberships } from "./services/membership-effects.ts";
 import { signingKeyFromSeed } from "./protocol/event/sign.ts";
+import { DelayedEvents } from "./services/events/delayed-events.ts";
 import { openPersister } from "./services/events/open-persister.ts";
 import { Audiences } from "./services/push/audience.ts";
 import { Crowds } from "./services/push/crowds.ts";
@@ -186,7 +187,7 @@ export async function createServer(config: Config, log: Logger, overrides: Overr
     const appserviceSender = new AppserviceSender(() => ctx, { clock, config, log, members, read }, config.server.userAgentSuffix, overrides.trustedAuthorities);
     const { queries } = appserviceSender;
     const remote = { ...remoteServers(federation, federationSender), queryAppserviceKeys: queries.queryKeys.bind(queries), claimAppserviceKeys: queries.claimKeys.bind(queries) };
-    const appservices = { ...appserviceIdentities(config.appservice.registrations), provideAlias: queries.provideAlias.bind(queries) };
+    const appservices = { ...appserviceIdentities(config.appservice.registrations, config.mas.enabled), provideAlias: queries.provideAlias.bind(queries) };
     const basis = {
       config,
       clock,
@@ -259,6 +260,11 @@ export async function createServer(config: Config, log: Logger, overrides: Overr
     onClose(() => userParter.close());
 
     onClose(() => inbound.close());
+    const delayedEvents = new DelayedEvents(() => ctx);
+    onClose(() => delayedEvents.close());
+
+    const serverNotices = new ServerNotices(() => ctx);
+    onClose(() => serverNotices.settled());
 
     const ctx: Context = {
       ...basis,
@@ -269,6 +275,7 @@ export async function createServer(config: Config, log: Logger, overrides: Overr
       eventHooks: { beforeSend: [(built) => checkCanonicalAlias(ctx, built)] },
       requestTransactions: new RequestTransactions(clock),
       sendTransactions: new SendTransactions(read),
+      delayedEvents,
       signingKeys,
       ...federation,
       federationSender,
@@ -306,7 +313,7 @@ export async function createServer(config: Config, log: Logger, overrides: Overr
       registrationNonces: new RegistrationNonces(clock, random),
       tasks,
       userParter,
-      serverNotices: new ServerNotices(() => ctx),
+      serverNotices,
       templates: new Templates(config.server.customTemplateDirectory, config.server),
       http: outgoing.http,
       identityServers: outgoing.identityServers,
@@ -343,6 +350,7 @@ export async function createServer(config: Config, log: Logger, overrides: Overr
         if (config.workers.runBackgroundTasks) backgroundUpdates.start();
         clientIps.start();
         federationSender.start(publisher);
+        if (config.workers.isMain) await delayedEvents.start(publisher);
         await appserviceSender.start(publisher);
         await pushers.start(publisher);
         await inbound.rooms.resume();

@@ -11,6 +11,7 @@ import { consentRoutes } from "./consent.ts";
 import { passwordResetRoutes } from "./synapse/client/password-reset.ts";
 import { authFallbackPage, authFallbackSubmit } from "./client/auth.ts";
 import { capabilities } from "./client/capabilities.ts";
+import { delayedEventRoutes } from "./client/delayed-events.ts";
 import { deleteDevice, deleteDevices, getDevice, getDevices, putDevice } from "./client/devices.ts";
 import { getLogin, postLogin, refresh } from "./client/login.ts";
 import { requestLoginToken } from "./client/login-token-request.ts";
@@ -61,6 +62,7 @@ import { userDirectoryRoutes } from "./client/user-directory.ts";
 import { voipRoutes } from "./client/voip.ts";
 import { appservicePingRoutes } from "./client/appservice-ping.ts";
 import { thirdPartyRoutes } from "./client/thirdparty.ts";
+import { unsubscribeRoutes } from "./synapse/client/unsubscribe.ts";
 import { historyRoutes } from "./federation/history.ts";
 import { federationMediaRoutes } from "./federation/media.ts";
 import { membershipRoutes as federationMembershipRoutes } from "./federation/membership.ts";
@@ -141,6 +143,7 @@ export const routes: readonly Endpoint[] = [
   ...sendRoutes,
   ...stateRoutes,
   ...redactRoutes,
+  ...delayedEventRoutes,
   // per-user and ephemeral data
   ...accountDataRoutes,
   ...tagRoutes,
@@ -181,6 +184,7 @@ export const routes: readonly Endpoint[] = [
   ...voipRoutes,
   ...appservicePingRoutes,
   ...thirdPartyRoutes,
+  ...unsubscribeRoutes,
   ...matrixRtcRoutes,
   ...retentionRoutes,
   ...tokenRefreshRoutes,

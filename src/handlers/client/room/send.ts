@@ -7,6 +7,9 @@ import type { Query } from "../../http/query.ts";
 
 export const ROOM = "/_matrix/client/(api/v1|r0|v3|unstable)/rooms/:roomId";
 
+/** The event is not sent now, but after that many milliseconds (MSC4140). */
+export const DELAY = "org.matrix.msc4140.delay";
+
 export const sendMessage = endpoint({
   servlet: "RoomSendEventRestServlet",
   method: "PUT",
@@ -41,7 +44,12 @@ async function send(
   content: JsonObject,
   query: Query,
   txnId: string | undefined,
-): Promise<{ event_id: string }> {
+): Promise<{ event_id: string } | { delay_id: string }> {
+  const delay = query.natural(DELAY);
+  if (delay !== undefined)
+    return {
+      delay_id: await ctx.delayedEvents.add(requester, { roomId, type, stateKey: undefined, content, delay, ...sendParameters(ctx, requester, query) }),
+    };
   return await orFakeId(ctx, () => sendEvent(ctx, requester, { roomId, type, content, txnId, ...sendParameters(ctx, requester, query) }));
 }
 

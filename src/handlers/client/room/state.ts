@@ -12,7 +12,7 @@ import { updateMembership } from "../../../services/rooms/membership.ts";
 import type { StatePair } from "../../../storage/state/snapshot.ts";
 import { endpoint } from "../../http/endpoint.ts";
 import type { Query } from "../../http/query.ts";
-import { orFakeId, ROOM, sendParameters } from "./send.ts";
+import { DELAY, orFakeId, ROOM, sendParameters } from "./send.ts";
 
 export const getState = endpoint({
   servlet: "RoomStateRestServlet",
@@ -85,7 +85,10 @@ async function write(
   stateKey: string,
   content: JsonObject,
   query: Query,
-): Promise<{ event_id: string }> {
+): Promise<{ event_id: string } | { delay_id: string }> {
+  const delay = query.natural(DELAY);
+  if (delay !== undefined)
+    return { delay_id: await ctx.delayedEvents.add(requester, { roomId, type, stateKey, content, delay, ...sendParameters(ctx, requester, query) }) };
   if (type === "m.room.member") return await writeMembership(ctx, requester, roomId, stateKey, content, query);
   return await orFakeId(ctx, () => sendEvent(ctx, requester, { roomId, type, stateKey, content, ...sendParameters(ctx, requester, query) }));
 }
