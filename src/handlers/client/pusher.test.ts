@@ -90,6 +90,11 @@ describe("pushers", () => {
     assert.equal((await list(alice)).length, 1);
     await server.anonymous.get(link(token)).expect(200);
     assert.deepEqual(await list(alice), []);
+    await set(alice, pusher()).expect(200);
+    const page = link(token).replace("/_matrix/client/unstable/pushers/remove", "/_synapse/client/unsubscribe");
+    await server.anonymous.get(page.replace(encodeURIComponent(token), "forged")).expect(401);
+    assert.match((await server.anonymous.post(page).expect(200)).text, /unsubscribed/);
+    assert.deepEqual(await list(alice), []);
     await server.anonymous.get(link(token)).expect(200);
   });
 

@@ -49,7 +49,7 @@ export async function unsubscribe(ctx: Context, query: Query): Promise<RawReply>
   const userId = ctx.macaroons.pusherOwnerOf(token, appId, pushkey);
   if (userId === undefined) throw new MatrixError(401, "M_UNKNOWN_TOKEN", "Invalid token");
   await deletePusher(ctx, userId, appId, pushkey);
-  return html(200, "<!DOCTYPE html><html><head><title>Unsubscribed</title></head><body><p>You have been unsubscribed.</p></body></html>");
+  return html(200, ctx.templates.render("unsubscribed.html"));
 }
 
 export const pusherRoutes = [getPushers, postPusher, removePusherLink];

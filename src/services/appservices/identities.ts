@@ -3,9 +3,12 @@ import ipaddr from "ipaddr.js";
 import type { AppserviceNamespace, AppserviceRegistration } from "../../config/appservice-file.ts";
 import type { AppserviceIdentities, AppserviceIdentity } from "../accounts/hooks.ts";
 
-/** The registered application services as accounts see them: by token and id, with their users. */
-export function appserviceIdentities(registrations: readonly AppserviceRegistration[]): AppserviceIdentities {
-  const all = registrations.map(identity);
+/**
+ * The registered application services as accounts see them: by token and id, with their users. With `managesDevices` all of them manage the
+ * devices of their users (MSC4190), as where accounts are delegated: nobody logs in there.
+ */
+export function appserviceIdentities(registrations: readonly AppserviceRegistration[], managesDevices = false): AppserviceIdentities {
+  const all = registrations.map((registration) => identity(managesDevices ? { ...registration, msc4190: true } : registration));
   const byToken = new Map(registrations.map(({ asToken }, index) => [asToken, all[index]!]));
   const byId = new Map(all.map((appservice) => [appservice.id, appservice]));
   return { all: () => all, byToken: (token) => byToken.get(token), byId: (id) => byId.get(id), provideAlias: () => Promise.resolve(false) };

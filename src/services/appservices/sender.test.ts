@@ -234,6 +234,47 @@ describe("Application services", function () {
     assert.equal(bridge.attempts[0]!.id, String(id));
   });
 
+  it("get a long backlog in the order of its ids, and what comes meanwhile after it", async () => {
+    const room = await makeRoom(server.ctx, alice.userId, { members: [ghost] });
+    await quiet();
+    await sender.close();
+    const known = bridge.eventIds().length;
+    const events: string[] = [];
+    for (let n = 0; n < 35; n++) events.push(await send(room, alice.userId, `${n}`));
+    await server.ctx.transaction("as Synapse", async (txn) => {
+      await query(
+        txn,
+        `INSERT INTO application_services_txns (as_id, txn_id, event_ids)
+         SELECT 'bridge', nextval('application_services_txn_id_seq'), json_build_array(event_id)::text FROM events WHERE event_id = ANY($1) ORDER BY stream_ordering`,
+        [events],
+      );
+      await query(txn, "UPDATE appservice_stream_position SET stream_ordering = (SELECT max(stream_ordering) FROM events)");
+    });
+    await startSender();
+    for (let n = 0; n < 30; n++) events.push(await send(room, alice.userId, `later ${n}`));
+    await quiet();
+    assert.deepEqual(bridge.eventIds().slice(known), events);
+    assert.equal(await pending(), 0);
+  });
+
+  it("give one-time keys and devices of users that are theirs alone", async () => {
+    bridge.answers.set("/_matrix/app/unstable/org.matrix.msc3983/keys/claim", {
+      [ghost]: { D: { "signed_curve25519:A": { key: "k" } } },
+      "@alice:test": { D: { "signed_curve25519:B": {} } },
+    });
+    bridge.answers.set("/_matrix/app/unstable/org.matrix.msc3984/keys/query", {
+      device_keys: { [ghost]: { D: { user_id: ghost } }, "@alice:test": { D: {} } },
+    });
+    const claim = (userId: string, count = 1) => ({ userId, deviceId: "D", algorithm: "signed_curve25519", count });
+    const claimed = await server.ctx.remote.claimAppserviceKeys([claim(ghost, 2), claim("@alice:test")]);
+    assert.deepEqual(claimed, {
+      keys: [{ userId: ghost, deviceId: "D", keyName: "signed_curve25519:A", key: { key: "k" } }],
+      missing: [claim(ghost), claim("@alice:test")],
+    });
+    assert.deepEqual(await server.ctx.remote.queryAppserviceKeys({ [ghost]: [], "@alice:test": [] }), { device_keys: { [ghost]: { D: { user_id: ghost } } } });
+    assert.deepEqual(bridge.requests.find(({ url }) => url.includes("msc3983"))!.body, { [ghost]: { D: ["signed_curve25519", "signed_curve25519"] } });
+  });
+
   it("hear of typing, receipts and presence in their rooms, of to-device messages, and of key counts", async () => {
     const room = await makeRoom(server.ctx, alice.userId, { members: [ghost] });
     const elsewhere = await makeRoom(server.ctx, alice.userId);
