@@ -118,7 +118,8 @@ export class AppserviceQueries {
     await Promise.all(
       [...groups].map(async ([{ address }, own]) => {
         const asked: Record<string, Record<string, string[]>> = {};
-        for (const { userId, deviceId, algorithm, count } of own) ((asked[userId] ??= {})[deviceId] ??= []).push(...new Array<string>(count).fill(algorithm));
+        for (const { userId, deviceId, algorithm, count } of own)
+          ((asked[userId] ??= {})[deviceId] ??= []).push(...Array.from({ length: count }, () => algorithm));
         const answer = (await this.ask(address, () => this.client.claimKeys(address, asked))) ?? {};
         for (const [userId, devices] of Object.entries(answer)) {
           for (const [deviceId, named] of isJsonObject(devices) ? Object.entries(devices) : []) {

@@ -8,7 +8,7 @@ import { type CatchUpContext, eventsToCatchUp } from "./catch-up.ts";
 import { deviceListEdus, toDeviceEdus, type WaitingEdus } from "./device-edus.ts";
 import { type Edu, PendingEdus, type PublicReceipt } from "./pending-edus.ts";
 import { MAX_EDUS, MAX_PDUS, type TransactionSender } from "./transactions.ts";
-import type { Turns } from "./turns.ts";
+import type { Turns } from "../../../lib/turns.ts";
 import type { UserPresence } from "../../../storage/presence/presence.ts";
 
 export type QueueContext = CatchUpContext & Pick<Context, "backoff" | "clock" | "config" | "log" | "streams" | "transaction">;

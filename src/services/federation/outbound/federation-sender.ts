@@ -9,7 +9,7 @@ import { CATCH_UP_INTERVAL_MS, DestinationQueue, type QueueContext, type QueueTo
 import { EventFeed, type EventFeedContext } from "./event-feed.ts";
 import type { PublicReceipt } from "./pending-edus.ts";
 import { TransactionSender } from "./transactions.ts";
-import { Turns } from "./turns.ts";
+import { Turns } from "../../../lib/turns.ts";
 import { Wakeups } from "./wakeups.ts";
 
 export type SenderContext = EventFeedContext & Omit<QueueContext, "persister"> & Pick<Context, "backoff" | "federationClient" | "log">;

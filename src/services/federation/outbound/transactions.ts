@@ -4,7 +4,7 @@ import type { MatrixEvent } from "../../../protocol/event/event.ts";
 import { federationPdu } from "../../../protocol/event/serialise.ts";
 import type { Context } from "../../context.ts";
 import type { Edu } from "./pending-edus.ts";
-import type { Turns } from "./turns.ts";
+import type { Turns } from "../../../lib/turns.ts";
 
 export const MAX_PDUS = 50;
 export const MAX_EDUS = 100;

@@ -6,7 +6,7 @@ import { usersWithChangedPushers, usersWithPendingPushes, usersWithReceipts } fr
 import { enabledPushers, enabledPushersOf, type Pusher, type PusherProgress, putPusherProgress } from "../../../storage/push/pushers.ts";
 import type { Context } from "../../context.ts";
 import type { Publisher, StoredEvents } from "../../events/publish.ts";
-import { Turns } from "../../federation/outbound/turns.ts";
+import { Turns } from "../../../lib/turns.ts";
 import { deletePusher } from "../pushers.ts";
 import { HttpPusher, type PusherContext, type PusherTools } from "./http-pusher.ts";
 
@@ -81,7 +81,7 @@ export class PusherPool {
   /** Resolves when all that can be pushed now is pushed. */
   async settled(): Promise<void> {
     while (this.refreshing !== undefined) await this.refreshing;
-    for (const pushers of [...this.byUser.values()]) for (const pusher of pushers) await pusher.settled();
+    for (const pushers of this.byUser.values()) for (const pusher of pushers) await pusher.settled();
     while (this.background.size > 0) await Promise.all(this.background);
   }
 
