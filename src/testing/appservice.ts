@@ -33,7 +33,7 @@ export interface TestAppservice {
   eventIds(): string[];
   /** What it does with transactions: takes them, refuses them, takes them but loses the answer. */
   mood: "ok" | "refuse" | "lose answer";
-  /** Answers to other requests by path prefix; others are answered with 404. */
+  /** Answers to other requests by path prefix; others are answered with 404. "hang": none comes. */
   readonly answers: Map<string, unknown>;
   /** Writes a registration file; returns its name. */
   registration(fields: Record<string, unknown>): string;
@@ -59,6 +59,7 @@ export async function startTestAppservice(id = "bridge"): Promise<TestAppservice
         return answer(200, {});
       }
       const known = [...service.answers].find(([prefix]) => decodeURIComponent(pathname).startsWith(prefix));
+      if (known?.[1] === "hang") return;
       answer(known === undefined ? 404 : 200, known?.[1] ?? { errcode: "M_NOT_FOUND" });
     });
   });

@@ -65,6 +65,7 @@ export class AppserviceEventFeed {
     }
     this.running = this.run()
       .catch((error: unknown) => {
+        if (this.closed) return;
         this.ctx.log.named("synapse.handlers.appservice").error("Events could not be put into transactions of application services", { error });
         this.ctx.clock.after(RETRY_MS, () => this.poke());
       })

@@ -338,6 +338,22 @@ describe("Application services", function () {
     assert.ok(bridge.requests.some(({ url }) => decodeURIComponent(url) === "/_matrix/app/v1/rooms/#bridge_none:test"));
   });
 
+  it("that do not answer a question do not keep the server from stopping; the event comes after the answer", async () => {
+    const room = await makeRoom(server.ctx, alice.userId, { members: [ghost] });
+    await quiet();
+    bridge.attempts.length = 0;
+    bridge.answers.set("/_matrix/app/v1/users/@bridge_slow:test", "hang");
+    await server.as(alice).post(`${V3}/rooms/${room}/invite`, { user_id: "@bridge_slow:test" }).expect(200);
+    while (!bridge.requests.some(({ url }) => url.includes("bridge_slow"))) await new Promise((resolve) => setImmediate(resolve));
+    await sender.close();
+    const invites = (): unknown[] => bridge.attempts.flatMap(({ body }) => body.events.filter((event) => event.state_key === "@bridge_slow:test"));
+    assert.equal(invites().length, 0);
+    bridge.answers.set("/_matrix/app/v1/users/@bridge_slow:test", {});
+    await startSender();
+    await quiet();
+    assert.equal(invites().length, 1);
+  });
+
   it("answer for their third-party networks; nonsense is left out", async () => {
     bridge.answers.set("/_matrix/app/v1/thirdparty/protocol/irc", { user_fields: [], instances: [{ network_id: "net", desc: "Net" }] });
     bridge.answers.set("/_matrix/app/v1/thirdparty/user/irc", [{ userid: "@bridge_a:test", protocol: "irc", fields: {} }, { userid: 3 }, "x"]);

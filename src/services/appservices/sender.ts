@@ -42,6 +42,7 @@ export class AppserviceSender {
   private readonly queues = new Map<string, TransactionQueue>();
   private readonly undo: (() => void)[] = [];
   private feed: AppserviceEventFeed | undefined;
+  private closing = false;
 
   constructor(
     /** Looked at after the server is composed. */
@@ -104,9 +105,9 @@ export class AppserviceSender {
 
   async close(): Promise<void> {
     for (const undo of this.undo) undo();
-    await this.feed?.close();
+    this.closing = true;
     // What is under way is broken off: it is in the database, and goes out again.
-    const closing = [...this.queues.values()].map((queue) => queue.close());
+    const closing = [this.feed?.close(), ...[...this.queues.values()].map((queue) => queue.close())];
     await this.http.close();
     await Promise.all(closing);
   }
@@ -120,6 +121,7 @@ export class AppserviceSender {
         if (getDomain(userId) !== serverName || this.interest.inUser(userId).size === 0) return;
         if (this.registrations.some(({ sender }) => sender === userId) || (await ctx.accounts.user(userId)) !== undefined) return;
         await this.queries.provideUser(userId);
+        if (this.closing) throw new Error("The server stops: whether there is such a user is asked again");
       }),
     );
   }
