@@ -107,7 +107,7 @@ export class AppserviceSender {
     for (const undo of this.undo) undo();
     this.closing = true;
     // What is under way is broken off: it is in the database, and goes out again.
-    const closing = [this.feed?.close(), ...[...this.queues.values()].map((queue) => queue.close())];
+    const closing = [this.feed?.close() ?? Promise.resolve(), ...[...this.queues.values()].map((queue) => queue.close())];
     await this.http.close();
     await Promise.all(closing);
   }
