@@ -19,7 +19,7 @@ import { AppserviceSender } from "./services/appservices/sender.ts";
 import type { Context } from "./services/context.ts";
 import { followMemberships } from "./services/membership-effects.ts";
 import { signingKeyFromSeed } from "./protocol/event/sign.ts";
-import { DelayedEvents } from "./services/events/delayed-events.ts";
+import { DelayedEvents } from "./services/delayed-events/delayed-events.ts";
 import { openPersister } from "./services/events/open-persister.ts";
 import { Audiences } from "./services/push/audience.ts";
 import { Crowds } from "./services/push/crowds.ts";
@@ -53,6 +53,7 @@ import { DeviceListPokes } from "./services/devices/list-pokes.ts";
 import { Presence } from "./services/presence/presence.ts";
 import { UserPushRules } from "./services/push/user-push-rules.ts";
 import { RateLimits } from "./services/rate-limits.ts";
+import { openRendezvous } from "./services/rendezvous/sessions.ts";
 import { StateFollowers } from "./services/directory/followers.ts";
 import { openOutgoing } from "./services/outgoing.ts";
 import { ErasedUsers } from "./services/erased-users.ts";
@@ -311,6 +312,7 @@ export async function createServer(config: Config, log: Logger, overrides: Overr
       macaroons: new Macaroons(config.key.macaroonSecretKey, serverName, clock, random),
       monthlyActive: new MonthlyActiveCache(),
       registrationNonces: new RegistrationNonces(clock, random),
+      rendezvous: openRendezvous(clock, random),
       tasks,
       userParter,
       serverNotices,

@@ -11,6 +11,7 @@ import { consentRoutes } from "./consent.ts";
 import { passwordResetRoutes } from "./synapse/client/password-reset.ts";
 import { authFallbackPage, authFallbackSubmit } from "./client/auth.ts";
 import { capabilities } from "./client/capabilities.ts";
+import { rendezvousRoutes } from "./client/rendezvous.ts";
 import { delayedEventRoutes } from "./client/delayed-events.ts";
 import { deleteDevice, deleteDevices, getDevice, getDevices, putDevice } from "./client/devices.ts";
 import { getLogin, postLogin, refresh } from "./client/login.ts";
@@ -181,6 +182,7 @@ export const routes: readonly Endpoint[] = [
   // administration
   ...adminRoutes,
   // small ones
+  ...rendezvousRoutes,
   ...voipRoutes,
   ...appservicePingRoutes,
   ...thirdPartyRoutes,

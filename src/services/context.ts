@@ -41,6 +41,7 @@ import type { UnreadCache } from "./push/unread-cache.ts";
 import type { UserPushRules } from "./push/user-push-rules.ts";
 import type { RateLimits } from "./rate-limits.ts";
 import type { RemoteServers } from "./remote-servers.ts";
+import type { Rendezvous } from "./rendezvous/sessions.ts";
 import type { Requester } from "./requester.ts";
 import type { ErasedUsers } from "./erased-users.ts";
 import type { RemoteRooms } from "./rooms/remote-rooms.ts";
@@ -50,7 +51,7 @@ import type { IdentityInvites } from "./rooms/threepid-invites.ts";
 import type { ServerNotices } from "./server-notices/server-notices.ts";
 import type { SigningKey } from "../protocol/event/sign.ts";
 import type { RequestTransactions } from "./request-transactions.ts";
-import type { DelayedEvents } from "./events/delayed-events.ts";
+import type { DelayedEvents } from "./delayed-events/delayed-events.ts";
 import type { EventHooks } from "./events/send.ts";
 import type { SendTransactions } from "./events/transactions.ts";
 import type { Persister } from "./events/persister.ts";
@@ -94,6 +95,8 @@ export interface Context {
   readonly macaroons: Macaroons;
   readonly monthlyActive: MonthlyActiveCache;
   readonly registrationNonces: RegistrationNonces;
+  /** Where devices find each other to sign in. */
+  readonly rendezvous: Rendezvous;
   /** Takes deactivated users out of their rooms. */
   readonly userParter: UserParter;
   /** Work that outlives a restart. */

@@ -39,5 +39,15 @@ export const jobs: readonly Job[] = [
     when: ({ urlPreviews, config }) => urlPreviews !== undefined && [undefined, config.workers.instanceName].includes(config.media.instanceRunningBackgroundJobs),
     run: (ctx) => expirePreviews(ctx),
   },
+  {
+    name: "evict_rendezvous_sessions",
+    intervalMs: 60_000,
+    when: ({ config }) => config.experimental.msc4108Enabled || config.experimental.msc4388Enabled,
+    run: ({ rendezvous }) => {
+      rendezvous.msc4108.evict();
+      rendezvous.msc4388.evict();
+      return Promise.resolve();
+    },
+  },
   { name: "delete_old_sliding_sync_connections", intervalMs: 3_600_000, run: (ctx) => ctx.slidingConnections.expire() },
 ];

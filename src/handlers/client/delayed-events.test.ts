@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { after, before, beforeEach, describe, it } from "mocha";
-import { DelayedEvents } from "../../services/events/delayed-events.ts";
+import { DelayedEvents } from "../../services/delayed-events/delayed-events.ts";
 import { execute, query } from "../../storage/database.ts";
 import { FakeClock } from "../../testing/fake-clock.ts";
 import { startTestServer, type TestServer, type TestUser } from "../../testing/server.ts";

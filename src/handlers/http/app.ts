@@ -105,7 +105,7 @@ async function answer(ctx: Context, router: Router, req: IncomingMessage, res: S
     record.quiet = match.endpoint.quiet;
   }
   ctx.metrics.requestStarted(method, record.servlet);
-  if (method === "OPTIONS") return new Reply(204, undefined);
+  if (method === "OPTIONS" && typeof match !== "object") return new Reply(204, undefined);
   if (match === "not found") throw unrecognized(404);
   if (match === "wrong method") throw unrecognized(405);
   const { endpoint, params } = match;

@@ -26,9 +26,9 @@ import type { Context } from "../context.ts";
 import type { Requester } from "../requester.ts";
 import type { MembershipAction } from "../rooms/local-membership.ts";
 import { updateMembership } from "../rooms/membership.ts";
-import type { Publisher } from "./publish.ts";
-import { sendEvent, ShadowBanned } from "./send.ts";
-import { checkSize, validateNewEvent } from "./validate.ts";
+import type { Publisher } from "../events/publish.ts";
+import { sendEvent, ShadowBanned } from "../events/send.ts";
+import { checkSize, validateNewEvent } from "../events/validate.ts";
 
 /** An event to be sent later. */
 export interface NewDelayedEvent {
