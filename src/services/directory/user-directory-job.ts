@@ -53,7 +53,7 @@ async function applyBatch(ctx: Needs, deltas: readonly StateDelta[], position: n
   const rooms = await describeRooms(ctx, new Set([...joined, ...changes.republished]));
   const people = await findable(
     ctx,
-    new Set([...[...rooms.values()].flatMap((room) => [...room.members]), ...[...changes.profiles.keys()], ...changes.left.map((left) => left.userId)]),
+    new Set([...[...rooms.values()].flatMap((room) => [...room.members]), ...changes.profiles.keys(), ...changes.left.map((left) => left.userId)]),
   );
 
   const pub: { rooms: string[]; users: string[] } = { rooms: [], users: [] };

@@ -137,7 +137,7 @@ export class KeyRing {
     await Promise.all(
       [...servers].map(([serverName, items]) => {
         const still = items.some(({ keyId, validAt }) => (this.known.get(cacheKey(serverName, keyId))?.validUntilTs ?? -1) < validAt);
-        return still ? this.askServer(serverName) : undefined;
+        return still ? this.askServer(serverName) : Promise.resolve();
       }),
     );
   }

@@ -125,13 +125,13 @@ export class MediaStore {
 
   private async copyToProviders(file: MediaFile, relative: string, local: string): Promise<void> {
     const wanted = this.providers.filter((provider) => (file.origin === undefined ? provider.storeLocal : provider.storeRemote));
-    const copies = wanted.map((provider) => {
+    const awaited: Promise<void>[] = [];
+    for (const provider of wanted) {
       const copy = provider.store(relative, local);
-      if (provider.synchronous || !this.keepLocal) return copy;
-      copy.catch((error: unknown) => this.log.error(`Storage provider ${provider.name} could not store ${relative}`, { error }));
-      return undefined;
-    });
-    await Promise.all(copies);
+      if (provider.synchronous || !this.keepLocal) awaited.push(copy);
+      else copy.catch((error: unknown) => this.log.error(`Storage provider ${provider.name} could not store ${relative}`, { error }));
+    }
+    await Promise.all(awaited);
     if (!this.keepLocal && wanted.length > 0) await rm(local, { force: true });
   }
 

@@ -72,7 +72,7 @@ export class Thumbnailer {
       throw new NotAnImage("not a readable image", { cause: error });
     }
     if (metadata.format === undefined || !formats.includes(metadata.format)) throw new NotAnImage(`declared as ${mediaType}, is ${String(metadata.format)}`);
-    const { width = 0, height = 0, orientation = 1, pages = 1 } = metadata;
+    const { width, height, orientation = 1, pages = 1 } = metadata;
     if (width < 1 || height < 1 || width * height > this.maxPixels) throw new NotAnImage(`${width}x${height} pixels are too many`);
     const upright = orientation < 5 ? { width, height } : { width: height, height: width };
     const transparent = metadata.hasAlpha === true && !(await this.sharp(file, { limitInputPixels: this.maxPixels }).stats()).isOpaque;

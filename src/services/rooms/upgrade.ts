@@ -17,7 +17,7 @@ import { limitCreation } from "./create.ts";
 import { checkMemberContent, withProfile } from "./member-content.ts";
 import { copyPowerLevels, levelsForCreator, levelsOfOldRoom, withoutCreators } from "./upgrade-levels.ts";
 import { predecessorOf } from "./predecessors.ts";
-import { type FirstEvent, reserveRoom, type ReservedRoom, storeFirstEvents } from "./new-room.ts";
+import { type FirstEvent, reserveRoom, storeFirstEvents } from "./new-room.ts";
 import { presetOf } from "./presets.ts";
 
 /** Replacing a room by one of another version (client-server API, "Room Upgrades"). */
@@ -67,7 +67,6 @@ async function upgrade(
   // The old room is held meanwhile: its tombstone is made first, so that whoever may not send it changes nothing, and is stored last.
   const newRoomId = await ctx.persister.exclusively(oldRoomId, async () => {
     const head = await ctx.persister.head(oldRoomId);
-    let room: ReservedRoom | undefined;
     let content = creationContent(state.get(CREATE_KEY), oldRoomId, undefined, version, additionalCreators);
     const tombstone = async (roomId: string): Promise<Awaited<ReturnType<typeof createEvent>>> =>
       await createEvent(ctx, head, oldRoomId, oldVersion, {
@@ -78,7 +77,7 @@ async function upgrade(
         internal: requester.deviceId === undefined ? {} : { device_id: requester.deviceId },
       });
     await tombstone("!"); // may the user send it at all?
-    room = await reserveRoom(ctx, requester, version, content, isPublic);
+    const room = await reserveRoom(ctx, requester, version, content, isPublic);
     const built = await tombstone(room.roomId);
     if (!version.roomIdIsCreateHash) content = creationContent(state.get(CREATE_KEY), oldRoomId, built.event.eventId, version, additionalCreators);
     await storeFirstEvents(ctx, requester, room, content, await memberContent(ctx, requester), copiedState(requester, state, version, additionalCreators));
@@ -222,7 +221,7 @@ async function tolerate(ctx: Pick<Context, "log">, what: string, run: () => Prom
 
 /** Tags, the place among direct chats, and push rules of these users go on in the new room. One user's trouble does not touch the others. */
 export async function carryOver(ctx: Context, oldRoomId: string, newRoomId: string, userIds: Iterable<string>): Promise<void> {
-  for (const userId of [...userIds]) {
+  for (const userId of userIds) {
     try {
       await copyTagsAndDirect(ctx, userId, oldRoomId, newRoomId);
       await copyRoomRules(ctx, userId, oldRoomId, newRoomId);

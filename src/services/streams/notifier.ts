@@ -70,14 +70,13 @@ export class Listener {
   async wait(ms: number, signal: AbortSignal): Promise<boolean> {
     if (!this.woken && ms > 0 && !signal.aborted) {
       await new Promise<void>((resolve) => {
-        const timer = this.clock.after(ms, done);
-        const self = this;
-        function done(): void {
+        const done = (): void => {
           timer.cancel();
           signal.removeEventListener("abort", done);
-          self.resolve = undefined;
+          this.resolve = undefined;
           resolve();
-        }
+        };
+        const timer = this.clock.after(ms, done);
         this.resolve = done;
         signal.addEventListener("abort", done);
       });

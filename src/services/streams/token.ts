@@ -1,4 +1,4 @@
-import { invalidParam, MatrixError } from "../../protocol/errors.ts";
+import { invalidParam, type MatrixError } from "../../protocol/errors.ts";
 import type { Streams } from "../../storage/stream-ids.ts";
 
 /**

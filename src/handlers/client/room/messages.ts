@@ -77,9 +77,12 @@ export const getEvent = endpoint({
     if (event === undefined) throw notFound("Event not found.");
     if (unredacted && (await isCensored(ctx.read, eventId))) {
       const kept = ctx.config.server.redactionRetentionPeriodMs;
-      throw new MatrixError(404, "FI.MAU.MSC2815_UNREDACTED_CONTENT_DELETED", "The content for that event has already been erased from the database", {
-        ...(kept === undefined ? {} : { "fi.mau.msc2815.content_keep_ms": kept }),
-      });
+      throw new MatrixError(
+        404,
+        "FI.MAU.MSC2815_UNREDACTED_CONTENT_DELETED",
+        "The content for that event has already been erased from the database",
+        kept === undefined ? {} : { "fi.mau.msc2815.content_keep_ms": kept },
+      );
     }
     const bundles = await bundleAggregations(ctx, requester.userId, [event.event]);
     return await presentEvent(ctx, requester, event, { bundles, previous: true });
