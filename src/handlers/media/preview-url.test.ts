@@ -225,6 +225,7 @@ describe("previews of URLs", () => {
     const many = Array.from({ length: 60 }, (_, i) => `<meta property="og:k${i}" content="v">`).join("");
     assert.deepEqual(await preview(serve("/many", `<title>t</title>${many}<body>x</body>`)), { "og:title": "t", "og:description": "x" });
     assert.equal((await preview(serve("/deep", `<title>deep</title>${"<div>".repeat(30_000)}`)))["og:title"], "deep");
+    assert.equal((await preview(serve("/misplaced", "<head><title>t</title><p>before</p></head><body>after</body>")))["og:description"], "before\n\nafter");
     assert.deepEqual(await preview(serve("/empty", "<html><body> </body></html>")), {});
   });
 

@@ -115,8 +115,7 @@ const NOT_CONTENT_ROLES = new Set(["directory", "menu", "menubar", "toolbar"]);
 
 /** The texts of a page in reading order, without menus, scripts and the like. */
 export function* textsOf(page: Page): Generator<string> {
-  const body = page.elements.find((element) => element.name === "body") ?? page.root;
-  const stack: { readonly element: Element; next: number }[] = isContent(body) ? [{ element: body, next: 0 }] : [];
+  const stack: { readonly element: Element; next: number }[] = [{ element: page.root, next: 0 }];
   while (stack.length > 0) {
     const at = stack[stack.length - 1]!;
     const child = at.element.children[at.next++];
