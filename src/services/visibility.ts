@@ -15,8 +15,8 @@ import type { Context } from "./context.ts";
 export interface VisibleEvent {
   /** The event, or its redacted form. */
   readonly event: MatrixEvent;
-  /** The user's membership at the event (MSC4115). */
-  readonly membership: string;
+  /** The user's membership at the event (MSC4115); undefined for admins who look in from outside. */
+  readonly membership: string | undefined;
 }
 
 export interface VisibilityOptions {

@@ -1,5 +1,5 @@
 import type { JsonObject } from "../../lib/json.ts";
-import { missingParam } from "../../protocol/errors.ts";
+import { MatrixError, missingParam } from "../../protocol/errors.ts";
 
 /** @throws MatrixError 400 M_MISSING_PARAM that names the keys which the body lacks */
 export function requireKeys(body: JsonObject, keys: readonly string[]): void {
@@ -15,3 +15,13 @@ export function isTruthy(value: unknown): boolean {
 
 /** A whole number of JSON (no float, no boolean). */
 export const isInteger = (value: unknown): value is number => typeof value === "number" && Number.isSafeInteger(value);
+
+/** A value as Synapse's messages show it. */
+export function asPython(value: unknown): string {
+  if (value === null) return "None";
+  if (typeof value === "boolean") return value ? "True" : "False";
+  return typeof value === "string" ? `'${value}'` : JSON.stringify(value);
+}
+
+/** What is to be changed does not exist; Synapse gives no code of its own to it. */
+export const noRow = (table: string): MatrixError => new MatrixError(404, "M_UNKNOWN", `No row found (${table})`);

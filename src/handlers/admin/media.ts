@@ -9,6 +9,7 @@ import { quarantineChanges as readChanges, setSafeFromQuarantine } from "../../s
 import { remoteMedia } from "../../storage/media/remote-media.ts";
 import { endpoint } from "../http/endpoint.ts";
 import type { Query } from "../http/query.ts";
+import { noRow } from "./body.ts";
 import { nextToken, parseDescending, parsePage } from "./paging.ts";
 
 const ADMIN = "/_synapse/admin/v1";
@@ -111,7 +112,7 @@ const protection = (servlet: string, action: "protect" | "unprotect") =>
     when,
     async handle(ctx, { params }) {
       const found = await ctx.transaction("mark_local_media_as_safe", (txn) => setSafeFromQuarantine(txn, params.mediaId, action === "protect"));
-      if (!found) throw notFound("No row found (local_media_repository)");
+      if (!found) throw noRow("local_media_repository");
       return {};
     },
   });

@@ -24,6 +24,7 @@ describe("admin API: users", () => {
     );
     assert.deepEqual(Object.keys(body.users[0]).sort(), [
       "admin",
+      "approved",
       "avatar_url",
       "creation_ts",
       "deactivated",

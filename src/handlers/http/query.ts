@@ -15,7 +15,7 @@ export class Query {
 
   requiredString(name: string): string {
     const value = this.params.get(name);
-    if (value === null) throw missingParam(`Missing required string query parameter ${name}`);
+    if (value === null) throw missingParam(`Missing string query parameter '${name}'`);
     return value;
   }
 
@@ -29,7 +29,7 @@ export class Query {
   oneOf<T extends string>(name: string, allowed: readonly T[], fallback?: T): T | undefined {
     const value = this.params.get(name);
     if (value === null) return fallback;
-    if (!(allowed as readonly string[]).includes(value)) throw invalidParam(`Query parameter ${name} must be one of [${allowed.join(", ")}]`);
+    if (!(allowed as readonly string[]).includes(value)) throw invalidParam(`Query parameter '${name}' must be one of [${allowed.map((one) => `'${one}'`).join(", ")}]`);
     return value as T;
   }
 

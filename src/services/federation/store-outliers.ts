@@ -45,7 +45,8 @@ export async function storeOutliers(ctx: OutlierContext, roomId: string, events:
     accepted.push(event);
   }
   for (let at = 0; at < accepted.length; at += STORED_TOGETHER) {
-    await ctx.persister.persist(accepted.slice(at, at + STORED_TOGETHER).map((event) => ({ event })));
+    // As history: should they get their place one day, they must not look new to anybody.
+    await ctx.persister.persist(accepted.slice(at, at + STORED_TOGETHER).map((event) => ({ event })), { backfilled: true });
   }
 }
 

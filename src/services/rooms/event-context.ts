@@ -41,7 +41,7 @@ export async function eventContext(
   if (event === undefined || event.roomId !== roomId) return undefined;
   const peeking = !(await isJoined(ctx, requester.userId, roomId));
   const visible = async (events: readonly MatrixEvent[]): Promise<VisibleEvent[]> =>
-    options.asAdmin ? events.map((one) => ({ event: one, membership: "join" })) : await filterForUser(ctx, requester.userId, events, { peeking });
+    options.asAdmin ? events.map((one) => ({ event: one, membership: undefined })) : await filterForUser(ctx, requester.userId, events, { peeking });
 
   const around = await eventsAround(ctx, roomId, eventId, limit, filter);
   if (around === undefined) return undefined;

@@ -63,7 +63,7 @@ export async function roomMessages(
   const end = formatStreamToken({ ...start, room: page.next });
   const wanted = filter === undefined ? page.events : page.events.filter(filter.accepts);
   const visible = options.asAdmin
-    ? wanted.map((event) => ({ event, membership: "join" }))
+    ? wanted.map((event) => ({ event, membership: undefined }))
     : await filterForUser(ctx, requester.userId, wanted, visibilityFor(access!));
   if (visible.length === 0) return { events: [], bundles: noBundles, start: formatStreamToken(start), end, state: undefined };
   const [bundles, state] = await Promise.all([

@@ -45,7 +45,7 @@ export async function countedUpTo(h: ReadHandle, roomIds: readonly string[]): Pr
   return new Map(rows.map((row) => [row.room_id, row.completed_delta_stream_id]));
 }
 
-/** Adds differences to the counters of rooms; `position` is what they hold from now on. */
+/** Adds differences to the counters of rooms; `position` is what they hold from now on. Rooms that were purged meanwhile stay away. */
 export async function addToRoomCounters(txn: Txn, differences: ReadonlyMap<string, Partial<Record<RoomCounter, number>>>, position: number): Promise<void> {
   if (differences.size === 0) return;
   const columns = ROOM_COUNTERS.map((counter) => [...differences.values()].map((difference) => difference[counter] ?? 0));
@@ -54,6 +54,7 @@ export async function addToRoomCounters(txn: Txn, differences: ReadonlyMap<strin
     `INSERT INTO room_stats_current AS stored (room_id, ${ROOM_COUNTERS.join(", ")}, completed_delta_stream_id)
      SELECT given.*, $${ROOM_COUNTERS.length + 2}
        FROM unnest($1::text[], ${ROOM_COUNTERS.map((_, i) => `$${i + 2}::int[]`).join(", ")}) AS given (room_id, ${ROOM_COUNTERS.join(", ")})
+      WHERE EXISTS (SELECT FROM rooms WHERE rooms.room_id = given.room_id)
      ON CONFLICT (room_id) DO UPDATE SET completed_delta_stream_id = EXCLUDED.completed_delta_stream_id,
        ${ROOM_COUNTERS.map((counter) => `${counter} = COALESCE(stored.${counter}, 0) + EXCLUDED.${counter}`).join(", ")}`,
     [[...differences.keys()], ...columns, position],
@@ -73,7 +74,7 @@ export async function addToUserCounters(txn: Txn, joinedRooms: ReadonlyMap<strin
   );
 }
 
-/** Sets the columns given for each room; a column left out (undefined) keeps its value, null empties it. */
+/** Sets the columns given for each room; a column left out (undefined) keeps its value, null empties it. Rooms that were purged stay away. */
 export async function updateRoomState(txn: Txn, updates: ReadonlyMap<string, RoomStateUpdate>): Promise<void> {
   if (updates.size === 0) return;
   await execute(
@@ -81,6 +82,7 @@ export async function updateRoomState(txn: Txn, updates: ReadonlyMap<string, Roo
     `INSERT INTO room_stats_state AS stored (room_id, ${ROOM_STATE_COLUMNS.join(", ")})
      SELECT given.room_id, ${ROOM_STATE_COLUMNS.map((column) => (column === "is_federatable" ? "(given.fields ->> 'is_federatable')::boolean" : `given.fields ->> '${column}'`)).join(", ")}
        FROM unnest($1::text[], $2::jsonb[]) AS given (room_id, fields)
+      WHERE EXISTS (SELECT FROM rooms WHERE rooms.room_id = given.room_id)
      ON CONFLICT (room_id) DO NOTHING`,
     [[...updates.keys()], [...updates.values()].map((fields) => JSON.stringify(fields))],
   );

@@ -33,7 +33,7 @@ async function usersPage(ctx: Context, query: Query, deactivated: boolean | unde
   const { rows, total } = await readUsers(ctx.read, filter, order, page);
   const next = nextToken(page, rows.length, total);
   return {
-    users: rows.map(({ approved, ...user }) => (msc3866 ? { ...user, approved } : user)),
+    users: rows,
     total,
     ...(next === undefined ? {} : { next_token: String(next) }),
   };

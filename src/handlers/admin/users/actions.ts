@@ -12,7 +12,7 @@ import { renewAccount } from "../../../storage/accounts/deactivations.ts";
 import { deleteRatelimitOverride, getRatelimitOverride, setRatelimitOverride } from "../../../storage/accounts/ratelimit-overrides.ts";
 import { allowMasterKeyReplacement } from "../../../storage/devices/keys-cross-signing.ts";
 import { endpoint } from "../../http/endpoint.ts";
-import { isInteger, isTruthy, requireKeys } from "../body.ts";
+import { asPython, isInteger, isTruthy, noRow, requireKeys } from "../body.ts";
 
 const USERS = "/_synapse/admin/v1/users/:userId";
 const MAX_PASSWORD = 512;
@@ -55,7 +55,7 @@ const shadowBan = (method: "POST" | "DELETE") =>
     async handle(ctx, { params }) {
       if (!isLocal(ctx, params.userId)) throw badRequest("Only local users can be shadow-banned");
       checkUserId(params.userId);
-      if (!(await flagUser(ctx, params.userId, { shadowBanned: method === "POST" }))) throw notFound("No row found (users)");
+      if (!(await flagUser(ctx, params.userId, { shadowBanned: method === "POST" }))) throw noRow("users");
       return {};
     },
   });
@@ -122,7 +122,7 @@ export const putAdmin = endpoint({
     checkLocalUser(ctx, params.userId, "Only local users can be admins of this homeserver");
     const admin = isTruthy(body.admin);
     if (params.userId === requester.userId && !admin) throw badRequest("You may not demote yourself.");
-    if (!(await flagUser(ctx, params.userId, { admin }))) throw notFound("No row found (users)");
+    if (!(await flagUser(ctx, params.userId, { admin }))) throw noRow("users");
     return {};
   },
 });
@@ -152,7 +152,7 @@ export const setRatelimit = endpoint({
   async handle(ctx, { params, body }) {
     await ratelimited(ctx, params.userId, "Only local users can be ratelimited");
     const { messages_per_second: perSecond = 0, burst_count: burst = 0 } = body;
-    for (const value of [perSecond, burst]) if (!isInteger(value) || value < 0) throw invalidParam(`${JSON.stringify(value)} parameter must be a positive int`);
+    for (const value of [perSecond, burst]) if (!isInteger(value) || value < 0) throw invalidParam(`${asPython(value)} parameter must be a positive int`);
     await ctx.transaction("set_ratelimit", async (txn) => {
       await setRatelimitOverride(txn, params.userId, { perSecond: perSecond as number, burst: burst as number });
       txn.afterCommit(() => ctx.limits.forgetOverride(params.userId));
