@@ -421,17 +421,17 @@ async function rooms(ask: Ask, user: (name: string) => string, room: (name: stri
 }
 
 function withoutMadeUp(path: string, body: Json): Json {
-  const walk = (value: Json, key: string): Json => {
-    if (Array.isArray(value)) return value.map((each) => walk(each, key));
+  const walk = (value: Json): Json => {
+    if (Array.isArray(value)) return value.map(walk);
     if (value === null || typeof value !== "object") return value;
     return Object.fromEntries(
       Object.entries(value).map(([name, inner]) => [
         name,
-        MADE_UP.has(name) && inner !== null && typeof inner !== "object" ? "<made up>" : walk(inner as Json, name),
+        MADE_UP.has(name) && inner !== null && typeof inner !== "object" ? "<made up>" : walk(inner as Json),
       ]),
     );
   };
-  const out = walk(body, "");
+  const out = walk(body);
   if (Array.isArray(out?.kicked_users)) out.kicked_users.sort();
   if (path.endsWith("/state"))
     for (const event of out?.state ?? []) if (event.type === "m.room.power_levels") event.event_id = event.origin_server_ts = "<made up>";

@@ -86,6 +86,7 @@ export const ALLOWED_ADMIN_ANSWERS: readonly { line: RegExp; reason: string }[] 
 /** Tables of which one of them may have other numbers of rows after the same requests of an admin. */
 export const ALLOWED_ADMIN_TABLES: ReadonlyMap<string, string> = new Map([
   ...ALLOWED_TABLES,
+  ["current_state_delta_stream", "With two extremities Synapse notes one change more or less, from run to run."],
   ["deleted_pushers", "Synapse notes the removal of a mail pusher that never was, too."],
   ["event_edges", "Redactions of all that a user wrote come after the newest event where they may, not beside it: fewer extremities."],
   ["stream_ordering_to_exterm", "As event_edges."],

@@ -38,7 +38,12 @@ describe("admin API: the server", () => {
     for (const route of adminRoutes) {
       for (const path of route.paths) {
         for (const method of route.methods) {
-          for (const body of [undefined, "[1]", "{}", '{"user_id":5,"features":[],"devices":{},"content":1,"job_name":7,"rooms":1,"token":{},"threepids":5,"external_ids":[1]}']) {
+          for (const body of [
+            undefined,
+            "[1]",
+            "{}",
+            '{"user_id":5,"features":[],"devices":{},"content":1,"job_name":7,"rooms":1,"token":{},"threepids":5,"external_ids":[1]}',
+          ]) {
             const request = admin.request(method.toLowerCase() as "get", `${fill(path)}?limit=99999999999999999999&from=-1&name=%00&user_id=%00`);
             const answer = await (body === undefined || method === "GET" ? request : request.set("Content-Type", "application/json").send(body));
             assert.ok(answer.status < 500, `${method} ${path} ${body}: ${answer.status}`);
@@ -59,11 +64,13 @@ describe("admin API: the server", () => {
     assert.deepEqual(made, { token: "come.in", uses_allowed: 2, pending: 0, completed: 0, expiry_time: 4_000_000_000_000 });
     assert.equal((await admin.post(`${path}/new`, { token: "come.in" }).expect(400)).body.errcode, "M_INVALID_PARAM");
     assert.match((await admin.post(`${path}/new`, { length: 20 }).expect(200)).body.token, /^[A-Za-z0-9._~-]{20}$/);
-    for (const body of [{ token: "" }, { token: "a b" }, { length: 65 }, { uses_allowed: -1 }, { uses_allowed: 1.5 }, { expiry_time: 1 }]) await admin.post(`${path}/new`, body).expect(400);
+    for (const body of [{ token: "" }, { token: "a b" }, { length: 65 }, { uses_allowed: -1 }, { uses_allowed: 1.5 }, { expiry_time: 1 }])
+      await admin.post(`${path}/new`, body).expect(400);
     assert.equal((await admin.put(`${path}/come.in`, { uses_allowed: null }).expect(200)).body.uses_allowed, null);
     assert.deepEqual((await admin.put(`${path}/come.in`, {}).expect(200)).body, { ...made, uses_allowed: null });
     assert.equal((await admin.put(`${path}/come.in`, { uses_allowed: 0, expiry_time: null }).expect(200)).body.expiry_time, null);
-    const names = async (search: string): Promise<string[]> => (await admin.get(`${path}${search}`).expect(200)).body.registration_tokens.map((token: { token: string }) => token.token);
+    const names = async (search: string): Promise<string[]> =>
+      (await admin.get(`${path}${search}`).expect(200)).body.registration_tokens.map((token: { token: string }) => token.token);
     assert.ok((await names("")).includes("come.in"));
     assert.deepEqual(await names("?valid=false"), ["come.in"]);
     assert.deepEqual((await names("?valid=true")).includes("come.in"), false);
@@ -75,9 +82,13 @@ describe("admin API: the server", () => {
 
   it("lists, shows and deletes reports of events and users", async () => {
     const { room_id: roomId } = (await server.as(alice).post("/_matrix/client/v3/createRoom", { name: "Reported" }).expect(200)).body;
-    const { event_id: eventId } = (await server.as(alice).put(`/_matrix/client/v3/rooms/${roomId}/send/m.room.message/1`, { msgtype: "m.text", body: "bad" }).expect(200)).body;
+    const { event_id: eventId } = (
+      await server.as(alice).put(`/_matrix/client/v3/rooms/${roomId}/send/m.room.message/1`, { msgtype: "m.text", body: "bad" }).expect(200)
+    ).body;
     await server.as(alice).post(`/_matrix/client/v3/rooms/${roomId}/report/${eventId}`, { reason: "because", score: -50 }).expect(200);
-    await server.ctx.transaction("statistics", (txn) => query(txn, "INSERT INTO room_stats_state (room_id, name) VALUES ($1, 'Reported') ON CONFLICT DO NOTHING", [roomId]));
+    await server.ctx.transaction("statistics", (txn) =>
+      query(txn, "INSERT INTO room_stats_state (room_id, name) VALUES ($1, 'Reported') ON CONFLICT DO NOTHING", [roomId]),
+    );
     const { body } = await admin.get(`/_synapse/admin/v1/event_reports?room_id=${roomId}&user_id=alice&event_sender_user_id=${alice.userId}`).expect(200);
     assert.equal(body.total, 1);
     const [report] = body.event_reports;
@@ -100,7 +111,11 @@ describe("admin API: the server", () => {
 
   it("lists destinations and lets a server be tried again", async () => {
     await server.ctx.transaction("pretend", async (txn) => {
-      await query(txn, "INSERT INTO destinations (destination, retry_last_ts, retry_interval, failure_ts) VALUES ('down.example', $1, 60000, $1), ('up.example', NULL, NULL, NULL)", [Date.now()]);
+      await query(
+        txn,
+        "INSERT INTO destinations (destination, retry_last_ts, retry_interval, failure_ts) VALUES ('down.example', $1, 60000, $1), ('up.example', NULL, NULL, NULL)",
+        [Date.now()],
+      );
       await query(txn, "INSERT INTO destination_rooms (destination, room_id, stream_ordering) SELECT 'down.example', room_id, 5 FROM rooms LIMIT 1");
     });
     const path = "/_synapse/admin/v1/federation/destinations";

@@ -87,7 +87,10 @@ describe("admin API: media", () => {
     const { room_id: roomId } = (await server.as(alice).post("/_matrix/client/v3/createRoom").expect(200)).body;
     const content = { msgtype: "m.image", body: "x", url: `mxc://test/${id}`, info: { thumbnail_url: "mxc://elsewhere/thumb" } };
     await server.as(alice).put(`/_matrix/client/v3/rooms/${roomId}/send/m.room.message/1`, content).expect(200);
-    assert.deepEqual((await admin.get(`/_synapse/admin/v1/room/${roomId}/media`).expect(200)).body, { local: [`mxc://test/${id}`], remote: ["mxc://elsewhere/thumb"] });
+    assert.deepEqual((await admin.get(`/_synapse/admin/v1/room/${roomId}/media`).expect(200)).body, {
+      local: [`mxc://test/${id}`],
+      remote: ["mxc://elsewhere/thumb"],
+    });
     assert.deepEqual((await admin.request("post", `/_synapse/admin/v1/room/${roomId}/media/quarantine`).expect(200)).body, { num_quarantined: 1 });
     assert.deepEqual((await admin.request("post", "/_synapse/admin/v1/quarantine_media/!none:test").expect(200)).body, { num_quarantined: 0 });
   });
@@ -101,10 +104,14 @@ describe("admin API: media", () => {
     await admin.delete(`/_synapse/admin/v1/media/elsewhere/${id}`).expect(400);
 
     const [avatar, small, large] = [await upload("my face, a large one"), await upload("s"), await upload("large enough to go")];
-    await server.as(alice).put(`/_matrix/client/v3/profile/${alice.userId}/avatar_url`, { avatar_url: `mxc://test/${avatar}` }).expect(200);
+    await server
+      .as(alice)
+      .put(`/_matrix/client/v3/profile/${alice.userId}/avatar_url`, { avatar_url: `mxc://test/${avatar}` })
+      .expect(200);
     const { body } = await admin.request("post", `/_synapse/admin/v1/media/delete?before_ts=${later}&size_gt=3`).expect(200);
     assert.deepEqual(body, { deleted_media: [large], total: 1 }, "what is in quarantine, small or an avatar stays");
-    for (const query of ["", "?before_ts=1000", `?before_ts=-1`, `?before_ts=${later}&size_gt=x`]) await admin.request("post", `/_synapse/admin/v1/media/delete${query}`).expect(400);
+    for (const query of ["", "?before_ts=1000", `?before_ts=-1`, `?before_ts=${later}&size_gt=x`])
+      await admin.request("post", `/_synapse/admin/v1/media/delete${query}`).expect(400);
     await admin.request("post", `/_synapse/admin/v1/media/elsewhere/delete?before_ts=${later}`).expect(400);
     const rest = (await admin.request("delete", `/_synapse/admin/v1/users/${alice.userId}/media`).expect(200)).body;
     assert.ok(rest.total > 5 && rest.deleted_media.includes(small) && rest.deleted_media.includes(avatar));

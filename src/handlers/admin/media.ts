@@ -1,6 +1,14 @@
 import type { Config } from "../../config/config.ts";
 import { invalidParam, missingParam, notFound } from "../../protocol/errors.ts";
-import { deleteLocalMedia, deleteOldLocalMedia, deleteOldRemoteMedia, mediaOfRoom, quarantine, quarantineOfRoom, quarantineOfUser } from "../../services/admin/media.ts";
+import {
+  deleteLocalMedia,
+  deleteOldLocalMedia,
+  deleteOldRemoteMedia,
+  mediaOfRoom,
+  quarantine,
+  quarantineOfRoom,
+  quarantineOfUser,
+} from "../../services/admin/media.ts";
 import { badRequest, localAccount } from "../../services/admin/targets.ts";
 import type { Context } from "../../services/context.ts";
 import { MEDIA_ORDERS, mediaOfUser } from "../../storage/media/lists.ts";
@@ -17,7 +25,8 @@ const ADMIN = "/_synapse/admin/v1";
 const EARLIEST_MS = 30_000_000_000;
 const CHANGES_AT_ONCE = 100;
 const when = (config: Config): boolean => config.media.canLoadMediaRepo;
-const originOf = (ctx: Pick<Context, "config">, serverName: string): string | undefined => (serverName === ctx.config.server.serverName ? undefined : serverName);
+const originOf = (ctx: Pick<Context, "config">, serverName: string): string | undefined =>
+  serverName === ctx.config.server.serverName ? undefined : serverName;
 
 export const getMedia = endpoint({
   servlet: "QueryMediaById",
@@ -135,7 +144,8 @@ export const roomMedia = endpoint({
 function beforeTs(query: Query): number {
   const before = query.natural("before_ts");
   if (before === undefined) throw missingParam("Missing required integer query parameter before_ts");
-  if (before < EARLIEST_MS) throw invalidParam("Query parameter before_ts you provided is from the year 1970. Double check that you are providing a timestamp in milliseconds.");
+  if (before < EARLIEST_MS)
+    throw invalidParam("Query parameter before_ts you provided is from the year 1970. Double check that you are providing a timestamp in milliseconds.");
   return before;
 }
 

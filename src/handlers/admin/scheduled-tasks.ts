@@ -8,7 +8,8 @@ const STATUSES: readonly string[] = ["scheduled", "active", "complete", "failed"
 function statuses(query: Query): TaskStatus[] | undefined {
   const name = query.has("status") ? "status" : "job_status";
   const given = query.strings(name);
-  for (const status of given) if (!STATUSES.includes(status)) throw invalidParam(`Query parameter '${name}' must be one of [${STATUSES.map((one) => `'${one}'`).join(", ")}]`);
+  for (const status of given)
+    if (!STATUSES.includes(status)) throw invalidParam(`Query parameter '${name}' must be one of [${STATUSES.map((one) => `'${one}'`).join(", ")}]`);
   return given.length === 0 ? undefined : (given as TaskStatus[]);
 }
 

@@ -17,7 +17,8 @@ export async function startDeletion(ctx: Context, roomId: string, params: Shutdo
   return await ctx.transaction("insert_scheduled_task", async (txn) => {
     const running = await ctx.tasks.find({ actions: [PURGE_ROOM, SHUTDOWN_AND_PURGE_ROOM], resourceId: roomId, statuses: ["active", "scheduled"] });
     // A purge that waits for its day does not hinder this one.
-    if (running.some((task) => task.status === "active" || task.action === SHUTDOWN_AND_PURGE_ROOM)) throw badRequest(`Purge already in progress for ${roomId}`);
+    if (running.some((task) => task.status === "active" || task.action === SHUTDOWN_AND_PURGE_ROOM))
+      throw badRequest(`Purge already in progress for ${roomId}`);
     return await ctx.tasks.schedule(txn, { action: SHUTDOWN_AND_PURGE_ROOM, resourceId: roomId, params: { ...params } });
   });
 }
@@ -29,7 +30,13 @@ export async function deletionsOf(ctx: Pick<Context, "tasks">, roomId: string): 
 
 /** A deletion as `delete_status` shows it; what went wrong is said, too. */
 export function deletionView(task: ScheduledTask): JsonObject {
-  return { delete_id: task.id, room_id: task.resourceId, status: task.status, shutdown_room: task.result, ...(task.status === "failed" ? { error: task.error } : {}) };
+  return {
+    delete_id: task.id,
+    room_id: task.resourceId,
+    status: task.status,
+    shutdown_room: task.result,
+    ...(task.status === "failed" ? { error: task.error } : {}),
+  };
 }
 
 /** Begins to delete the history of a room below a depth (a "t1-2" token); returns the id of the task. */
@@ -41,7 +48,8 @@ export async function startHistoryPurge(ctx: Context, roomId: string, token: str
 export const purgeHistoryTask: TaskAction = async (ctx, { task }) => {
   const { resourceId: roomId, params } = task;
   const depth = /^t(\d+)-/.exec(String(params?.token ?? ""))?.[1];
-  if (roomId === null || depth === undefined || typeof params?.delete_local_events !== "boolean") throw new Error("Not enough parameters passed to _purge_history");
+  if (roomId === null || depth === undefined || typeof params?.delete_local_events !== "boolean")
+    throw new Error("Not enough parameters passed to _purge_history");
   const topological = Number(depth);
   await purgeHistory(ctx, roomId, Number.isSafeInteger(topological) ? topological : BigInt(depth), params.delete_local_events);
   return undefined;

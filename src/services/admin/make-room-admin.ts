@@ -14,7 +14,12 @@ const CREATOR_LEVEL = 100;
  * @throws MatrixError 400 where no local member has the power to do so
  */
 export async function makeRoomAdmin(ctx: Context, requester: Requester, roomId: string, userId: string): Promise<void> {
-  const keys = [stateKeyOf("m.room.create", ""), stateKeyOf("m.room.power_levels", ""), stateKeyOf("m.room.join_rules", ""), stateKeyOf("m.room.member", userId)] as const;
+  const keys = [
+    stateKeyOf("m.room.create", ""),
+    stateKeyOf("m.room.power_levels", ""),
+    stateKeyOf("m.room.join_rules", ""),
+    stateKeyOf("m.room.member", userId),
+  ] as const;
   const state = await ctx.state.current(roomId, keys);
   const [create, levels, rules, member] = keys.map((key: StateKey) => state.get(key));
   if (create === undefined) throw badRequest("Server not in room");

@@ -97,7 +97,11 @@ export async function deleteOldRemoteMedia(ctx: Needs, before: number): Promise<
   return count;
 }
 
-async function deleteFiles<T>(ctx: Needs, media: readonly T[], fileOf: (one: T) => { origin: string | undefined; fileId: string; urlCache?: boolean }): Promise<T[]> {
+async function deleteFiles<T>(
+  ctx: Needs,
+  media: readonly T[],
+  fileOf: (one: T) => { origin: string | undefined; fileId: string; urlCache?: boolean },
+): Promise<T[]> {
   const outcomes = await Promise.allSettled(media.map((one) => ctx.media.files.delete(fileOf(one))));
   return media.filter((_, index) => {
     const outcome = outcomes[index]!;

@@ -89,7 +89,9 @@ export async function shutdownRoom(
       await updateMembership(ctx, requester, { roomId: newRoomId, target: userId, action: "join", content: {} }, OPTIONS);
     }
   };
-  const present = (await localMemberships(ctx.read, roomId)).filter(({ membership }) => membership === "join" || membership === "invite" || membership === "knock");
+  const present = (await localMemberships(ctx.read, roomId)).filter(
+    ({ membership }) => membership === "join" || membership === "invite" || membership === "knock",
+  );
   for (let at = 0; at < present.length; at += AT_ONCE) {
     if (signal?.aborted) return "later";
     const batch = present.slice(at, at + AT_ONCE);

@@ -19,7 +19,13 @@ export async function noticeOfLimits(ctx: Context, userId: string): Promise<void
     return;
   }
   if (isPinned) return;
-  const content = { body: limit.message, msgtype: MESSAGE_TYPE, server_notice_type: LIMIT_REACHED, admin_contact: ctx.config.server.adminContact ?? null, limit_type: limit.type };
+  const content = {
+    body: limit.message,
+    msgtype: MESSAGE_TYPE,
+    server_notice_type: LIMIT_REACHED,
+    admin_contact: ctx.config.server.adminContact ?? null,
+    limit_type: limit.type,
+  };
   const eventId = await ctx.serverNotices.send(userId, { content });
   await pin(ctx, userId, [eventId]);
 }

@@ -28,7 +28,9 @@ describe("server notices", () => {
     assert.ok(invite.some((event) => event.type === "m.room.member" && event.sender === "@notices:test"));
     await server.as(alice).post(`/_matrix/client/v3/rooms/${roomId}/leave`).expect(403);
     await server.as(alice).post(`/_matrix/client/v3/join/${roomId}`).expect(200);
-    assert.deepEqual(Object.keys((await server.as(alice).get(`/_matrix/client/v3/user/${alice.userId}/rooms/${roomId}/tags`).expect(200)).body.tags), ["m.server_notice"]);
+    assert.deepEqual(Object.keys((await server.as(alice).get(`/_matrix/client/v3/user/${alice.userId}/rooms/${roomId}/tags`).expect(200)).body.tags), [
+      "m.server_notice",
+    ]);
     const event = (await server.as(alice).get(`/_matrix/client/v3/rooms/${roomId}/event/${first}`).expect(200)).body;
     assert.deepEqual([event.sender, event.content.body], ["@notices:test", "hear"]);
     assert.equal((await server.ctx.state.currentEvent(roomId, "m.room.name"))?.content.name, NOTICES.room_name);
@@ -67,7 +69,12 @@ describe("server notices", () => {
       await server.ctx.serverNotices.settled();
     }
     const roomId = (await server.ctx.serverNotices.roomOf(alice.userId))!;
-    const messages = (await server.as(alice).get(`/_matrix/client/v3/rooms/${roomId}/messages?dir=b&filter=${encodeURIComponent('{"types":["m.room.message"]}')}`).expect(200)).body.chunk;
+    const messages = (
+      await server
+        .as(alice)
+        .get(`/_matrix/client/v3/rooms/${roomId}/messages?dir=b&filter=${encodeURIComponent('{"types":["m.room.message"]}')}`)
+        .expect(200)
+    ).body.chunk;
     assert.equal(messages.length, 1);
     assert.match(messages[0].content.body, /^Please agree: .*_matrix\/consent\?u=alice&h=/);
     rmSync(folder, { recursive: true, force: true });
@@ -82,6 +89,9 @@ describe("server notices", () => {
     const roomId = (await server.ctx.serverNotices.roomOf(alice.userId))!;
     const pinned = (await server.ctx.state.currentEvent(roomId, "m.room.pinned_events"))!.content.pinned as string[];
     const event = (await server.ctx.events.one(pinned[0]!))!;
-    assert.deepEqual([pinned.length, event.content.server_notice_type, event.content.limit_type], [1, "m.server_notice.usage_limit_reached", "monthly_active_user"]);
+    assert.deepEqual(
+      [pinned.length, event.content.server_notice_type, event.content.limit_type],
+      [1, "m.server_notice.usage_limit_reached", "monthly_active_user"],
+    );
   });
 });

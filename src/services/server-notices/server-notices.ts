@@ -153,6 +153,7 @@ async function bringUpToDate(ctx: Context, speaker: Requester, roomId: string): 
   ] as const;
   for (const [type, key, value] of wanted) {
     const present = (await ctx.state.currentEvent(roomId, type))?.content[key];
-    if ((present || undefined) !== (value || undefined)) await sendEvent(ctx, speaker, { roomId, type, stateKey: "", content: { [key]: value ?? "" } }, OPTIONS);
+    if ((present || undefined) !== (value || undefined))
+      await sendEvent(ctx, speaker, { roomId, type, stateKey: "", content: { [key]: value ?? "" } }, OPTIONS);
   }
 }

@@ -67,12 +67,18 @@ const COLUMNS = [
 ];
 
 /** A page of the rooms with statistics. */
-export async function listRooms(h: ReadHandle, filter: RoomFilter, order: { readonly by: RoomOrder; readonly reverse: boolean }, page: PageRequest): Promise<Page<ListedRoom>> {
+export async function listRooms(
+  h: ReadHandle,
+  filter: RoomFilter,
+  order: { readonly by: RoomOrder; readonly reverse: boolean },
+  page: PageRequest,
+): Promise<Page<ListedRoom>> {
   const base = from("room_stats_state as state")
     .innerJoin("room_stats_current as current", "current.room_id", "state.room_id")
     .innerJoin("rooms", "rooms.room_id", "state.room_id");
   const term = filter.searchTerm?.toLowerCase();
-  if (term !== undefined) base.whereRaw("(lower(state.name) LIKE ? OR lower(state.canonical_alias) LIKE ? OR state.room_id = ?)", [`%${term}%`, `#%${term}%:%`, filter.searchTerm!]);
+  if (term !== undefined)
+    base.whereRaw("(lower(state.name) LIKE ? OR lower(state.canonical_alias) LIKE ? OR state.room_id = ?)", [`%${term}%`, `#%${term}%:%`, filter.searchTerm!]);
   if (filter.publicRooms !== undefined) base.whereRaw("rooms.is_public = ?", [filter.publicRooms]);
   if (filter.emptyRooms !== undefined) base.whereRaw(filter.emptyRooms ? "current.joined_members = 0" : "current.joined_members <> 0");
   const [column, natural] = ORDERS[order.by];

@@ -2,7 +2,16 @@ import { execute, query, type ReadHandle, type Txn } from "../database.ts";
 import { from, type Page, pageOf, type PageRequest } from "../query-builder.ts";
 import type { LocalMedia } from "./local-media.ts";
 
-export const MEDIA_ORDERS = ["media_id", "upload_name", "created_ts", "last_access_ts", "media_length", "media_type", "quarantined_by", "safe_from_quarantine"] as const;
+export const MEDIA_ORDERS = [
+  "media_id",
+  "upload_name",
+  "created_ts",
+  "last_access_ts",
+  "media_length",
+  "media_type",
+  "quarantined_by",
+  "safe_from_quarantine",
+] as const;
 export type MediaOrder = (typeof MEDIA_ORDERS)[number];
 
 const COLUMNS = [
@@ -21,7 +30,12 @@ const COLUMNS = [
 ];
 
 /** A page of what a user uploaded. */
-export async function mediaOfUser(h: ReadHandle, userId: string, order: { readonly by: MediaOrder; readonly descending: boolean }, page: PageRequest): Promise<Page<LocalMedia>> {
+export async function mediaOfUser(
+  h: ReadHandle,
+  userId: string,
+  order: { readonly by: MediaOrder; readonly descending: boolean },
+  page: PageRequest,
+): Promise<Page<LocalMedia>> {
   const base = from("local_media_repository as m").whereRaw("m.user_id = ?", [userId]);
   return await pageOf(h, base, COLUMNS, `m.${order.by} ${order.descending ? "DESC" : "ASC"}, m.media_id ASC`, page);
 }
@@ -60,7 +74,9 @@ export async function oldRemoteMedia(h: ReadHandle, before: number): Promise<{ m
 
 /** Of these local media, those that belong to URL previews. */
 export async function previewsAmong(h: ReadHandle, mediaIds: readonly string[]): Promise<Set<string>> {
-  const rows = await query<{ media_id: string }>(h, "SELECT media_id FROM local_media_repository WHERE media_id = ANY($1) AND url_cache IS NOT NULL", [mediaIds]);
+  const rows = await query<{ media_id: string }>(h, "SELECT media_id FROM local_media_repository WHERE media_id = ANY($1) AND url_cache IS NOT NULL", [
+    mediaIds,
+  ]);
   return new Set(rows.map((row) => row.media_id));
 }
 
@@ -70,7 +86,12 @@ export async function deletePreviewsOf(txn: Txn, mediaIds: readonly string[]): P
 }
 
 /** The JSON of a room's events that hold a URL, newest first, at most `limit` below a stream position. */
-export async function eventsWithUrls(h: ReadHandle, roomId: string, below: number | undefined, limit: number): Promise<{ stream_ordering: number; json: string }[]> {
+export async function eventsWithUrls(
+  h: ReadHandle,
+  roomId: string,
+  below: number | undefined,
+  limit: number,
+): Promise<{ stream_ordering: number; json: string }[]> {
   return await query(
     h,
     `SELECT e.stream_ordering, j.json FROM events AS e JOIN event_json AS j ON j.room_id = e.room_id AND j.event_id = e.event_id

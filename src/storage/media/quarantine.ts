@@ -34,11 +34,17 @@ export async function setQuarantine(txn: Txn, media: readonly MediaName[], by: s
       RETURNING m.media_origin, m.media_id`,
     given,
   );
-  return [...locals.map((row) => ({ origin: undefined, mediaId: row.media_id })), ...remotes.map((row) => ({ origin: row.media_origin, mediaId: row.media_id }))];
+  return [
+    ...locals.map((row) => ({ origin: undefined, mediaId: row.media_id })),
+    ...remotes.map((row) => ({ origin: row.media_origin, mediaId: row.media_id })),
+  ];
 }
 
 /** Notes in the stream of quarantines what went in or out; one position for each. */
-export async function insertQuarantineChanges(txn: Txn, changes: { streamIds: readonly number[]; instanceName: string; media: readonly MediaName[]; quarantined: boolean }): Promise<void> {
+export async function insertQuarantineChanges(
+  txn: Txn,
+  changes: { streamIds: readonly number[]; instanceName: string; media: readonly MediaName[]; quarantined: boolean },
+): Promise<void> {
   await execute(
     txn,
     `INSERT INTO quarantined_media_changes (stream_id, instance_name, origin, media_id, quarantined)

@@ -114,6 +114,7 @@ export async function insertPublicMemberships(txn: Txn, roomIds: readonly string
   await execute(
     txn,
     `INSERT INTO users_in_public_rooms (room_id, user_id) SELECT given.room_id, given.user_id FROM unnest($1::text[], $2::text[]) AS given (room_id, user_id)
+      WHERE EXISTS (SELECT FROM rooms WHERE rooms.room_id = given.room_id)
      ON CONFLICT (user_id, room_id) DO NOTHING`,
     [roomIds, userIds],
   );

@@ -1,5 +1,13 @@
 import { badJson, notFound } from "../../../protocol/errors.ts";
-import { deletionsOf, deletionView, PURGE_HISTORY, PURGE_ROOM, SHUTDOWN_AND_PURGE_ROOM, startDeletion, startHistoryPurge } from "../../../services/admin/delete-room.ts";
+import {
+  deletionsOf,
+  deletionView,
+  PURGE_HISTORY,
+  PURGE_ROOM,
+  SHUTDOWN_AND_PURGE_ROOM,
+  startDeletion,
+  startHistoryPurge,
+} from "../../../services/admin/delete-room.ts";
 import { checkRoomId, checkShutdown, readShutdown, shutdownRoom } from "../../../services/admin/shutdown-room.ts";
 import { badRequest } from "../../../services/admin/targets.ts";
 import { purgeRoom } from "../../../services/rooms/purge.ts";
@@ -53,7 +61,8 @@ export const deleteStatus = endpoint({
   auth: "admin",
   async handle(ctx, { params }) {
     const task = await ctx.tasks.get(params.deleteId);
-    if (task === undefined || (task.action !== PURGE_ROOM && task.action !== SHUTDOWN_AND_PURGE_ROOM)) throw notFound(`delete id '${params.deleteId}' not found`);
+    if (task === undefined || (task.action !== PURGE_ROOM && task.action !== SHUTDOWN_AND_PURGE_ROOM))
+      throw notFound(`delete id '${params.deleteId}' not found`);
     return deletionView(task);
   },
 });

@@ -24,10 +24,13 @@ describe("admin API: rooms", () => {
   const makeRoom = async (body: object = {}): Promise<string> => (await asAlice.post("/_matrix/client/v3/createRoom", body).expect(200)).body.room_id as string;
   const say = async (roomId: string, text: string, by = asAlice): Promise<string> => {
     clock.advance(1000);
-    return (await by.put(`/_matrix/client/v3/rooms/${roomId}/send/m.room.message/${text}`, { msgtype: "m.text", body: text }).expect(200)).body.event_id as string;
+    return (await by.put(`/_matrix/client/v3/rooms/${roomId}/send/m.room.message/${text}`, { msgtype: "m.text", body: text }).expect(200)).body
+      .event_id as string;
   };
   const leftOf = async (roomId: string): Promise<string[]> => {
-    const tables = await rows<{ name: string }>("SELECT table_name AS name FROM information_schema.columns WHERE column_name = 'room_id' AND table_schema = 'public' ORDER BY 1");
+    const tables = await rows<{ name: string }>(
+      "SELECT table_name AS name FROM information_schema.columns WHERE column_name = 'room_id' AND table_schema = 'public' ORDER BY 1",
+    );
     const left: string[] = [];
     for (const { name } of tables) if ((await rows(`SELECT 1 FROM ${name} WHERE room_id = $1 LIMIT 1`, [roomId])).length > 0) left.push(name);
     return left;
@@ -37,7 +40,10 @@ describe("admin API: rooms", () => {
     const roomId = await makeRoom({ name: "Admin's eye", topic: "seen", preset: "public_chat", room_alias_name: "eye" });
     const eventId = await say(roomId, "hello");
     const details = (await admin.get(`/_synapse/admin/v1/rooms/${roomId}`).expect(200)).body;
-    assert.deepEqual([details.room_id, details.tombstoned, details.forgotten, details.joined_local_devices, details.creator], [roomId, false, false, 1, alice.userId]);
+    assert.deepEqual(
+      [details.room_id, details.tombstoned, details.forgotten, details.joined_local_devices, details.creator],
+      [roomId, false, false, 1, alice.userId],
+    );
     assert.deepEqual((await admin.get(`/_synapse/admin/v1/rooms/${roomId}/members`).expect(200)).body, { members: [alice.userId], total: 1 });
     const state = (await admin.get(`/_synapse/admin/v1/rooms/${roomId}/state`).expect(200)).body.state as { type: string }[];
     assert.ok(state.some(({ type }) => type === "m.room.create") && state.length > 5);
@@ -59,7 +65,8 @@ describe("admin API: rooms", () => {
 
   it("refuses absurd lists, strangers and non-admins", async () => {
     await admin.get("/_synapse/admin/v1/rooms?order_by=size&dir=b&from=0&limit=10").expect(200);
-    for (const query of ["limit=-1", "from=a", "order_by=nothing", "search_term=", "dir=x", "public_rooms=maybe"]) await admin.get(`/_synapse/admin/v1/rooms?${query}`).expect(400);
+    for (const query of ["limit=-1", "from=a", "order_by=nothing", "search_term=", "dir=x", "public_rooms=maybe"])
+      await admin.get(`/_synapse/admin/v1/rooms?${query}`).expect(400);
     await asAlice.get("/_synapse/admin/v1/rooms").expect(403);
     await server.anonymous.get("/_synapse/admin/v1/rooms").expect(401);
     await asAlice.delete("/_synapse/admin/v2/rooms/!a:test", {}).expect(403);
@@ -134,7 +141,15 @@ describe("admin API: rooms", () => {
 
   it("a deletion that a stop interrupted goes on", async () => {
     const roomId = await makeRoom();
-    const params = { requester_user_id: "@admin:test", new_room_user_id: null, new_room_name: null, message: null, block: false, purge: true, force_purge: false };
+    const params = {
+      requester_user_id: "@admin:test",
+      new_room_user_id: null,
+      new_room_name: null,
+      message: null,
+      block: false,
+      purge: true,
+      force_purge: false,
+    };
     await server.ctx.transaction("pretend", (txn) =>
       query(
         txn,
@@ -165,7 +180,10 @@ describe("admin API: rooms", () => {
     assert.equal((await rows("SELECT FROM events WHERE event_id = ANY($1)", [[first, second]])).length, 0);
     const [create] = await rows<{ outlier: boolean }>("SELECT outlier FROM events WHERE room_id = $1 AND type = 'm.room.create'", [roomId]);
     assert.equal(create!.outlier, true);
-    const [depth] = await rows<{ min: number; depth: number }>("SELECT d.min_depth AS min, e.depth FROM room_depth AS d JOIN events AS e ON e.event_id = $2 WHERE d.room_id = $1", [roomId, third]);
+    const [depth] = await rows<{ min: number; depth: number }>(
+      "SELECT d.min_depth AS min, e.depth FROM room_depth AS d JOIN events AS e ON e.event_id = $2 WHERE d.room_id = $1",
+      [roomId, third],
+    );
     assert.equal(depth!.min, depth!.depth);
     assert.deepEqual(
       (await rows<{ event_id: string }>("SELECT event_id FROM event_backward_extremities WHERE room_id = $1", [roomId])).map((row) => row.event_id),
@@ -173,13 +191,18 @@ describe("admin API: rooms", () => {
     );
     // The room goes on, and groups that nobody uses go later.
     const fourth = await say(roomId, "fourth");
-    assert.ok((await rows("SELECT FROM state_groups_pending_deletion AS d JOIN state_groups AS g ON g.id = d.state_group WHERE g.room_id = $1", [roomId])).length > 0);
+    assert.ok(
+      (await rows("SELECT FROM state_groups_pending_deletion AS d JOIN state_groups AS g ON g.id = d.state_group WHERE g.room_id = $1", [roomId])).length > 0,
+    );
     await server.server.jobs.runOnce("_delete_state_groups_loop");
     assert.equal((await rows<{ count: number }>("SELECT count(*) AS count FROM state_groups WHERE room_id = $1", [roomId]))[0]!.count, before, "not at once");
     clock.advance(700_000);
     await server.server.jobs.runOnce("_delete_state_groups_loop");
     const groups = await rows<{ id: number }>("SELECT id FROM state_groups WHERE room_id = $1", [roomId]);
-    const used = await rows<{ id: number }>("SELECT DISTINCT state_group AS id FROM event_to_state_groups AS g JOIN events AS e ON e.event_id = g.event_id WHERE e.room_id = $1", [roomId]);
+    const used = await rows<{ id: number }>(
+      "SELECT DISTINCT state_group AS id FROM event_to_state_groups AS g JOIN events AS e ON e.event_id = g.event_id WHERE e.room_id = $1",
+      [roomId],
+    );
     assert.deepEqual(
       groups.map((row) => row.id),
       used.map((row) => row.id),

@@ -76,7 +76,9 @@ export const fetchEvent = endpoint({
     const event = await ctx.events.one(params.eventId, { raw: true });
     if (event === undefined) throw notFound("Event not found");
     const stickyEvents = ctx.config.experimental.msc4354Enabled;
-    return { event: clientEvent(event, { now: ctx.clock.now(), format: "federation", reader: requester, adminMetadata: true, strippedState: true, stickyEvents }) };
+    return {
+      event: clientEvent(event, { now: ctx.clock.now(), format: "federation", reader: requester, adminMetadata: true, strippedState: true, stickyEvents }),
+    };
   },
 });
 
