@@ -9,9 +9,9 @@ const steps = [
   [
     "format",
     bin("prettier", "bin/prettier.cjs"),
-    ["--check", "--log-level", "warn", "src/**/*.ts", "scripts/*.mjs", "migrate-from-synapse/**/*.ts", "compat-tests/**/*.ts"],
+    ["--check", "--log-level", "warn", "src/**/*.ts", "scripts/*.mjs", "compat-tests/**/*.ts"],
   ],
-  ["lint", bin("oxlint", "bin/oxlint"), ["--type-aware", "--quiet", "src", "scripts", "migrate-from-synapse", "compat-tests"]],
+  ["lint", bin("oxlint", "bin/oxlint"), ["--type-aware", "--quiet", "src", "scripts", "compat-tests"]],
   ["imports", path.join(root, "scripts/check-imports.mjs"), []],
   ["lock file", path.join(root, "scripts/complete-lock.mjs"), ["--check"]],
   ["types", bin("typescript", "bin/tsc"), ["-p", "tsconfig.json", "--noEmit"]],
