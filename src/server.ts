@@ -35,6 +35,7 @@ import { SendTransactions } from "./services/events/transactions.ts";
 import { authenticateServer } from "./services/federation/authenticate-server.ts";
 import { InboundFederation } from "./services/federation/inbound/inbound-federation.ts";
 import { openFederation } from "./services/federation/open-federation.ts";
+import { RoomCompletion } from "./services/federation/joining/complete-rooms.ts";
 import { FederationSender } from "./services/federation/outbound/federation-sender.ts";
 import { remoteServers } from "./services/federation/outbound/remote-servers.ts";
 import { RemoteMediaFetcher } from "./services/federation/media/remote-media-fetcher.ts";
@@ -225,7 +226,7 @@ export async function createServer(config: Config, log: Logger, overrides: Overr
       onClose(db.observe(({ sql, milliseconds }) => database.statement(sql, milliseconds / 1000)));
     }
 
-    const { persister, publisher } = openPersister(basis);
+    const { persister, publisher } = openPersister({ ...basis, isPartial: async (roomId) => (await partialRooms.serversOf(roomId)) !== undefined });
     const unreadCache = new UnreadCache((userId, roomIds) => unreadCounts(ctx, userId, roomIds));
     onClose(publisher.onStored((stored) => unreadCache.stored(stored)));
     // What is not in the summaries yet is known to nobody else.
@@ -281,6 +282,7 @@ export async function createServer(config: Config, log: Logger, overrides: Overr
       ...federation,
       federationSender,
       partialRooms,
+      roomCompletion: new RoomCompletion(),
       inbound,
       media: new MediaRepository(
         new MediaStore(
@@ -355,6 +357,7 @@ export async function createServer(config: Config, log: Logger, overrides: Overr
         if (config.workers.isMain) await delayedEvents.start(publisher);
         await appserviceSender.start(publisher);
         await pushers.start(publisher);
+        await ctx.roomCompletion.holdRooms(ctx);
         await inbound.rooms.resume();
         return listeners.addresses;
       },

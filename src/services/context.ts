@@ -25,6 +25,7 @@ import type { FederationClient } from "../outbound/federation/client.ts";
 import type { DestinationBackoff } from "./federation/backoff.ts";
 import type { InboundFederation } from "./federation/inbound/inbound-federation.ts";
 import type { KeyRing, ServerKey } from "./federation/key-ring.ts";
+import type { RoomCompletion } from "./federation/joining/complete-rooms.ts";
 import type { FederationSender } from "./federation/outbound/federation-sender.ts";
 import type { PartialRooms } from "./federation/partial-rooms.ts";
 import type { UrlPreviews } from "./media/preview/url-previews.ts";
@@ -158,6 +159,8 @@ export interface Context {
   readonly federationSender: FederationSender;
   /** Rooms whose state is not wholly known yet. */
   readonly partialRooms: PartialRooms;
+  /** Completes them. */
+  readonly roomCompletion: RoomCompletion;
   /** Which servers do not answer at present. */
   readonly backoff: DestinationBackoff;
   readonly keyRing: KeyRing;

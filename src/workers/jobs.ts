@@ -25,6 +25,7 @@ export const jobs: readonly Job[] = [
     when: (ctx) => ctx.config.workers.sendFederation,
     run: (ctx) => ctx.federationSender.wakeWaiting(),
   },
+  { name: "sync_partial_state_room", intervalMs: 30_000, when: (ctx) => ctx.config.workers.isMain, run: (ctx, signal) => ctx.roomCompletion.run(ctx, signal) },
   { name: "_maybe_retry_device_resync", intervalMs: 30_000, run: (ctx) => retryResyncs(ctx) },
   {
     name: "save_stream_positions",

@@ -1,6 +1,7 @@
 import { ChainCover } from "../../storage/events/persist/chain-cover.ts";
 import type { Context } from "../context.ts";
 import { Persister } from "./persister.ts";
+import type { PlanContext } from "./plan-context.ts";
 import { Publisher } from "./publish.ts";
 import { resolveState } from "./resolve-state.ts";
 
@@ -8,7 +9,8 @@ import { resolveState } from "./resolve-state.ts";
 export type PersisterBasis = Pick<
   Context,
   "config" | "clock" | "log" | "db" | "read" | "streams" | "events" | "state" | "members" | "roomVersions" | "authGraph" | "notifier" | "changes" | "crowds"
->;
+> &
+  Pick<PlanContext, "isPartial">;
 
 /** The queue that stores events, and what tells others of them. */
 export function openPersister(basis: PersisterBasis): { persister: Persister; publisher: Publisher } {

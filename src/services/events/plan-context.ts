@@ -21,6 +21,8 @@ export interface PlanContext {
   readonly now: () => number;
   /** The state that several states at the head of a room resolve to. `known`: events that are not stored yet. */
   resolve(roomId: string, states: readonly StateSnapshot[], known: ReadonlyMap<string, MatrixEvent>): Promise<State>;
+  /** Whether the room's state is not wholly known yet: events that are added to it are marked so. */
+  readonly isPartial?: (roomId: string) => Promise<boolean>;
   /** MSC4293: bans may redact. */
   readonly banRedactions: boolean;
 }

@@ -33,11 +33,12 @@ export async function planRoom(ctx: PlanContext, work: RoomWork): Promise<Planne
   const known = await readEventFlags(ctx.read, unsure);
   const fresh = unsure.length === 0 && !work.refresh;
 
+  const isPartial = (await ctx.isPartial?.(work.roomId)) ?? false;
   const newItems = items.filter(({ event }) => !known.has(event.eventId));
-  const events = newItems.map(planned);
+  const events = newItems.map((item) => planned(item, isPartial));
   const deoutliered = items
     .filter(({ event }) => known.get(event.eventId)?.outlier === true && !event.outlier && event.rejectedReason === undefined)
-    .map(planned);
+    .map((item) => planned(item, isPartial));
   const tips = work.backfilled ? work.head.storedTips : await newTips(ctx, work, items, fresh);
   const resolved = work.backfilled ? undefined : await stateOfTips(ctx, work, items, tips, work.refresh);
   const finalTips = resolved?.tips ?? tips;
@@ -75,7 +76,7 @@ export async function planRoom(ctx: PlanContext, work: RoomWork): Promise<Planne
 
 const NO_GAPS: RoomPlan["backward"] = { missing: [], gaps: [], found: [] };
 
-function planned(item: EventToPersist): PlannedEvent {
+function planned(item: EventToPersist, isPartial: boolean): PlannedEvent {
   const { event, before, after } = item;
   return {
     event,
@@ -83,7 +84,7 @@ function planned(item: EventToPersist): PlannedEvent {
     metadata: storedInternalMetadata(event),
     before: event.outlier ? undefined : before,
     after: event.outlier ? undefined : after,
-    partialState: item.partialState ?? false,
+    partialState: !event.outlier && (item.partialState ?? isPartial),
     push: item.push ?? [],
     mayBeRedacted: item.builtOn === undefined,
     streamOrdering: 0,

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "mocha";
 import { systemClock } from "../../lib/clock.ts";
+import { execute, query } from "../../storage/database.ts";
 import { startFederatedServer, type FederatedTestServer } from "../../testing/federated-server.ts";
 import type { TestUser } from "../../testing/server.ts";
 
@@ -392,5 +393,46 @@ describe("two servers that federate", () => {
     await eventually("to-device message", async () =>
       ((await sync(two, bob)).to_device as { events: Body[] } | undefined)?.events.some((event) => event.type === "m.missed"),
     );
+  });
+
+  it("complete rooms that Synapse joined with partial state and left so", async () => {
+    const roomId = await createRoom("11");
+    const frank = await one.register("frank");
+    await one.as(frank).post(`/_matrix/client/v3/join/${encodeURIComponent(roomId)}`).expect(200);
+    await join(roomId).expect(200);
+
+    // As after a join that omitted members: frank is missing from the state at the join, and from the current one.
+    const { ctx } = two;
+    const joinId = (await ctx.state.currentIds(roomId)).get(`m.room.member\u0000${bob.userId}`)!;
+    await two.database.database.transaction("mutilate", async (txn) => {
+      await execute(txn, "DELETE FROM state_groups_state WHERE room_id = $1 AND state_key = $2", [roomId, frank.userId]);
+      await execute(txn, "DELETE FROM current_state_events WHERE room_id = $1 AND state_key = $2", [roomId, frank.userId]);
+      await execute(txn, "INSERT INTO partial_state_rooms (room_id, joined_via, join_event_id) VALUES ($1, $2, $3)", [roomId, one.name, joinId]);
+      await execute(txn, "INSERT INTO partial_state_rooms_servers (room_id, server_name) VALUES ($1, $2)", [roomId, one.name]);
+      await execute(txn, "INSERT INTO partial_state_events (room_id, event_id) VALUES ($1, $2)", [roomId, joinId]);
+    });
+    ctx.partialRooms.forget();
+    ctx.state.forgetGroups();
+    ctx.state.forgetRoom(roomId);
+    ctx.members.forgetRoom(roomId);
+    ctx.persister.forgetRoom(roomId);
+    await ctx.roomCompletion.holdRooms(ctx);
+    assert.equal((await ctx.members.joined(roomId)).has(frank.userId), false);
+    const meanwhile = await send(two, bob, roomId, "while the state is partial");
+    await has(one, alice, roomId, meanwhile);
+    const partial = await query<{ event_id: string }>(ctx.read, "SELECT event_id FROM partial_state_events WHERE room_id = $1", [roomId]);
+    assert.deepEqual(partial.map((row) => row.event_id).sort(), [joinId, meanwhile].sort());
+    const waiting = await send(one, alice, roomId, "waits");
+
+    await two.server.jobs.runOnce("sync_partial_state_room");
+    assert.equal((await ctx.members.joined(roomId)).has(frank.userId), true);
+    for (const table of ["partial_state_rooms", "partial_state_rooms_servers", "partial_state_events"]) assert.deepEqual(await query(ctx.read, `SELECT * FROM ${table}`), [], table);
+    assert.equal((await query(ctx.read, "SELECT * FROM un_partial_stated_room_stream WHERE room_id = $1", [roomId])).length, 1);
+    assert.equal((await query(ctx.read, "SELECT * FROM un_partial_stated_event_stream WHERE event_id = ANY($1)", [[joinId, meanwhile]])).length, 2);
+    const states = await ctx.state.afterEvents([joinId, meanwhile]);
+    for (const id of [joinId, meanwhile]) assert.ok(states.get(id)?.has(`m.room.member\u0000${frank.userId}`));
+    await has(two, bob, roomId, waiting);
+    const ids = async (server: FederatedTestServer) => [...(await server.ctx.state.currentIds(roomId))].sort();
+    assert.deepEqual(await ids(one), await ids(two));
   });
 });
