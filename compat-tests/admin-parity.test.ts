@@ -71,6 +71,7 @@ describe("admin parity: two servers answer an admin alike", function () {
       server = await startServer(kind, home);
       answers.push(await adminScript(maker));
       assert.ok(answers.at(-1)!.length > 500);
+      await sleep(4000); // statistics and the directory follow behind
       await server.stop();
       server = undefined;
       counts.push(await rowCounts());
