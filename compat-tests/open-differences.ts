@@ -22,6 +22,7 @@ export function isOpenAnswer({ read, at }: Difference): boolean {
   const endpoint = read
     .replace(/^\S+ (?=[A-Z]+ )/, "")
     .replace(/\?.*$/, "")
+    .replace(/\/(context|event|relations|report)\/[$].*$/, "/$1/*")
     .replaceAll(/([!$@#]|%21|%24|%40|%23)[^/\s]+/g, "*")
     .replaceAll(/\/[\w-]*[A-Za-z0-9_-]{18,}/g, "/*");
   return isOpen(`answer ${endpoint} ${/^\.?[\w-]*/.exec(at)?.[0] ?? ""}`);

@@ -15,7 +15,7 @@ const LONGEST_TIMEOUT_MS = 60_000;
 export const timeoutOf = (query: Query): number => Math.min(query.integer("timeout_ms", DEFAULT_TIMEOUT_MS), LONGEST_TIMEOUT_MS);
 
 export function checkServerName(serverName: string): void {
-  if (!isServerName(serverName)) throw invalidParam(`Server name '${serverName}' does not have a valid format`);
+  if (!isServerName(serverName) || /^\.|\.\./.test(serverName)) throw invalidParam(`Server name '${serverName}' does not have a valid format`);
 }
 
 interface Download {
