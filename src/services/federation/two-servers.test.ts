@@ -97,7 +97,7 @@ describe("two servers that federate", () => {
       const roomId = await createRoom("11", { preset: "private_chat" });
       await one.as(alice).post(roomPath(roomId, "invite"), { user_id: bob.userId }).expect(200);
       const invited = await sync(two, bob);
-      const stripped = (invited.rooms.invite?.[roomId] as { invite_state: { events: Body[] } }).invite_state.events;
+      const stripped = (invited.rooms.invite![roomId] as { invite_state: { events: Body[] } }).invite_state.events;
       assert.ok(stripped.some((event) => event.type === "m.room.create"));
       await two.as(bob).post(roomPath(roomId, "join")).expect(200);
       await eventually("join", async () => (await membershipAt(one, roomId, bob.userId)) === "join");
@@ -222,7 +222,7 @@ describe("two servers that federate", () => {
       .put(`/_matrix/client/v3/presence/${encodeURIComponent(bob.userId)}/status`, { presence: "online", status_msg: "federating" })
       .expect(200);
     await eventually("typing and receipt", async () => {
-      const events = ((await sync(one, alice)).rooms.join?.[roomId] as { ephemeral: { events: Body[] } }).ephemeral.events;
+      const events = ((await sync(one, alice)).rooms.join![roomId] as { ephemeral: { events: Body[] } }).ephemeral.events;
       return (
         events.some((event) => event.type === "m.typing" && JSON.stringify(event).includes(bob.userId)) &&
         events.some((event) => event.type === "m.receipt" && JSON.stringify(event).includes(bob.userId))

@@ -139,7 +139,8 @@ export class DestinationQueue {
     this.startCatchingUp();
   }
 
-  private startCatchingUp(): void {
+  /** Events for the server are not handed to the queue: what it misses is worked out from the database. */
+  startCatchingUp(): void {
     this.catchingUp = true;
     this.events = [];
   }

@@ -1,4 +1,5 @@
 import type { JsonObject } from "../../../lib/json.ts";
+import type { MatrixEvent } from "../../../protocol/event/event.ts";
 import { getDomain } from "../../../protocol/ids.ts";
 import { destinationsWaiting } from "../../../storage/federation/destinations.ts";
 import { arrivalOf } from "../../../storage/federation/positions.ts";
@@ -49,7 +50,7 @@ export class FederationSender {
       preparing: new Turns(PREPARING_AT_ONCE),
       signal: this.stopping.signal,
     };
-    this.feed = new EventFeed(basis, (event, destinations) => this.toEach(destinations, (queue) => queue.addEvent(event)));
+    this.feed = new EventFeed(basis, (event, destinations) => this.deliver(event, destinations));
     const perSecond = basis.config.ratelimiting.federationRrTransactionsPerRoomPerSecond;
     this.wakeups = new Wakeups(basis.clock, 1_000 / perSecond, (destination) => this.wakeNow(destination));
   }
@@ -164,6 +165,14 @@ export class FederationSender {
     await this.feed.close();
     this.stopping.abort();
     await this.settled();
+  }
+
+  private async deliver(event: MatrixEvent, destinations: readonly string[]): Promise<void> {
+    const worthIt = new Set(await this.ctx.backoff.triableWithin(destinations, CATCH_UP_INTERVAL_MS));
+    for (const server of destinations) {
+      if (worthIt.has(server)) this.queue(server)?.addEvent(event);
+      else this.queues.get(server)?.startCatchingUp();
+    }
   }
 
   /** Calls `add` with the queue of each server that is worth it: others have been away for long, and will be for a while. */
