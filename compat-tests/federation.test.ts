@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { C, enc, type Json, MatrixClient, V1 } from "./harness/client.ts";
+import { C, enc, type Json, type MatrixClient, V1 } from "./harness/client.ts";
 import { makeFederatedHome } from "./harness/federated.ts";
 import type { Home } from "./harness/home.ts";
 import { checkInvariants, describeViolations } from "./harness/invariants.ts";

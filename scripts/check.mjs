@@ -6,11 +6,7 @@ import { installPackages, root } from "./prepare.mjs";
 installPackages();
 const bin = (name, file) => path.join(root, "node_modules", name, file);
 const steps = [
-  [
-    "format",
-    bin("prettier", "bin/prettier.cjs"),
-    ["--check", "--log-level", "warn", "src/**/*.ts", "scripts/*.mjs", "compat-tests/**/*.ts"],
-  ],
+  ["format", bin("prettier", "bin/prettier.cjs"), ["--check", "--log-level", "warn", "src/**/*.ts", "scripts/*.mjs", "compat-tests/**/*.ts"]],
   ["lint", bin("oxlint", "bin/oxlint"), ["--type-aware", "--quiet", "src", "scripts", "compat-tests"]],
   ["imports", path.join(root, "scripts/check-imports.mjs"), []],
   ["lock file", path.join(root, "scripts/complete-lock.mjs"), ["--check"]],

@@ -186,9 +186,18 @@ export async function createServer(config: Config, log: Logger, overrides: Overr
       { config, clock, log, read, transaction, streams, events, state, members, erasedUsers, partialRooms, ...federation },
       () => ctx,
     );
-    const appserviceSender = new AppserviceSender(() => ctx, { clock, config, log, members, read }, config.server.userAgentSuffix, overrides.trustedAuthorities);
+    const appserviceSender = new AppserviceSender(
+      () => ctx,
+      { clock, config, log, members, read },
+      config.server.userAgentSuffix,
+      overrides.trustedAuthorities,
+    );
     const { queries } = appserviceSender;
-    const remote = { ...remoteServers(federation, federationSender), queryAppserviceKeys: queries.queryKeys.bind(queries), claimAppserviceKeys: queries.claimKeys.bind(queries) };
+    const remote = {
+      ...remoteServers(federation, federationSender),
+      queryAppserviceKeys: queries.queryKeys.bind(queries),
+      claimAppserviceKeys: queries.claimKeys.bind(queries),
+    };
     const appservices = { ...appserviceIdentities(config.appservice.registrations, config.mas.enabled), provideAlias: queries.provideAlias.bind(queries) };
     const basis = {
       config,

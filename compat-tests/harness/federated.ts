@@ -29,7 +29,13 @@ export async function makeFederatedHome(options: Omit<HomeOptions, "serverName">
       tls_private_key_path: file("tls.key", privateKey),
       federation_custom_ca_list: [file("ca.crt", ca)],
       federation_ip_range_blacklist: [],
-      federation: { destination_min_retry_interval: "1s", destination_max_retry_interval: "2s", max_long_retries: 1, max_short_retries: 1, max_long_retry_delay: "1s" },
+      federation: {
+        destination_min_retry_interval: "1s",
+        destination_max_retry_interval: "2s",
+        max_long_retries: 1,
+        max_short_retries: 1,
+        max_long_retry_delay: "1s",
+      },
       rc_federation: { window_size: 1000, sleep_limit: 10_000, sleep_delay: 1, reject_limit: 100_000, concurrent: 50 },
     }),
   );

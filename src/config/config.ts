@@ -231,7 +231,8 @@ function checkCombinations(config: Omit<Config, "notices">): void {
     ["enable_3pid_changes", registration.enable3pidChanges],
   ]);
   if (config.consent.serverNoticeContent !== undefined) {
-    if (config.serverNotices.userId === undefined) throw new ConfigError("is missing; user_consent.server_notice_content is sent as a server notice", "server_notices");
+    if (config.serverNotices.userId === undefined)
+      throw new ConfigError("is missing; user_consent.server_notice_content is sent as a server notice", "server_notices");
     if (config.consent.serverNoticeContent.body === undefined) throw new ConfigError("must hold a 'body'", "user_consent.server_notice_content");
   }
   if (config.consent.version !== undefined && config.key.formSecret === undefined) {

@@ -37,7 +37,8 @@ export const jobs: readonly Job[] = [
   {
     name: "expire_url_cache_data",
     intervalMs: 10_000,
-    when: ({ urlPreviews, config }) => urlPreviews !== undefined && [undefined, config.workers.instanceName].includes(config.media.instanceRunningBackgroundJobs),
+    when: ({ urlPreviews, config }) =>
+      urlPreviews !== undefined && [undefined, config.workers.instanceName].includes(config.media.instanceRunningBackgroundJobs),
     run: (ctx) => expirePreviews(ctx),
   },
   {

@@ -29,7 +29,8 @@ export class Query {
   oneOf<T extends string>(name: string, allowed: readonly T[], fallback?: T): T | undefined {
     const value = this.params.get(name);
     if (value === null) return fallback;
-    if (!(allowed as readonly string[]).includes(value)) throw invalidParam(`Query parameter '${name}' must be one of [${allowed.map((one) => `'${one}'`).join(", ")}]`);
+    if (!(allowed as readonly string[]).includes(value))
+      throw invalidParam(`Query parameter '${name}' must be one of [${allowed.map((one) => `'${one}'`).join(", ")}]`);
     return value as T;
   }
 

@@ -7,7 +7,10 @@ import type { Requester } from "../requester.ts";
 import { noteActive } from "./blocking.ts";
 import type { AppserviceIdentity } from "./hooks.ts";
 
-type AuthContext = Pick<Context, "accounts" | "appservices" | "clientIps" | "clock" | "config" | "macaroons" | "monthlyActive" | "read" | "serverNotices" | "transaction">;
+type AuthContext = Pick<
+  Context,
+  "accounts" | "appservices" | "clientIps" | "clock" | "config" | "macaroons" | "monthlyActive" | "read" | "serverNotices" | "transaction"
+>;
 
 /** The device of every guest. */
 export const GUEST_DEVICE_ID = "guest_device";

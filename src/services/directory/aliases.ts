@@ -69,7 +69,11 @@ export async function createAlias(
 }
 
 /** An appservice removes an alias of its namespace. @throws MatrixError 400 M_EXCLUSIVE */
-export async function removeAppserviceAlias(ctx: Pick<Context, "transaction" | "appservices" | "appserviceSender">, appserviceId: string, alias: string): Promise<void> {
+export async function removeAppserviceAlias(
+  ctx: Pick<Context, "transaction" | "appservices" | "appserviceSender">,
+  appserviceId: string,
+  alias: string,
+): Promise<void> {
   if (ctx.appservices.byId(appserviceId)?.interestedInAlias(alias) !== true) {
     throw new MatrixError(400, "M_EXCLUSIVE", "This application service has not reserved this kind of alias");
   }

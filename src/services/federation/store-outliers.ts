@@ -46,7 +46,10 @@ export async function storeOutliers(ctx: OutlierContext, roomId: string, events:
   }
   for (let at = 0; at < accepted.length; at += STORED_TOGETHER) {
     // As history: should they get their place one day, they must not look new to anybody.
-    await ctx.persister.persist(accepted.slice(at, at + STORED_TOGETHER).map((event) => ({ event })), { backfilled: true });
+    await ctx.persister.persist(
+      accepted.slice(at, at + STORED_TOGETHER).map((event) => ({ event })),
+      { backfilled: true },
+    );
   }
 }
 

@@ -398,7 +398,10 @@ describe("two servers that federate", () => {
   it("complete rooms that Synapse joined with partial state and left so", async () => {
     const roomId = await createRoom("11");
     const frank = await one.register("frank");
-    await one.as(frank).post(`/_matrix/client/v3/join/${encodeURIComponent(roomId)}`).expect(200);
+    await one
+      .as(frank)
+      .post(`/_matrix/client/v3/join/${encodeURIComponent(roomId)}`)
+      .expect(200);
     await join(roomId).expect(200);
 
     // As after a join that omitted members: frank is missing from the state at the join, and from the current one.
@@ -426,7 +429,8 @@ describe("two servers that federate", () => {
 
     await two.server.jobs.runOnce("sync_partial_state_room");
     assert.equal((await ctx.members.joined(roomId)).has(frank.userId), true);
-    for (const table of ["partial_state_rooms", "partial_state_rooms_servers", "partial_state_events"]) assert.deepEqual(await query(ctx.read, `SELECT * FROM ${table}`), [], table);
+    for (const table of ["partial_state_rooms", "partial_state_rooms_servers", "partial_state_events"])
+      assert.deepEqual(await query(ctx.read, `SELECT * FROM ${table}`), [], table);
     assert.equal((await query(ctx.read, "SELECT * FROM un_partial_stated_room_stream WHERE room_id = $1", [roomId])).length, 1);
     assert.equal((await query(ctx.read, "SELECT * FROM un_partial_stated_event_stream WHERE event_id = ANY($1)", [[joinId, meanwhile]])).length, 2);
     const states = await ctx.state.afterEvents([joinId, meanwhile]);

@@ -144,7 +144,10 @@ async function stateAfter(ctx: Needs, eventId: string): Promise<MatrixEvent[]> {
 
 /** Tags and account data of the user for a room. */
 async function ownData(ctx: Needs, userId: string, roomId: string): Promise<unknown[]> {
-  const [tags, data] = await Promise.all([tagsSince(ctx, userId, undefined, 0, [roomId]), roomAccountDataSince(ctx, userId, undefined, 0, [roomId], ctx.config.experimental.msc3391Enabled)]);
+  const [tags, data] = await Promise.all([
+    tagsSince(ctx, userId, undefined, 0, [roomId]),
+    roomAccountDataSince(ctx, userId, undefined, 0, [roomId], ctx.config.experimental.msc3391Enabled),
+  ]);
   const own = tags.get(roomId);
   return [...(own === undefined ? [] : [tagEvent(own)]), ...(data.get(roomId) ?? []).map(({ type, content }) => ({ type, content }))];
 }

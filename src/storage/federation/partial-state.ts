@@ -24,7 +24,9 @@ export async function partialStateEvents(read: ReadHandle, roomId: string, limit
 
 /** The server through which a room was joined; undefined where that is not on record. */
 export async function joinedVia(read: ReadHandle, roomId: string): Promise<string | undefined> {
-  return (await queryOne<{ joined_via: string | null }>(read, `SELECT joined_via FROM partial_state_rooms WHERE room_id = $1`, [roomId]))?.joined_via ?? undefined;
+  return (
+    (await queryOne<{ joined_via: string | null }>(read, `SELECT joined_via FROM partial_state_rooms WHERE room_id = $1`, [roomId]))?.joined_via ?? undefined
+  );
 }
 
 /** The state of an event is known now: it is in that group, and rejected or not. */

@@ -169,5 +169,7 @@ export async function putPusherThrottle(txn: Txn, pusherId: number, roomId: stri
 
 /** The pushers of users that are switched on. */
 export async function enabledPushersOf(read: ReadHandle, userIds: readonly string[]): Promise<Pusher[]> {
-  return await query<Pusher>(read, `SELECT ${PUSHER_COLUMNS} FROM pushers WHERE user_name = ANY($1::text[]) AND coalesce(enabled, true) ORDER BY id`, [userIds]);
+  return await query<Pusher>(read, `SELECT ${PUSHER_COLUMNS} FROM pushers WHERE user_name = ANY($1::text[]) AND coalesce(enabled, true) ORDER BY id`, [
+    userIds,
+  ]);
 }

@@ -58,7 +58,8 @@ async function completeFromAny(ctx: Context, roomId: string, servers: readonly s
         if (await finish(ctx, roomId)) return true;
       }
     } catch (error) {
-      if (!(error instanceof RemoteError || error instanceof DestinationUnavailable || error instanceof DestinationDenied || error instanceof NoState)) throw error;
+      if (!(error instanceof RemoteError || error instanceof DestinationUnavailable || error instanceof DestinationDenied || error instanceof NoState))
+        throw error;
       log(ctx).info(`Could not complete the state of ${roomId} from ${server}: ${error.message}`);
     }
   }
@@ -95,7 +96,15 @@ async function complete(ctx: Context, source: EventSource, event: MatrixEvent): 
   await ctx.transaction("update_state_for_partial_state_event", async (txn: Txn) => {
     const [streamId] = await unPartialStatedEvents.next(txn);
     const group = await storeStateGroup(txn, after, event.eventId);
-    await completeEvent(txn, { eventId: event.eventId, group, rejection, rejectionChanged, streamId: streamId!, instanceName: unPartialStatedEvents.instanceName, now: ctx.clock.now() });
+    await completeEvent(txn, {
+      eventId: event.eventId,
+      group,
+      rejection,
+      rejectionChanged,
+      streamId: streamId!,
+      instanceName: unPartialStatedEvents.instanceName,
+      now: ctx.clock.now(),
+    });
     txn.afterCommit(() => {
       ctx.state.remember(event.eventId, after);
       if (rejectionChanged) ctx.events.forget(event.eventId);

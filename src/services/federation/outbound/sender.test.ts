@@ -37,7 +37,8 @@ describe("what is sent to other servers", function () {
 
   const sent = (): Transaction[] => peer.requests.filter(({ path }) => path[1] === "send").map(({ body }) => body as unknown as Transaction);
   const bodies = (): string[] => sent().flatMap(({ pdus }) => pdus.map((pdu) => String((pdu.content as JsonObject).body)));
-  const edus = (type: string): JsonObject[] => sent().flatMap((transaction) => transaction.edus.filter((edu) => edu.edu_type === type).map((edu) => edu.content));
+  const edus = (type: string): JsonObject[] =>
+    sent().flatMap((transaction) => transaction.edus.filter((edu) => edu.edu_type === type).map((edu) => edu.content));
   const eventually = async (what: string, holds: () => boolean | Promise<boolean>): Promise<void> => {
     for (let tries = 0; tries < 200; tries++) {
       if (await holds()) return;
@@ -46,13 +47,23 @@ describe("what is sent to other servers", function () {
     assert.fail(`${what} did not happen`);
   };
   const write = async (roomId: string, body: string): Promise<void> => {
-    await server.as(alice).put(`/_matrix/client/v3/rooms/${encodeURIComponent(roomId)}/send/m.room.message/${txn++}`, { msgtype: "m.text", body }).expect(200);
+    await server
+      .as(alice)
+      .put(`/_matrix/client/v3/rooms/${encodeURIComponent(roomId)}/send/m.room.message/${txn++}`, { msgtype: "m.text", body })
+      .expect(200);
   };
   const sharedRoom = async (): Promise<{ roomId: string; room: PeerRoom }> => {
     const roomId = await makeRoom(server.ctx, alice.userId);
     return { roomId, room: await peer.join(server, roomId, "bob") };
   };
-  const destination = async () => (await query<{ retry_interval: number | null; last: number | null }>(server.ctx.read, "SELECT retry_interval, last_successful_stream_ordering AS last FROM destinations WHERE destination = $1", [peer.name]))[0];
+  const destination = async () =>
+    (
+      await query<{ retry_interval: number | null; last: number | null }>(
+        server.ctx.read,
+        "SELECT retry_interval, last_successful_stream_ordering AS last FROM destinations WHERE destination = $1",
+        [peer.name],
+      )
+    )[0];
 
   it("goes on whatever shape the answers have (GHSA advisories of Synapse 1.157.2)", async () => {
     const { roomId } = await sharedRoom();
@@ -69,7 +80,11 @@ describe("what is sent to other servers", function () {
     await write(roomId, "remembered");
     await eventually("delivery", () => bodies().includes("remembered"));
     await server.ctx.federationSender.settled();
-    const [row] = await query<{ stream_ordering: number }>(server.ctx.read, "SELECT stream_ordering FROM destination_rooms WHERE destination = $1 AND room_id = $2", [peer.name, roomId]);
+    const [row] = await query<{ stream_ordering: number }>(
+      server.ctx.read,
+      "SELECT stream_ordering FROM destination_rooms WHERE destination = $1 AND room_id = $2",
+      [peer.name, roomId],
+    );
     assert.equal(row?.stream_ordering, (await destination())?.last);
     assert.equal(row?.stream_ordering, server.ctx.streams.events.currentToken());
   });
@@ -84,12 +99,18 @@ describe("what is sent to other servers", function () {
     await server.ctx.backoff.reset(peer.name);
     await eventually("all", () => bodies().includes("burst 59"));
     assert.ok(sent().every(({ pdus, edus: list }) => pdus.length <= 50 && list.length <= 100));
-    assert.deepEqual(bodies(), [...bodies()].sort((a, b) => Number(a.slice(6)) - Number(b.slice(6))));
+    assert.deepEqual(
+      bodies(),
+      [...bodies()].sort((a, b) => Number(a.slice(6)) - Number(b.slice(6))),
+    );
   });
 
   it("stops when the server has left, after its leave or kick", async () => {
     const { roomId, room } = await sharedRoom();
-    await server.as(alice).post(`/_matrix/client/v3/rooms/${encodeURIComponent(roomId)}/kick`, { user_id: peer.user("bob") }).expect(200);
+    await server
+      .as(alice)
+      .post(`/_matrix/client/v3/rooms/${encodeURIComponent(roomId)}/kick`, { user_id: peer.user("bob") })
+      .expect(200);
     await eventually("the kick", () => sent().some(({ pdus }) => pdus.some((pdu) => (pdu.content as JsonObject).membership === "leave")));
     await write(roomId, "not for them");
     await server.ctx.federationSender.settled();
@@ -114,7 +135,12 @@ describe("what is sent to other servers", function () {
     await write(roomId, "before");
     await eventually("delivery", () => bodies().includes("before"));
     await server.ctx.federationSender.settled();
-    await execute(...updateRow("UPDATE destinations SET retry_last_ts = $2, retry_interval = 86400000, failure_ts = $2 WHERE destination = $1", [peer.name, server.ctx.clock.now()]));
+    await execute(
+      ...updateRow("UPDATE destinations SET retry_last_ts = $2, retry_interval = 86400000, failure_ts = $2 WHERE destination = $1", [
+        peer.name,
+        server.ctx.clock.now(),
+      ]),
+    );
     // eslint-disable-next-line -- the cache of timings is private
     (server.ctx.backoff as unknown as { timings: Map<string, unknown> }).timings.delete(peer.name);
     for (const room of [roomId, other]) for (let i = 0; i < 5; i++) await write(room, `missed ${i}`);
@@ -131,7 +157,12 @@ describe("what is sent to other servers", function () {
     await sharedRoom();
     const { streams } = server.ctx;
     const insert = "INSERT INTO device_federation_outbox (destination, stream_id, queued_ts, messages_json, instance_name) VALUES ($1, $2, 0, $3, 'master')";
-    for (const json of ["no json", "[]", '{"sender":"@a:b","type":"m.bad","message_id":"1","messages":{"lone":"\\ud800"}}', '{"sender":"@a:b","type":"m.good","message_id":"2","messages":{}}']) {
+    for (const json of [
+      "no json",
+      "[]",
+      '{"sender":"@a:b","type":"m.bad","message_id":"1","messages":{"lone":"\\ud800"}}',
+      '{"sender":"@a:b","type":"m.good","message_id":"2","messages":{}}',
+    ]) {
       await server.ctx.transaction("bad row", async (t) => {
         const [id] = await streams.toDevice.next(t);
         await execute(t, insert, [peer.name, id, json]);
@@ -139,36 +170,72 @@ describe("what is sent to other servers", function () {
     }
     await server.ctx.transaction("bad keys", async (t) => {
       const [id] = await streams.deviceLists.next(t);
-      await execute(t, "INSERT INTO e2e_device_keys_json (user_id, device_id, ts_added_ms, key_json) VALUES ($1, $2, 0, '[broken')", [alice.userId, alice.deviceId]);
-      await execute(t, "INSERT INTO device_lists_outbound_pokes (destination, stream_id, user_id, device_id, sent, ts, instance_name) VALUES ($1, $2, $3, $4, false, 0, 'master')", [peer.name, id, alice.userId, alice.deviceId]);
+      await execute(t, "INSERT INTO e2e_device_keys_json (user_id, device_id, ts_added_ms, key_json) VALUES ($1, $2, 0, '[broken')", [
+        alice.userId,
+        alice.deviceId,
+      ]);
+      await execute(
+        t,
+        "INSERT INTO device_lists_outbound_pokes (destination, stream_id, user_id, device_id, sent, ts, instance_name) VALUES ($1, $2, $3, $4, false, 0, 'master')",
+        [peer.name, id, alice.userId, alice.deviceId],
+      );
     });
     server.ctx.federationSender.wake([peer.name]);
     await eventually("the good ones", () => edus("m.direct_to_device").some((content) => content.type === "m.good") && edus("m.device_list_update").length > 0);
     await server.ctx.federationSender.settled();
     assert.deepEqual(await query(server.ctx.read, "SELECT stream_id FROM device_federation_outbox WHERE destination = $1", [peer.name]), []);
     assert.deepEqual(await query(server.ctx.read, "SELECT stream_id FROM device_lists_outbound_pokes WHERE destination = $1", [peer.name]), []);
-    assert.equal(edus("m.direct_to_device").some((content) => content.type === "m.bad"), false);
+    assert.equal(
+      edus("m.direct_to_device").some((content) => content.type === "m.bad"),
+      false,
+    );
   });
 
   it("chains device list updates by the ids of those before", async () => {
     await sharedRoom();
     for (let i = 0; i < 3; i++) {
       const before = edus("m.device_list_update").length;
-      await server.as(alice).put(`/_matrix/client/v3/devices/${alice.deviceId}`, { display_name: `name ${i}` }).expect(200);
+      await server
+        .as(alice)
+        .put(`/_matrix/client/v3/devices/${alice.deviceId}`, { display_name: `name ${i}` })
+        .expect(200);
       await eventually("an update", () => edus("m.device_list_update").length > before);
     }
     const updates = edus("m.device_list_update");
     for (const [index, update] of updates.entries()) assert.deepEqual(update.prev_id, index === 0 ? update.prev_id : [updates[index - 1]!.stream_id]);
-    assert.ok(updates.every((update) => update.device_display_name === undefined), "names of devices stay here");
+    assert.ok(
+      updates.every((update) => update.device_display_name === undefined),
+      "names of devices stay here",
+    );
   });
 
   it("has receipts of several threads in EDUs of their own", async () => {
     const { roomId } = await sharedRoom();
-    const receipt = (threadId: string | undefined, eventId: string) => ({ roomId, receiptType: "m.read", userId: alice.userId, eventIds: [eventId], threadId, data: { ts: 1 } });
+    const receipt = (threadId: string | undefined, eventId: string) => ({
+      roomId,
+      receiptType: "m.read",
+      userId: alice.userId,
+      eventIds: [eventId],
+      threadId,
+      data: { ts: 1 },
+    });
     answer = { status: 200, body: {} };
-    for (const [thread, event] of [[undefined, "$1"], ["main", "$2"], ["main", "$3"], ["$t", "$4"]] as const) server.ctx.federationSender.sendReceipt(receipt(thread, event));
-    const found = () => edus("m.receipt").map((content) => ((content[roomId] as JsonObject)["m.read"] as JsonObject)[alice.userId] as { event_ids: string[]; data: { thread_id?: string } });
-    for (const [thread, event] of [[undefined, "$1"], ["main", "$3"], ["$t", "$4"]]) {
+    for (const [thread, event] of [
+      [undefined, "$1"],
+      ["main", "$2"],
+      ["main", "$3"],
+      ["$t", "$4"],
+    ] as const)
+      server.ctx.federationSender.sendReceipt(receipt(thread, event));
+    const found = () =>
+      edus("m.receipt").map(
+        (content) => ((content[roomId] as JsonObject)["m.read"] as JsonObject)[alice.userId] as { event_ids: string[]; data: { thread_id?: string } },
+      );
+    for (const [thread, event] of [
+      [undefined, "$1"],
+      ["main", "$3"],
+      ["$t", "$4"],
+    ]) {
       await eventually(`receipt of ${thread}`, () => found().some((one) => one.data.thread_id === thread && one.event_ids[0] === event));
     }
   });
