@@ -154,6 +154,8 @@ export class FederationPeer {
       const found = await answer(request);
       if (found !== undefined) return found;
     }
+    // Refused transactions would have the server leave the peer in peace, and ask it nothing more.
+    if (request.path[1] === "send") return { status: 200, body: { pdus: {} } };
     return { status: 404, body: { errcode: "M_NOT_FOUND", error: "The peer does not know" } };
   }
 

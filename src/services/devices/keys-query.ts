@@ -1,4 +1,5 @@
 import { isJsonObject, type JsonObject } from "../../lib/json.ts";
+import { RemoteError } from "../../outbound/federation/client.ts";
 import { MatrixError } from "../../protocol/errors.ts";
 import { getDomain, isUserId } from "../../protocol/ids.ts";
 import { deviceKeys } from "../../storage/devices/keys.ts";
@@ -200,8 +201,9 @@ async function queryServer(
   }
 }
 
-/** An error as the `failures` of key requests show it. What another server said goes no further than its message. */
+/** An error as the `failures` of key requests show it. Of what another server said, only the status goes further. */
 export function failureOf(error: unknown): JsonObject {
+  if (error instanceof RemoteError) return { status: error.status, message: `${error.status}: The other server refused` };
   if (error instanceof MatrixError && error.status < 500) return { status: error.status, errcode: error.errcode, message: `${error.status}: ${error.message}` };
   return { status: 503, message: error instanceof Error ? error.message : "The server could not be asked" };
 }

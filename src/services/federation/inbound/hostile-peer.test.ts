@@ -262,7 +262,7 @@ describe("a hostile server", function () {
   });
 
   describe("history", () => {
-    it.skip("gets nothing of a state in which members are missing: what was rejected or is of another room stays out (CVE-2022-39374, Synapse 1.15.2)", async () => {
+    it("gets nothing of a state in which members are missing: what was rejected or is of another room stays out (CVE-2022-39374, Synapse 1.15.2)", async () => {
       room.serve();
       const forged = room.build({ type: "m.room.power_levels", sender: bob, stateKey: "", content: { users: { [bob]: 100 } } });
       room.learn(forged);
@@ -270,11 +270,6 @@ describe("a hostile server", function () {
       const messages = Array.from({ length: 30 }, (_, index) => room.message(bob, String(index)));
       for (const [id, state] of room.statesBefore) room.statesBefore.set(id, new Map([...state, ["m.room.power_levels\u0000", forged]]));
       await peer.send(server, [messages.at(-1)!]);
-      console.log(
-        peer.requests.slice(-6).map((r) => [r.method, r.path.join("/"), r.query.toString()]),
-        await stored(forged),
-        (await stored(messages.at(-1)!))?.rejectedReason,
-      );
       assert.equal((await stored(forged))?.rejectedReason, "auth_error", "it was fetched");
       assert.equal((await stored(messages.at(-1)!))?.rejectedReason, undefined);
       const levels = (await server.ctx.state.current(roomId, ["m.room.power_levels\u0000"])).get("m.room.power_levels\u0000");

@@ -32,6 +32,8 @@ export class FederationSender {
   private readonly feed: EventFeed;
   private readonly wakeups: Wakeups;
   private readonly stopping = new AbortController();
+  /** The last of each kind of what must keep its order. */
+  private readonly underWay = new Map<string, Promise<void>>();
   private readonly tools: QueueTools;
   private readonly background = new Set<Promise<void>>();
   private readonly undo: (() => void)[] = [];
@@ -69,11 +71,11 @@ export class FederationSender {
 
   /** An EDU that newer ones of the same key replace. */
   sendKeyed(destinations: Iterable<string>, type: string, key: string, content: JsonObject): void {
-    this.inBackground(this.toEach(destinations, (queue) => queue.addKeyed(`${type} ${key}`, { type, content })));
+    this.inOrder(`${type} ${key}`, () => this.toEach(destinations, (queue) => queue.addKeyed(`${type} ${key}`, { type, content })));
   }
 
   sendPresence(states: readonly UserPresence[], destinations: Iterable<string>): void {
-    this.inBackground(
+    this.inOrder("m.presence", () =>
       this.toEach(destinations, (queue) => {
         queue.addPresence(states);
         this.wakeups.add(queue.destination);
@@ -86,25 +88,23 @@ export class FederationSender {
    * others with whatever goes there next, or in a little while.
    */
   sendReceipt(receipt: PublicReceipt): void {
-    this.inBackground(
-      (async () => {
-        const servers = await this.serversIn(receipt.roomId);
-        const reachable = await this.ctx.backoff.triableWithin(servers, CATCH_UP_INTERVAL_MS);
-        let isUrgent = (_server: string): boolean => true;
-        if (reachable.length >= SMALL_ROOM) {
-          const arrival = await arrivalOf(this.ctx.read, receipt.eventIds[0] ?? "");
-          const isRecent = arrival !== undefined && this.ctx.clock.now() - arrival.receivedTs < RECENT_MS;
-          isUrgent = (server) => isRecent || server === getDomain(arrival?.sender ?? "");
-        }
-        for (const server of reachable) {
-          const queue = this.queue(server);
-          if (queue === undefined) continue;
-          queue.addReceipt(receipt);
-          if (isUrgent(server)) queue.wake();
-          else this.wakeups.add(server);
-        }
-      })(),
-    );
+    this.inOrder(`m.receipt ${receipt.roomId}`, async () => {
+      const servers = await this.serversIn(receipt.roomId);
+      const reachable = await this.ctx.backoff.triableWithin(servers, CATCH_UP_INTERVAL_MS);
+      let isUrgent = (_server: string): boolean => true;
+      if (reachable.length >= SMALL_ROOM) {
+        const arrival = await arrivalOf(this.ctx.read, receipt.eventIds[0] ?? "");
+        const isRecent = arrival !== undefined && this.ctx.clock.now() - arrival.receivedTs < RECENT_MS;
+        isUrgent = (server) => isRecent || server === getDomain(arrival?.sender ?? "");
+      }
+      for (const server of reachable) {
+        const queue = this.queue(server);
+        if (queue === undefined) continue;
+        queue.addReceipt(receipt);
+        if (isUrgent(server)) queue.wake();
+        else this.wakeups.add(server);
+      }
+    });
   }
 
   /** Rows of to-device messages or device list changes for these servers were written. */
@@ -196,6 +196,17 @@ export class FederationSender {
     let queue = this.queues.get(destination);
     if (queue === undefined) this.queues.set(destination, (queue = new DestinationQueue(this.ctx, this.tools, destination)));
     return queue;
+  }
+
+  /** Looks up who is to get something, one after the other of the same kind: what comes later replaces what came before it, never the reverse. */
+  private inOrder(kind: string, work: () => Promise<void>): void {
+    const before = this.underWay.get(kind);
+    const done = before === undefined ? work() : before.then(work, work);
+    const last = done.finally(() => {
+      if (this.underWay.get(kind) === last) this.underWay.delete(kind);
+    });
+    this.underWay.set(kind, last);
+    this.inBackground(last);
   }
 
   private inBackground(work: Promise<void>): void {

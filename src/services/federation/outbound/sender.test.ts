@@ -14,7 +14,7 @@ interface Transaction {
 }
 
 describe("what is sent to other servers", function () {
-  this.timeout(20_000);
+  this.timeout(30_000);
   let server: FederatedTestServer;
   let alice: TestUser;
   let peer: FederationPeer;
@@ -40,7 +40,7 @@ describe("what is sent to other servers", function () {
   const edus = (type: string): JsonObject[] =>
     sent().flatMap((transaction) => transaction.edus.filter((edu) => edu.edu_type === type).map((edu) => edu.content));
   const eventually = async (what: string, holds: () => boolean | Promise<boolean>): Promise<void> => {
-    for (let tries = 0; tries < 200; tries++) {
+    for (let tries = 0; tries < 1000; tries++) {
       if (await holds()) return;
       await systemClock.sleep(20);
     }
@@ -238,6 +238,37 @@ describe("what is sent to other servers", function () {
     ]) {
       await eventually(`receipt of ${thread}`, () => found().some((one) => one.data.thread_id === thread && one.event_ids[0] === event));
     }
+  });
+
+  it("has the newest receipt and typing, though finding out who gets the one before took longer", async () => {
+    const { roomId } = await sharedRoom();
+    const { backoff, federationSender } = server.ctx;
+    const triableWithin = backoff.triableWithin.bind(backoff);
+    const sendBoth = async (send: (which: "$older" | "$newer") => void): Promise<void> => {
+      let release = (): void => undefined;
+      const held = new Promise<void>((resolve) => (release = resolve));
+      let calls = 0;
+      backoff.triableWithin = async (...args) => {
+        if (calls++ === 0) await held;
+        return await triableWithin(...args);
+      };
+      send("$older");
+      await eventually("the first to be held", () => calls === 1);
+      send("$newer");
+      await systemClock.sleep(50);
+      release();
+      await federationSender.settled();
+    };
+    try {
+      await sendBoth((event) =>
+        federationSender.sendReceipt({ roomId, receiptType: "m.read", userId: alice.userId, eventIds: [event], threadId: undefined, data: { ts: 1 } }),
+      );
+      await sendBoth((event) => federationSender.sendKeyed([peer.name], "m.typing", "key", { typing: event === "$newer" }));
+    } finally {
+      backoff.triableWithin = triableWithin;
+    }
+    assert.ok(JSON.stringify(edus("m.receipt").at(-1)).includes("$newer"));
+    assert.equal(edus("m.typing").at(-1)?.typing, true);
   });
 
   /** Arguments of `execute` outside of a transaction: for rows that a test plants. */
