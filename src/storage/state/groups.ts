@@ -37,18 +37,39 @@ export async function groupChains(read: ReadHandle, groups: readonly number[]): 
   return rows.map((row) => ({ group: row.id, roomId: row.room_id, base: row.prev_state_group ?? undefined }));
 }
 
-/** The rows of these groups (deltas or full states), by group, as far as the filter asks for them. */
-export async function groupRows(read: ReadHandle, groups: readonly number[], filter: StateFilter | undefined): Promise<Map<number, [StateKey, string][]>> {
-  const byGroup = new Map<number, [StateKey, string][]>();
-  if (groups.length === 0) return byGroup;
+export interface GroupRows {
+  /** Deltas or full states, by group. */
+  readonly rows: Map<number, [StateKey, string][]>;
+  /** The groups that they are deltas on, as of the same moment. */
+  readonly bases: ReadonlyMap<number, number>;
+}
+
+/** The rows of these groups, as far as the filter asks for them, with what they build on: state compression may store groups anew at any time. */
+export async function groupRows(read: ReadHandle, groups: readonly number[], filter: StateFilter | undefined): Promise<GroupRows> {
+  const found: { rows: Map<number, [StateKey, string][]>; bases: Map<number, number> } = { rows: new Map(), bases: new Map() };
+  if (groups.length === 0) return found;
   const { sql, params } = filterSql(filter);
-  const rows = await query<{ state_group: number; type: string; state_key: string; event_id: string }>(read, sql, [groups, ...params]);
+  const rows = await query<{ state_group: number; type: string; state_key: string; event_id: string; base: number | null }>(
+    read,
+    `SELECT f.state_group, f.type, f.state_key, f.event_id, NULL::bigint AS base FROM (${sql}) AS f
+     UNION ALL SELECT e.state_group, NULL, NULL, NULL, e.prev_state_group FROM state_group_edges AS e WHERE e.state_group = ANY($1::bigint[])`,
+    [groups, ...params],
+  );
   for (const row of rows) {
-    let list = byGroup.get(row.state_group);
-    if (list === undefined) byGroup.set(row.state_group, (list = []));
+    if (row.base !== null) {
+      found.bases.set(row.state_group, row.base);
+      continue;
+    }
+    let list = found.rows.get(row.state_group);
+    if (list === undefined) found.rows.set(row.state_group, (list = []));
     list.push([stateKeyOf(row.type, row.state_key), row.event_id]);
   }
-  return byGroup;
+  return found;
+}
+
+/** True when the groups still build on what they did when the chains were read. */
+export function chainsHold(chains: readonly GroupChain[], { bases }: GroupRows, groups: ReadonlySet<number>): boolean {
+  return chains.every(({ group, base }) => !groups.has(group) || bases.get(group) === base);
 }
 
 const COLUMNS = `SELECT s.state_group, s.type, s.state_key, s.event_id FROM state_groups_state AS s WHERE s.state_group = ANY($1::bigint[])`;

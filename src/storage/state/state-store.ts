@@ -1,11 +1,15 @@
-import { LRUCache } from "lru-cache";
+import type { LRUCache } from "lru-cache";
+import { lruCache } from "../../lib/lru-cache.ts";
 import { UpdatableCache } from "../../lib/updatable-cache.ts";
 import { type MatrixEvent, stateKeyOf, type StateKey, type StateMap } from "../../protocol/event/event.ts";
 import type { ReadHandle } from "../database.ts";
 import type { EventStore } from "../events/event-store.ts";
 import { readCurrentState, readCurrentStates } from "./current.ts";
-import { groupChains, groupRows, stateGroupsOfEvents } from "./groups.ts";
+import { chainsHold, type GroupChain, groupChains, groupRows, stateGroupsOfEvents } from "./groups.ts";
 import { emptyState, filterState, type State, type StateFilter, stateFrom, StateSnapshot } from "./snapshot.ts";
+
+/** Reads of a chain that changes again and again meanwhile. */
+const MAX_ATTEMPTS = 10;
 
 export interface StateStoreOptions {
   /** Entries (type, state key, event id) that the caches of states may hold together; states that share structure count little. */
@@ -34,7 +38,7 @@ export class StateStore {
     this.currentMaps = new UpdatableCache(entries, (map) => map.size + 1);
     // A snapshot that shares its structure with another is light; which one pays for the rest cannot be known.
     this.snapshots = new UpdatableCache(entries, (snapshot) => (snapshot.hops === 0 ? snapshot.map.size + 1 : 16));
-    this.groupOfEvent = new LRUCache({ max: options.eventGroups ?? 50_000 });
+    this.groupOfEvent = lruCache(options.eventGroups ?? 50_000);
   }
 
   /** The current state of the room: resolved over its forward extremities; empty when the server is not in the room. */
@@ -107,12 +111,7 @@ export class StateStore {
       for (const [group, snapshot] of await this.loadSnapshots(missing)) out.set(group, snapshot.map);
       return out;
     }
-    const chains = await groupChains(this.read, missing);
-    const rows = await groupRows(
-      this.read,
-      chains.map(({ group }) => group),
-      filter,
-    );
+    const { chains, rows } = await this.loadRows(missing, (all) => new Set(all.map(({ group }) => group)), filter);
     const built = new Map<number, State>();
     for (const { group, base } of chains) {
       built.set(group, ((base === undefined ? undefined : built.get(base)) ?? emptyState).with(rows.get(group) ?? []));
@@ -190,15 +189,17 @@ export class StateStore {
   }
 
   private async loadSnapshots(groups: readonly number[]): Promise<Map<number, StateSnapshot>> {
-    const chains = await groupChains(this.read, groups);
     // Groups of the chain that are held already need no rows; what only they stand on, neither.
-    const needed = new Set<number>();
-    const baseOf = new Map(chains.map(({ group, base }) => [group, base]));
-    for (const start of groups) {
-      for (let at: number | undefined = start; at !== undefined && !needed.has(at) && this.snapshots.peek(at) === undefined; at = baseOf.get(at))
-        needed.add(at);
-    }
-    const rows = await groupRows(this.read, [...needed], undefined);
+    const missing = (all: readonly GroupChain[]): Set<number> => {
+      const needed = new Set<number>();
+      const baseOf = new Map(all.map(({ group, base }) => [group, base]));
+      for (const start of groups) {
+        for (let at: number | undefined = start; at !== undefined && !needed.has(at) && this.snapshots.peek(at) === undefined; at = baseOf.get(at))
+          needed.add(at);
+      }
+      return needed;
+    };
+    const { chains, rows, needed } = await this.loadRows(groups, missing, undefined);
     const built = new Map<number, StateSnapshot>();
     for (const { group, roomId, base } of chains) {
       if (!needed.has(group)) continue;
@@ -216,12 +217,31 @@ export class StateStore {
     return out;
   }
 
-  /** What stood at `key` before the event: by the delta of its group, else as the event itself says. */
+  /** The chains of groups and the rows of those that are needed: both of the same moment, though compression may store groups anew meanwhile. */
+  private async loadRows(
+    groups: readonly number[],
+    choose: (chains: readonly GroupChain[]) => Set<number>,
+    filter: StateFilter | undefined,
+  ): Promise<{ chains: readonly GroupChain[]; rows: ReadonlyMap<number, [StateKey, string][]>; needed: ReadonlySet<number> }> {
+    for (let attempt = 1; ; attempt++) {
+      const chains = await groupChains(this.read, groups);
+      const needed = choose(chains);
+      const found = await groupRows(this.read, [...needed], filter);
+      if (chainsHold(chains, found, needed)) return { chains, rows: found.rows, needed };
+      if (attempt === MAX_ATTEMPTS) throw new Error(`State groups ${groups.join(", ")} changed while they were read`);
+    }
+  }
+
+  /** What stood at `key` before the event: after the one event it follows, else by the delta of its group, else as the event itself says. */
   private async replacedBy(event: MatrixEvent, group: number, key: StateKey): Promise<string | undefined> {
+    const [previous, ...more] = event.prevEventIds;
+    const before = previous === undefined || more.length > 0 ? undefined : (await this.groupsOfEvents([previous])).get(previous);
+    if (before !== undefined) return (await this.groups([before], [[event.type, event.stateKey]])).get(before)?.get(key);
+    // Compression may have put the group on another base, but then its delta is rarely this one entry.
     const chain = (await groupChains(this.read, [group])).find((link) => link.group === group);
     if (chain?.base !== undefined) {
       const [own, below] = await Promise.all([groupRows(this.read, [group], undefined), this.groups([chain.base], [[event.type, event.stateKey]])]);
-      const delta = own.get(group) ?? [];
+      const delta = own.rows.get(group) ?? [];
       if (delta.length === 1 && delta[0]![0] === key) return below.get(chain.base)?.get(key);
     }
     const replaces = event.unsigned.replaces_state;
