@@ -1,4 +1,5 @@
-import { LRUCache } from "lru-cache";
+import type { LRUCache } from "lru-cache";
+import { lruCache } from "./lru-cache.ts";
 
 /**
  * Values by key, loaded when first asked for; the least recently used are dropped. What is cached is the promise of the load, so
@@ -9,7 +10,7 @@ export class LoadingCache<V> {
 
   /** @param max number of entries kept */
   constructor(max: number) {
-    this.entries = new LRUCache({ max });
+    this.entries = lruCache(max);
   }
 
   async get(key: string, load: () => Promise<V>): Promise<V> {

@@ -1,4 +1,5 @@
-import { LRUCache } from "lru-cache";
+import type { LRUCache } from "lru-cache";
+import { lruCache } from "./lru-cache.ts";
 
 /** A row of a stream, as far as its place is concerned. */
 export interface PlacedRow {
@@ -28,8 +29,7 @@ export class RecentRows<R extends PlacedRow> {
     private readonly perKey = 50,
   ) {
     this.floor = since;
-    this.tails = new LRUCache<string, Tail<R>>({
-      max: keys,
+    this.tails = lruCache<string, Tail<R>>(keys, {
       dispose: (tail, _key, reason) => {
         if (reason === "evict") this.floor = Math.max(this.floor, tail.rows.at(-1)?.position ?? tail.from);
       },

@@ -1,4 +1,5 @@
 import { LRUCache } from "lru-cache";
+import { lruCache } from "./lru-cache.ts";
 
 /**
  * Values by key, loaded when first asked for and kept in step by those who write: `update` changes a value that is held, and drops a
@@ -12,7 +13,7 @@ export class UpdatableCache<K extends string | number, V> {
   constructor(limit: number, weight?: (value: V) => number) {
     this.held =
       weight === undefined
-        ? new LRUCache({ max: limit })
+        ? lruCache(limit)
         : new LRUCache({ maxSize: limit, maxEntrySize: limit, sizeCalculation: (entry) => Math.max(1, weight(entry.value)) });
   }
 

@@ -1,5 +1,5 @@
 import { promises as dns } from "node:dns";
-import { LRUCache } from "lru-cache";
+import { lruCache } from "../../lib/lru-cache.ts";
 import { isJsonObject } from "../../lib/json.ts";
 import { parseServerName } from "../../protocol/ids.ts";
 
@@ -31,7 +31,7 @@ const FEDERATION_PORT = 8448;
 
 /** Finds where servers are reached, and remembers what their well-known files said. */
 export class ServerDiscovery {
-  private readonly delegations = new LRUCache<string, { name: string | undefined; until: number }>({ max: 10_000 });
+  private readonly delegations = lruCache<string, { name: string | undefined; until: number }>(10_000);
 
   constructor(
     private readonly fetchWellKnown: FetchWellKnown,

@@ -1,4 +1,4 @@
-import { LRUCache } from "lru-cache";
+import { lruCache } from "../../lib/lru-cache.ts";
 import type { Timer } from "../../lib/clock.ts";
 import { getSightingsOfUser, type Sighting, writeSightings } from "../../storage/accounts/client-ips.ts";
 import type { Context } from "../context.ts";
@@ -17,7 +17,7 @@ const IGNORED_AGENT = "sync-v3-proxy-";
  */
 export class ClientIps {
   private pending = new Map<string, Sighting>();
-  private readonly recent = new LRUCache<string, number>({ max: 50_000 });
+  private readonly recent = lruCache<string, number>(50_000);
   private timer: Timer | undefined;
 
   constructor(private readonly ctx: SightingContext) {}

@@ -1,4 +1,4 @@
-import { LRUCache } from "lru-cache";
+import { lruCache } from "../../lib/lru-cache.ts";
 import type { AppserviceNamespace, AppserviceRegistration } from "../../config/appservice-file.ts";
 import type { MatrixEvent } from "../../protocol/event/event.ts";
 import { getDomain } from "../../protocol/ids.ts";
@@ -26,9 +26,9 @@ const NOBODY: ServiceIds = new Set();
 export class AppserviceInterest {
   private readonly services: readonly { id: string; user: (userId: string) => boolean; alias: (alias: string) => boolean; room: (roomId: string) => boolean }[];
   private readonly hasAliases: boolean;
-  private readonly users = new LRUCache<string, ServiceIds>({ max: 50_000 });
-  private readonly rooms = new LRUCache<string, RoomEntry>({ max: 20_000 });
-  private readonly aliases = new LRUCache<string, ServiceIds>({ max: 20_000 });
+  private readonly users = lruCache<string, ServiceIds>(50_000);
+  private readonly rooms = lruCache<string, RoomEntry>(20_000);
+  private readonly aliases = lruCache<string, ServiceIds>(20_000);
 
   /** Services without a URL want nothing. */
   constructor(

@@ -1,4 +1,4 @@
-import { LRUCache } from "lru-cache";
+import { lruCache } from "../../lib/lru-cache.ts";
 import type { AppserviceRegistration } from "../../config/appservice-file.ts";
 import { isJsonObject, type Json, type JsonObject } from "../../lib/json.ts";
 import type { AppserviceAddress, AppserviceClient } from "../../outbound/appservice.ts";
@@ -22,7 +22,7 @@ interface Service {
 /** Questions to application services: users, aliases, third-party networks, keys. A service that fails to answer knows nothing. */
 export class AppserviceQueries {
   private readonly services: readonly Service[];
-  private readonly protocols = new LRUCache<string, { until: number; info: JsonObject }>({ max: 500 });
+  private readonly protocols = lruCache<string, { until: number; info: JsonObject }>(500);
 
   constructor(
     private readonly ctx: Pick<Context, "clock" | "log">,

@@ -1,9 +1,9 @@
-import { LRUCache } from "lru-cache";
+import { lruCache } from "../../lib/lru-cache.ts";
 import type { ChangeLog } from "../../lib/change-log.ts";
 
 /** Up to which position each device's inbox is known to be empty: spares a DELETE with each sync. */
 export class DeviceInboxes {
-  private readonly emptyUpTo = new LRUCache<string, number>({ max: 20_000 });
+  private readonly emptyUpTo = lruCache<string, number>(20_000);
 
   constructor(private readonly changes: ChangeLog) {}
 

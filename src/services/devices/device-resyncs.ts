@@ -1,4 +1,5 @@
-import { LRUCache } from "lru-cache";
+import type { LRUCache } from "lru-cache";
+import { lruCache } from "../../lib/lru-cache.ts";
 import type { Logger } from "../../lib/log.ts";
 
 /** Work on remote users' device lists: one thing at a time for each user, and which updates were seen lately. */
@@ -9,7 +10,7 @@ export class DeviceResyncs {
   private readonly background = new Set<Promise<void>>();
 
   constructor(private readonly log: Logger) {
-    this.seen = new LRUCache({ max: 10_000 });
+    this.seen = lruCache(10_000);
   }
 
   /** Runs `fn` after everything of the same user that was asked for before. */

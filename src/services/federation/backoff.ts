@@ -1,4 +1,4 @@
-import { LRUCache } from "lru-cache";
+import { lruCache } from "../../lib/lru-cache.ts";
 import type { Backoff } from "../../outbound/federation/client.ts";
 import { destinationRows, storeRetryTimings } from "../../storage/federation/destinations.ts";
 import type { Context } from "../context.ts";
@@ -16,7 +16,7 @@ const HEALTHY: Timing = { retryLastTs: 0, retryInterval: 0, failureTs: undefined
  * as Synapse does.
  */
 export class DestinationBackoff implements Backoff {
-  private readonly timings = new LRUCache<string, Timing>({ max: 50_000 });
+  private readonly timings = lruCache<string, Timing>(50_000);
   private readonly recovered = new Set<(destination: string) => void>();
 
   constructor(private readonly ctx: Pick<Context, "read" | "transaction" | "clock" | "config" | "random" | "log">) {}
@@ -80,7 +80,9 @@ export class DestinationBackoff implements Backoff {
 
   /** A sign of life from the server itself: it may be tried at once. */
   sawAlive(destination: string): void {
-    this.succeeded(destination);
+    this.timing(destination)
+      .then(() => this.succeeded(destination))
+      .catch((error: unknown) => this.ctx.log.named("synapse.util.retryutils").warn("Could not read how a server is doing", { error }));
   }
 
   /** Calls `fn` when a server answers again; returns the function that stops it. */

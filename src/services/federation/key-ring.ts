@@ -1,4 +1,4 @@
-import { LRUCache } from "lru-cache";
+import { lruCache } from "../../lib/lru-cache.ts";
 import { isJsonObject, type JsonObject, stringify } from "../../lib/json.ts";
 import { parseJson } from "../../lib/lossless-json.ts";
 import { signingKeyIds, type VerifyKey, verifyJson, verifyKey } from "../../protocol/event/sign.ts";
@@ -28,7 +28,7 @@ interface Wanted {
  * moment are one. (Server-server API, "Retrieving server keys".)
  */
 export class KeyRing {
-  private readonly known = new LRUCache<string, ServerKey>({ max: 50_000 });
+  private readonly known = lruCache<string, ServerKey>(50_000);
   private readonly fetching = new Map<string, Promise<void>>();
 
   constructor(private readonly ctx: KeyRingContext) {}

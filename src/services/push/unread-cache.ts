@@ -1,4 +1,4 @@
-import { LRUCache } from "lru-cache";
+import { lruCache } from "../../lib/lru-cache.ts";
 import type { ThreadCounts, UnreadCounts } from "../../storage/push/counts.ts";
 import type { EventToPersist } from "../events/event-to-persist.ts";
 import type { StoredEvents } from "../events/publish.ts";
@@ -20,7 +20,7 @@ const ROOMS = 20_000;
  * membership forgets those of its user, a redaction those of its room. Woken clients are told without a query.
  */
 export class UnreadCache {
-  private readonly rooms = new LRUCache<string, RoomCounts>({ max: ROOMS });
+  private readonly rooms = lruCache<string, RoomCounts>(ROOMS);
 
   constructor(private readonly load: Load) {}
 

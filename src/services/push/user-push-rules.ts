@@ -1,4 +1,4 @@
-import { LRUCache } from "lru-cache";
+import { lruCache } from "../../lib/lru-cache.ts";
 import type { Config } from "../../config/config.ts";
 import type { Json, JsonObject } from "../../lib/json.ts";
 import { LoadingCache } from "../../lib/loading-cache.ts";
@@ -13,7 +13,7 @@ import { type RuleRow, type StoredRules, storedRulesOf } from "../../storage/pus
  */
 export class UserPushRules {
   private readonly users = new LoadingCache<RuleSet>(20_000);
-  private readonly sets = new LRUCache<string, RuleSet>({ max: 5_000 });
+  private readonly sets = lruCache<string, RuleSet>(5_000);
   private readonly features: PushFeatures;
 
   constructor(

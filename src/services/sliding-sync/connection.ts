@@ -1,4 +1,4 @@
-import { LRUCache } from "lru-cache";
+import { lruCache } from "../../lib/lru-cache.ts";
 import { MatrixError } from "../../protocol/errors.ts";
 import {
   type ConnectionKey,
@@ -104,7 +104,7 @@ export const unknownPosition = (): MatrixError => new MatrixError(400, "M_UNKNOW
 
 /** The connections of sliding sync clients: in the database, with the positions in use at hand. */
 export class SlidingConnections {
-  private readonly positions = new LRUCache<string, ConnectionState>({ max: CACHED_POSITIONS });
+  private readonly positions = lruCache<string, ConnectionState>(CACHED_POSITIONS);
 
   constructor(private readonly ctx: Pick<Context, "read" | "transaction" | "clock">) {}
 

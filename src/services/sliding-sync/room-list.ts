@@ -1,4 +1,4 @@
-import { LRUCache } from "lru-cache";
+import { lruCache } from "../../lib/lru-cache.ts";
 import { isJsonObject } from "../../lib/json.ts";
 import { globalAccountDataOfUsers } from "../../storage/accounts/account-data.ts";
 import { type ListRoom, listRooms } from "../../storage/sliding-sync/rooms.ts";
@@ -24,7 +24,7 @@ interface Held {
  * the rows are read again, and all of them when the user's memberships changed.
  */
 export class RoomLists {
-  private readonly users = new LRUCache<string, Held>({ max: CACHED_USERS });
+  private readonly users = lruCache<string, Held>(CACHED_USERS);
 
   async of(ctx: Needs, userId: string, now: number): Promise<ReadonlyMap<string, ListRoom>> {
     const memberships = await ctx.members.roomsOf(userId);

@@ -1,4 +1,5 @@
-import { LRUCache } from "lru-cache";
+import type { LRUCache } from "lru-cache";
+import { lruCache } from "../../lib/lru-cache.ts";
 import { splitStateKey, type StateKey } from "../../protocol/event/event.ts";
 import type { RoomEntry, SyncRequest } from "./types.ts";
 
@@ -11,7 +12,7 @@ const MAX_MEMBERS = 100;
  * restart: then members are sent once more.
  */
 export class LazyMembers {
-  private readonly sequences = new LRUCache<string, LRUCache<string, string>>({ max: MAX_SEQUENCES, ttl: 30 * 60_000, ttlAutopurge: false });
+  private readonly sequences = lruCache<string, LRUCache<string, string>>(MAX_SEQUENCES, { ttl: 30 * 60_000 });
 
   /** Leaves out members that the client has, and remembers those that it is about to get. */
   deduplicate(request: SyncRequest, entry: RoomEntry, state: Map<StateKey, string>, timeline: ReadonlyMap<StateKey, string>): Map<StateKey, string> {
@@ -42,7 +43,7 @@ export class LazyMembers {
   private sequence(request: SyncRequest, roomId: string, anew: boolean): LRUCache<string, string> {
     const id = `${request.userId} ${request.deviceId ?? ""} ${roomId}`;
     let sequence = this.sequences.get(id);
-    if (sequence === undefined || anew) this.sequences.set(id, (sequence = new LRUCache({ max: MAX_MEMBERS })));
+    if (sequence === undefined || anew) this.sequences.set(id, (sequence = lruCache(MAX_MEMBERS)));
     return sequence;
   }
 }

@@ -1,4 +1,5 @@
-import { LRUCache } from "lru-cache";
+import type { LRUCache } from "lru-cache";
+import { lruCache } from "../../lib/lru-cache.ts";
 import type { MatrixEvent } from "../../protocol/event/event.ts";
 import { query, type ReadHandle } from "../database.ts";
 
@@ -25,7 +26,7 @@ export class AuthGraph {
     /** Events whose edges are remembered. */
     limit = 300_000,
   ) {
-    this.edges = new LRUCache({ max: limit });
+    this.edges = lruCache(limit);
   }
 
   /**

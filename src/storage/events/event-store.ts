@@ -1,4 +1,5 @@
-import { LRUCache } from "lru-cache";
+import type { LRUCache } from "lru-cache";
+import { lruCache } from "../../lib/lru-cache.ts";
 import type { Logger } from "../../lib/log.ts";
 import { isJsonObject } from "../../lib/json.ts";
 import { JsonError, parseJson } from "../../lib/lossless-json.ts";
@@ -39,7 +40,7 @@ export class EventStore {
     /** Number of events kept (Synapse's event_cache_size). */
     cacheSize = 10_000,
   ) {
-    this.entries = new LRUCache({ max: Math.max(1, Math.floor(cacheSize)) });
+    this.entries = lruCache(Math.max(1, Math.floor(cacheSize)));
   }
 
   /** The events of these ids that exist, in the order asked for. Without options: redactions applied, rejected events left out. */

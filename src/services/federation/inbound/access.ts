@@ -1,4 +1,4 @@
-import { LRUCache } from "lru-cache";
+import { lruCache } from "../../../lib/lru-cache.ts";
 import { forbidden, notFound } from "../../../protocol/errors.ts";
 import { stateKeyOf } from "../../../protocol/event/event.ts";
 import type { RoomVersion } from "../../../protocol/room-versions.ts";
@@ -12,7 +12,7 @@ const ACL_KEY = stateKeyOf("m.room.server_acl", "");
 
 /** Server ACLs, compiled once for each event. */
 export class ServerAcls {
-  private readonly compiled = new LRUCache<string, ServerAcl>({ max: 5_000 });
+  private readonly compiled = lruCache<string, ServerAcl>(5_000);
 
   /** Whether the room's current ACL lets the server in. */
   async allows(ctx: Pick<Context, "events" | "state">, roomId: string, server: string): Promise<boolean> {

@@ -1,4 +1,4 @@
-import { LRUCache } from "lru-cache";
+import { lruCache } from "../../../lib/lru-cache.ts";
 import type { Config } from "../../../config/config.ts";
 import { stringifyAscii } from "../../../lib/json.ts";
 import type { PageClient } from "../../../outbound/page-client.ts";
@@ -29,7 +29,7 @@ interface Read {
  * hour, however many ask and whatever comes of it; what was found is kept in the database, by the time at which it was.
  */
 export class UrlPreviews {
-  private readonly recent = new LRUCache<string, { readonly at: number; readonly json: Promise<string> }>({ max: MAX_CACHED });
+  private readonly recent = lruCache<string, { readonly at: number; readonly json: Promise<string> }>(MAX_CACHED);
   private readonly oembed: OembedProviders;
   private readonly blocklist: UrlBlocklist;
 
