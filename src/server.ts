@@ -3,7 +3,7 @@ import { openListeners, type OpenListeners } from "./handlers/http/listen.ts";
 import { routes } from "./handlers/routes.ts";
 import { type Clock, systemClock } from "./lib/clock.ts";
 import type { Logger } from "./lib/log.ts";
-import { databaseMetrics, deliveryMetrics, Metrics, requestMetrics, threepidMetrics } from "./lib/metrics.ts";
+import { databaseMetrics, delegationMetrics, deliveryMetrics, Metrics, requestMetrics, threepidMetrics } from "./lib/metrics.ts";
 import { type Random, systemRandom } from "./lib/random.ts";
 import { accountHooks } from "./services/account-hooks.ts";
 import { IgnoredUsers } from "./services/account-data/ignored-users.ts";
@@ -42,6 +42,8 @@ import { RemoteMediaFetcher } from "./services/federation/media/remote-media-fet
 import { PartialRooms } from "./services/federation/partial-rooms.ts";
 import { remoteRooms } from "./services/federation/remote-rooms.ts";
 import { ownKeysOf } from "./services/federation/own-keys.ts";
+import { DelegatedAuth } from "./services/mas/delegated-auth.ts";
+import { judgeMediaBy } from "./services/media/judge-media.ts";
 import { MediaStore } from "./services/media/media-store.ts";
 import { openUrlPreviews } from "./services/media/preview/open-previews.ts";
 import { MediaRepository } from "./services/media/repository.ts";
@@ -180,6 +182,8 @@ export async function createServer(config: Config, log: Logger, overrides: Overr
     const urlPreviews = openUrlPreviews(config, () => ctx, overrides.trustedAuthorities);
     onClose(() => urlPreviews?.close());
     const federation = openFederation({ config, clock, log, random, read, transaction }, signingKeys, ownKeysOf(config, signingKeys));
+    const delegatedAuth = config.mas.enabled ? new DelegatedAuth(() => ctx, config, outgoing.http, overrides.trustedAuthorities) : undefined;
+    onClose(() => delegatedAuth?.close());
     onClose(() => federation.federationClient.close());
     const partialRooms = new PartialRooms(read);
     const federationSender = new FederationSender(
@@ -228,7 +232,13 @@ export async function createServer(config: Config, log: Logger, overrides: Overr
     };
 
     const metrics = new Metrics(serverName);
-    const serverMetrics = { ...requestMetrics(metrics), ...threepidMetrics(metrics), ...deliveryMetrics(metrics), scrape: () => metrics.scrape() };
+    const serverMetrics = {
+      ...requestMetrics(metrics),
+      ...threepidMetrics(metrics),
+      ...delegationMetrics(metrics),
+      ...deliveryMetrics(metrics),
+      scrape: () => metrics.scrape(),
+    };
     if (config.metrics.enableMetrics) {
       metrics.watchProcess();
       const database = databaseMetrics(metrics);
@@ -316,7 +326,8 @@ export async function createServer(config: Config, log: Logger, overrides: Overr
       deviceInboxes: new DeviceInboxes(changes.toDevice),
       deviceListPokes,
       deviceResyncs,
-      accountHooks,
+      accountHooks: { ...accountHooks, passwordProviders: [modules.passwordAuth] },
+      delegatedAuth,
       appservices,
       appserviceSender,
       pushers,

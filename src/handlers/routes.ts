@@ -9,6 +9,7 @@ import { accountValidityRoutes } from "./client/account-validity.ts";
 import { registerTokenRoutes } from "./client/register-request-token.ts";
 import { consentRoutes } from "./consent.ts";
 import { passwordResetRoutes } from "./synapse/client/password-reset.ts";
+import { authMetadataRoutes } from "./client/auth-metadata.ts";
 import { authFallbackPage, authFallbackSubmit } from "./client/auth.ts";
 import { capabilities } from "./client/capabilities.ts";
 import { rendezvousRoutes } from "./client/rendezvous.ts";
@@ -63,6 +64,8 @@ import { userDirectoryRoutes } from "./client/user-directory.ts";
 import { voipRoutes } from "./client/voip.ts";
 import { appservicePingRoutes } from "./client/appservice-ping.ts";
 import { thirdPartyRoutes } from "./client/thirdparty.ts";
+import { masDeviceRoutes } from "./synapse/mas/devices.ts";
+import { masUserRoutes } from "./synapse/mas/users.ts";
 import { unsubscribeRoutes } from "./synapse/client/unsubscribe.ts";
 import { historyRoutes } from "./federation/history.ts";
 import { federationMediaRoutes } from "./federation/media.ts";
@@ -98,6 +101,9 @@ export const routes: readonly Endpoint[] = [
   registerWithSharedSecret,
   authFallbackPage,
   authFallbackSubmit,
+  ...authMetadataRoutes,
+  ...masUserRoutes,
+  ...masDeviceRoutes,
   whoami,
   password,
   deactivate,

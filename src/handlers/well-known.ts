@@ -10,8 +10,8 @@ export const wellKnownClient = endpoint({
   method: "GET",
   path: "/.well-known/matrix/client",
   auth: "none",
-  handle(ctx) {
-    const document = clientWellKnown(ctx);
+  async handle(ctx) {
+    const document = await clientWellKnown(ctx);
     if (document === undefined) throw notFound(".well-known not available");
     return document;
   },

@@ -141,6 +141,11 @@ export function requestMetrics(metrics: Metrics): {
   };
 }
 
+/** Questions to the authentication service. */
+export function delegationMetrics(metrics: Metrics): { introspected(code: string, seconds: number): void } {
+  return { introspected: (code, seconds) => metrics.observe("synapse_api_auth_delegated_introspection_response", { code }, seconds) };
+}
+
 /** Mails, and verifications of addresses. */
 export function threepidMetrics(metrics: Metrics): { mailSent(type: string): void; threepidRequested(medium: string, reason: string, tries: number): void } {
   return {

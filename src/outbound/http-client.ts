@@ -1,6 +1,6 @@
 import { isIP } from "node:net";
 import { rootCertificates } from "node:tls";
-import { Agent, type Dispatcher, ProxyAgent } from "undici";
+import { Agent, type Dispatcher, H2CClient, Pool, ProxyAgent } from "undici";
 import { isJsonObject, type JsonObject } from "../lib/json.ts";
 import { BlockedAddress, type IpFilter } from "./ip-filter.ts";
 
@@ -13,6 +13,8 @@ export interface HttpClientOptions {
   /** The proxy is used although there is a filter: then it decides which names lead where; addresses in the URL are checked all the same. */
   readonly proxyDespiteFilter?: boolean;
   readonly timeoutMs?: number;
+  /** Speak HTTP/2 where it can be agreed on, and in any case without TLS. */
+  readonly http2?: boolean;
   /** PEM texts of authorities that are trusted beside the usual ones. */
   readonly trusted?: readonly string[] | undefined;
 }
@@ -72,7 +74,10 @@ export class HttpClient {
   private readonly proxies = new Map<string, ProxyAgent>();
 
   constructor(private readonly options: HttpClientOptions) {
+    const { http2 = false } = options;
     this.direct = new Agent({
+      allowH2: http2,
+      ...(http2 ? { factory: (origin: string | URL, pool: Pool.Options) => (isPlain(origin) ? new H2CClient(origin) : new Pool(origin, pool)) } : {}),
       connect: {
         timeout: CONNECT_TIMEOUT_MS,
         ...(options.filter === undefined ? {} : { lookup: options.filter.lookup as never }),
@@ -141,6 +146,8 @@ export class HttpClient {
     return agent;
   }
 }
+
+const isPlain = (origin: string | URL): boolean => new URL(origin).protocol === "http:";
 
 function bodyOf({ json, form, text }: HttpRequest): { body: string; contentType: string } | undefined {
   if (json !== undefined) return { body: JSON.stringify(json), contentType: "application/json" };

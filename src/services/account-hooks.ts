@@ -15,7 +15,11 @@ export const accountHooks: AccountHooks = {
   ...noHooks,
   ...threepidHooks,
   verifyCaptcha,
-  devicesDeleted: [...deviceHooks.devicesDeleted, ...pusherHooks.devicesDeleted],
+  devicesDeleted: [
+    ...deviceHooks.devicesDeleted,
+    ...pusherHooks.devicesDeleted,
+    (ctx, txn, userId, deviceIds) => Promise.resolve(txn.afterCommit(() => ctx.delegatedAuth?.forgetDevices(userId, deviceIds))),
+  ],
   devicesChanged: deviceHooks.devicesChanged,
   tokensDeleted: pusherHooks.tokensDeleted,
   userInserted: [

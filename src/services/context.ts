@@ -29,6 +29,7 @@ import type { RoomCompletion } from "./federation/joining/complete-rooms.ts";
 import type { FederationSender } from "./federation/outbound/federation-sender.ts";
 import type { PartialRooms } from "./federation/partial-rooms.ts";
 import type { UrlPreviews } from "./media/preview/url-previews.ts";
+import type { DelegatedAuth } from "./mas/delegated-auth.ts";
 import type { MediaRepository, RemoteMediaFetcher } from "./media/repository.ts";
 import type { DeviceInboxes } from "./devices/device-inboxes.ts";
 import type { DeviceResyncs } from "./devices/device-resyncs.ts";
@@ -89,6 +90,8 @@ export interface Context {
   readonly accounts: AccountCache;
   readonly accountHooks: AccountHooks;
   readonly appservices: AppserviceIdentities;
+  /** undefined: this server authenticates its users itself. */
+  readonly delegatedAuth: DelegatedAuth | undefined;
   /** Tells application services what they are interested in. */
   readonly appserviceSender: AppserviceSender;
   readonly clientIps: ClientIps;
@@ -241,6 +244,8 @@ export interface ServerMetrics extends DeliveryMetrics {
   /** A mail of that kind was sent. */
   mailSent(type: string): void;
   /** Somebody asked to verify an address for the `tries`-th time. */
+  /** The authentication service answered with this status (`ERR`: not at all). */
+  introspected(code: string, seconds: number): void;
   threepidRequested(medium: string, reason: string, tries: number): void;
   scrape(): Promise<{ readonly contentType: string; readonly body: string }>;
 }

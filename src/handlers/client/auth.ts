@@ -10,6 +10,9 @@ import { html, redirect, type RawReply, type Reply } from "../http/reply.ts";
 
 const PATH = "/_matrix/client/(r0|v3|unstable)/auth/:stagetype/fallback/web";
 
+/** The stage that sends to the account management of the authentication service (MSC4312), by its stable and its first name. */
+const CROSS_SIGNING_RESET: ReadonlySet<string> = new Set(["m.oauth", "org.matrix.cross_signing_reset"]);
+
 /** Pages for stages that a client leaves to the browser. The form posts back to the same address. */
 const PAGES: Readonly<
   Record<
@@ -40,6 +43,7 @@ export const authFallbackPage = endpoint({
     const session = query.string("session");
     if (!session) throw noSession();
     const { stagetype: stageType } = params;
+    if (ctx.delegatedAuth !== undefined && CROSS_SIGNING_RESET.has(stageType)) return redirect(await ctx.delegatedAuth.crossSigningResetUrl());
     if (stageType === "m.login.sso") {
       const start = ctx.accountHooks.startSsoAuth;
       if (start === undefined) throw notFound("Unknown auth stage type");

@@ -133,8 +133,8 @@ export const postDeviceSigningUpload = endpoint({
     if (!hasNewKeys(stored, body)) return {};
     let keys = body;
     if (exists && requester.appserviceId === undefined) {
-      if (ctx.config.mas.enabled) {
-        if (until === null || ctx.clock.now() >= until) throw approvalNeeded(ctx.config.mas.endpoint);
+      if (ctx.delegatedAuth !== undefined) {
+        if (until === null || ctx.clock.now() >= until) throw approvalNeeded(await ctx.delegatedAuth.crossSigningResetUrl());
       } else {
         const { params } = await requireInteractiveAuth(
           ctx,
@@ -151,8 +151,7 @@ export const postDeviceSigningUpload = endpoint({
 });
 
 /** With delegated authentication the user approves the reset in the account management of the authentication service. */
-function approvalNeeded(masEndpoint: string): AuthenticationIncomplete {
-  const url = `${masEndpoint}account/?action=org.matrix.cross_signing_reset`;
+function approvalNeeded(url: string): AuthenticationIncomplete {
   return new AuthenticationIncomplete("dummy", {
     session: "dummy",
     flows: [{ stages: ["m.oauth"] }, { stages: ["org.matrix.cross_signing_reset"] }],

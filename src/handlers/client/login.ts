@@ -40,7 +40,7 @@ export const postLogin = endpoint({
       });
     };
     const answer = await logIn(ctx, { body, ip, userAgent, requester });
-    const wellKnown = clientWellKnown(ctx);
+    const wellKnown = await clientWellKnown(ctx);
     return wellKnown === undefined ? answer : { ...answer, well_known: wellKnown };
   },
 });

@@ -20,6 +20,10 @@ export async function authenticateRequest(
     if (endpoint.auth === "optional") return undefined;
     throw new MatrixError(401, "M_MISSING_TOKEN", "Missing access token");
   }
+  if (endpoint.auth === "mas") {
+    if (ctx.delegatedAuth?.isSharedSecret(token) !== true) throw new MatrixError(403, "M_UNKNOWN", "This endpoint must only be called by MAS");
+    return undefined;
+  }
   const requester = await ctx.authenticate({
     token,
     asUser: query.string("user_id"),

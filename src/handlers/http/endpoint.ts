@@ -18,9 +18,10 @@ import type { Query } from "./query.ts";
  * - `guest`: users and guests;
  * - `user`: users, no guests (403 M_GUEST_ACCESS_FORBIDDEN);
  * - `admin`: server admins (403 M_FORBIDDEN otherwise);
- * - `federation`: another server, by its X-Matrix signature; `origin` is its name.
+ * - `federation`: another server, by its X-Matrix signature; `origin` is its name;
+ * - `mas`: the authentication service that accounts are delegated to, by the shared secret.
  */
-export type AuthKind = "none" | "optional" | "guest" | "user" | "admin" | "federation";
+export type AuthKind = "none" | "optional" | "guest" | "user" | "admin" | "federation" | "mas";
 
 export type Method = "GET" | "POST" | "PUT" | "DELETE" | "HEAD" | "OPTIONS";
 
@@ -33,7 +34,7 @@ type ParamNames<P extends string> = P extends `${string}:${infer Rest}`
   : never;
 type Clean<N extends string> = N extends `${infer Name}=${string}` ? Name : N;
 
-type RequesterFor<A extends AuthKind> = A extends "none" | "federation" ? undefined : A extends "optional" ? Requester | undefined : Requester;
+type RequesterFor<A extends AuthKind> = A extends "none" | "federation" | "mas" ? undefined : A extends "optional" ? Requester | undefined : Requester;
 
 export interface EndpointRequest<Params, Body, A extends AuthKind> {
   readonly params: Params;

@@ -9,10 +9,23 @@ import type { AppserviceIdentity } from "./hooks.ts";
 
 type AuthContext = Pick<
   Context,
-  "accounts" | "appservices" | "clientIps" | "clock" | "config" | "macaroons" | "monthlyActive" | "read" | "serverNotices" | "transaction"
+  | "accounts"
+  | "appservices"
+  | "clientIps"
+  | "clock"
+  | "config"
+  | "delegatedAuth"
+  | "macaroons"
+  | "monthlyActive"
+  | "read"
+  | "serverNotices"
+  | "transaction"
 >;
 
 /** The device of every guest. */
+/** The scope of server admins where accounts are delegated. */
+const ADMIN_SCOPE = "urn:synapse:admin:*";
+
 export const GUEST_DEVICE_ID = "guest_device";
 
 export const unknownToken = (message = "Unrecognised access token", extra: Record<string, unknown> = {}): MatrixError =>
@@ -33,13 +46,18 @@ export async function authenticate(ctx: AuthContext, request: AuthenticationRequ
   return requester;
 }
 
-/** Whether the requester is an admin of this server. An admin's token that acts as another user has that user's rights. */
-export async function isServerAdmin(ctx: Pick<Context, "accounts">, requester: Requester): Promise<boolean> {
+/**
+ * Whether the requester is an admin of this server. An admin's token that acts as another user has that user's rights. Where accounts are
+ * delegated, the token's scope decides.
+ */
+export async function isServerAdmin(ctx: Pick<Context, "accounts" | "config">, requester: Requester): Promise<boolean> {
+  if (ctx.config.mas.enabled) return requester.scope.includes(ADMIN_SCOPE);
   return (await ctx.accounts.user(requester.userId))?.admin ?? false;
 }
 
 async function userRequester(ctx: AuthContext, request: AuthenticationRequest): Promise<Requester> {
   const requester = (await byOpaqueToken(ctx, request)) ?? (await byGuestToken(ctx, request.token));
+  if (ctx.delegatedAuth !== undefined) return await ctx.delegatedAuth.requester(request.token);
   const user = await ctx.accounts.user(requester.userId);
   if (user?.locked === true && !request.allowLocked) throw userLocked();
   if (!request.allowExpired && ctx.config.accountValidity.enabled) {

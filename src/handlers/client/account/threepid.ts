@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { MatrixError, unrecognized } from "../../../protocol/errors.ts";
+import { MatrixError } from "../../../protocol/errors.ts";
 import { requireInteractiveAuth } from "../../../services/accounts/uia.ts";
 import type { Context } from "../../../services/context.ts";
 import { bindThreepid, unbindThreepid } from "../../../services/threepid/bind.ts";
@@ -38,7 +38,7 @@ export const addThreepidOfOld = endpoint({
   auth: "user",
   emptyBody: false,
   async handle(ctx, { body, requester }) {
-    if (ctx.config.mas.enabled) throw unrecognized();
+    if (ctx.config.mas.enabled) throw new MatrixError(404, "M_UNRECOGNIZED", "Not found");
     requireChanges(ctx);
     await addProvenThreepid(ctx, requester.userId, readCredentials(body));
     return {};
