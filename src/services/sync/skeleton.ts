@@ -95,7 +95,7 @@ async function incrementalSkeleton(
       entries.push({
         roomId,
         kind: "archived",
-        since,
+        since: newlyJoined.has(roomId) ? undefined : since,
         upTo: leave.stream_ordering,
         fullState: newlyJoined.has(roomId),
         newlyJoined: newlyJoined.has(roomId),

@@ -45,7 +45,7 @@ export async function loadStates(
       entry.kind === "archived" && entry.fullState
         ? viewByGroups(entry, batch, atLeave)
         : viewByDeltas(entry, batch, entry.kind === "joined" ? current.get(entry.roomId) : undefined, deltas.get(entry.roomId) ?? []);
-    const state = select(request, entry, view, members, timeline);
+    const state = select(request, entry, batch, view, members, timeline);
     states.set(key(entry), members === undefined ? state : lazy.deduplicate(request, entry, state, timeline));
   }
   return states;
@@ -59,6 +59,8 @@ interface StateView {
   atStart(key: StateKey): string | undefined;
   /** Value after the last event. */
   atEnd(key: StateKey): string | undefined;
+  /** Value that the client has from the sync before; undefined where it starts anew. */
+  before(key: StateKey): string | undefined;
 }
 
 /**
@@ -83,7 +85,9 @@ function viewByDeltas(entry: RoomEntry, batch: TimelineBatch, base: StateMap | u
   };
   const begin = batch.events[0]?.event.streamOrdering ?? entry.upTo;
   const keys = entry.fullState && base !== undefined ? new Set([...base.keys(), ...changed]) : changed;
-  return { keys, atStart: (at) => valueAt(at, begin), atEnd: (at) => valueAt(at, entry.upTo) };
+  const { since } = entry;
+  const before = entry.fullState || since === undefined ? () => undefined : (at: StateKey) => valueAt(at, since);
+  return { keys, atStart: (at) => valueAt(at, begin), atEnd: (at) => valueAt(at, entry.upTo), before };
 }
 
 /** State by state groups: of the leave, and of the first event shown. */
@@ -91,17 +95,23 @@ function viewByGroups(entry: RoomEntry, batch: TimelineBatch, states: ReadonlyMa
   const end = states.get(entry.leaveEventId!);
   const first = batch.events[0]?.event;
   const start = first === undefined ? end : (states.get(first.eventId) ?? end);
-  return { keys: end?.keys() ?? [], atStart: (at) => start?.get(at), atEnd: (at) => end?.get(at) };
+  return { keys: end?.keys() ?? [], atStart: (at) => start?.get(at), atEnd: (at) => end?.get(at), before: () => undefined };
 }
 
 function select(
   request: SyncRequest,
   entry: RoomEntry,
+  batch: TimelineBatch,
   view: StateView,
   members: ReadonlySet<string> | undefined,
   timeline: ReadonlyMap<StateKey, string>,
 ): Map<StateKey, string> {
-  const shown = new Set(timeline.values());
+  // A timeline without a gap shows all changes by itself; of a limited one clients take up the last of each key.
+  const shown = new Set(batch.limited ? timeline.values() : batch.events.map(({ event }) => event.eventId));
+  const lazily = (at: StateKey): boolean => {
+    const [type, stateKey] = splitStateKey(at);
+    return type === "m.room.member" && members?.has(stateKey) === true;
+  };
   const state = new Map<StateKey, string>();
   const add = (at: StateKey): void => {
     if (request.useStateAfter) {
@@ -109,11 +119,12 @@ function select(
       if (id !== undefined) state.set(at, id);
       return;
     }
-    // At the start of the timeline, and what the timeline does not say although it holds at its end.
+    // At the start of the timeline, and what the timeline does not say although it holds at its end; but for what the client has.
     const first = view.atStart(at);
     const last = view.atEnd(at);
-    if (last !== undefined && !shown.has(last)) state.set(at, last);
-    else if (first !== undefined && !shown.has(first)) state.set(at, first);
+    const known = lazily(at) ? undefined : view.before(at);
+    if (last !== undefined && last !== known && !shown.has(last)) state.set(at, last);
+    else if (first !== undefined && first !== known && !shown.has(first)) state.set(at, first);
   };
   for (const at of view.keys) {
     const [type, stateKey] = splitStateKey(at);
@@ -121,7 +132,13 @@ function select(
     if (members !== undefined && entry.fullState && type === "m.room.member" && !members.has(stateKey) && stateKey !== request.userId) continue;
     add(at);
   }
-  if (members !== undefined) for (const userId of members) add(stateKeyOf("m.room.member", userId));
+  for (const userId of members ?? []) {
+    const at = stateKeyOf("m.room.member", userId);
+    const first = view.atStart(at);
+    // As Synapse: the sender's membership stands beside a timeline without a gap even where that begins with it.
+    if (!entry.fullState && !request.useStateAfter && !batch.limited && first !== undefined) state.set(at, first);
+    else add(at);
+  }
   return state;
 }
 

@@ -189,21 +189,27 @@ export class StateStore {
   }
 
   private async loadSnapshots(groups: readonly number[]): Promise<Map<number, StateSnapshot>> {
-    // Groups of the chain that are held already need no rows; what only they stand on, neither.
+    // Groups of the chain that are held already need no rows; what only they stand on, neither. Taken hold of at once: another reader may
+    // bring the same groups into the cache while this one waits, and they may drop out of it.
+    const held = new Map<number, StateSnapshot>();
     const missing = (all: readonly GroupChain[]): Set<number> => {
       const needed = new Set<number>();
       const baseOf = new Map(all.map(({ group, base }) => [group, base]));
+      held.clear();
       for (const start of groups) {
-        for (let at: number | undefined = start; at !== undefined && !needed.has(at) && this.snapshots.peek(at) === undefined; at = baseOf.get(at))
-          needed.add(at);
+        for (let at: number | undefined = start; at !== undefined && !needed.has(at) && !held.has(at); at = baseOf.get(at)) {
+          const snapshot = this.snapshots.peek(at);
+          if (snapshot === undefined) needed.add(at);
+          else held.set(at, snapshot);
+        }
       }
       return needed;
     };
     const { chains, rows, needed } = await this.loadRows(groups, missing, undefined);
-    const built = new Map<number, StateSnapshot>();
+    const built = new Map<number, StateSnapshot>(held);
     for (const { group, roomId, base } of chains) {
       if (!needed.has(group)) continue;
-      const below = base === undefined ? undefined : (built.get(base) ?? this.snapshots.peek(base));
+      const below = base === undefined ? undefined : built.get(base);
       const map = (below?.map ?? emptyState).with(rows.get(group) ?? []);
       built.set(group, StateSnapshot.stored(roomId, group, map, below === undefined ? 0 : below.hops + 1));
     }
@@ -211,7 +217,7 @@ export class StateStore {
     for (const group of groups) {
       const snapshot = built.get(group);
       if (snapshot === undefined) continue;
-      this.snapshots.set(group, snapshot);
+      if (needed.has(group)) this.snapshots.set(group, snapshot);
       out.set(group, snapshot);
     }
     return out;
