@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { createHmac } from "node:crypto";
+import { createHmac, generateKeyPairSync, sign as rsaSign } from "node:crypto";
 import { execute, query, queryOne } from "../../storage/database.ts";
 import { setUserFlags } from "../../storage/accounts/users.ts";
 import { createLoginToken } from "../../services/accounts/login.ts";
@@ -249,6 +249,11 @@ describe("POST /login with a JSON web token", () => {
       sign({ ...good, aud: "other" }),
       sign({ ...good, exp: now - 200 }),
       sign({ ...good, nbf: now + 200 }),
+      sign({ ...good, iat: now + 200 }),
+      sign({ ...good, iat: "yesterday" }),
+      sign({ ...good, exp: "tomorrow" }),
+      sign({ sub: good.sub, aud: good.aud }),
+      sign({ sub: good.sub, iss: good.iss }),
       sign(nobody),
       sign({ ...good, sub: 5 }),
       sign({ ...good, sub: "a\0" }),
@@ -267,6 +272,71 @@ describe("POST /login with a JSON web token", () => {
     await server.ctx.transaction("test", (txn) => setUserFlags(txn, server.ctx.accounts, "@gone:test", { deactivated: true }));
     assert.equal((await login(sign({ ...good, sub: "gone" })).expect(403)).body.errcode, "M_USER_DEACTIVATED");
     await server.anonymous.post(LOGIN, passwordLogin("jane")).expect(400);
+  });
+
+  it("refuses a locked account (CVE-2023-32682)", async () => {
+    await login(sign({ ...good, sub: "locked" })).expect(200);
+    await server.ctx.transaction("test", (txn) => setUserFlags(txn, server.ctx.accounts, "@locked:test", { locked: true }));
+    assert.equal((await login(sign({ ...good, sub: "locked" })).expect(401)).body.errcode, "M_USER_LOCKED");
+  });
+
+  it("takes clocks that differ by less than two minutes", async () => {
+    const now = Math.floor(Date.now() / 1000);
+    await login(sign({ ...good, exp: now - 60, nbf: now + 60, iat: now + 60 })).expect(200);
+  });
+});
+
+describe("POST /login with a JSON web token and a public key", () => {
+  const { publicKey, privateKey } = generateKeyPairSync("rsa", { modulusLength: 2048 });
+  const pem = publicKey.export({ type: "spki", format: "pem" }).toString();
+  let server: TestServer;
+
+  before(async () => {
+    const limit = { per_second: 0.001, burst_count: 4 };
+    server = await startTestServer({
+      config: {
+        jwt_config: { enabled: true, secret: pem, algorithm: "RS256", subject_claim: "login" },
+        rc_login: { address: limit, account: limit, failed_attempts: limit },
+      },
+    });
+  });
+  after(() => server.close());
+
+  const encode = (value: object): string => Buffer.from(JSON.stringify(value)).toString("base64url");
+  const token = (header: object, claims: object, signer: (text: string) => Buffer): string => {
+    const text = `${encode(header)}.${encode(claims)}`;
+    return `${text}.${signer(text).toString("base64url")}`;
+  };
+  const byKey = (text: string): Buffer => rsaSign("sha256", Buffer.from(text), privateKey);
+  const login = (jwt: string, ip = "192.0.2.1") => server.anonymous.post(LOGIN, { type: "org.matrix.login.jwt", token: jwt }).set("X-Forwarded-For", ip);
+
+  it("takes what the private key has signed, by the claim that is configured", async () => {
+    assert.equal((await login(token({ alg: "RS256" }, { login: "rsa", sub: "other" }, byKey)).expect(200)).body.user_id, "@rsa:test");
+  });
+
+  it("takes the public key for no shared secret, whatever algorithm the token names (CVE-2015-9235 and its like)", async () => {
+    const claims = { login: "forged" };
+    const byPublic = (text: string): Buffer => createHmac("sha256", pem).update(text).digest();
+    const forged = [
+      token({ alg: "HS256" }, claims, byPublic),
+      token({ alg: "none" }, claims, () => Buffer.alloc(0)),
+      token({ alg: "nOnE" }, claims, () => Buffer.alloc(0)),
+      token({ alg: "RS256", crit: ["b64"], b64: false }, claims, byKey),
+      token({ alg: "RS256", jwk: publicKey.export({ format: "jwk" }), kid: "../../dev/null" }, claims, () => Buffer.alloc(256)),
+    ];
+    for (const [index, jwt] of forged.entries()) {
+      assert.equal((await login(jwt, `192.0.2.${100 + index}`).expect(403)).body.errcode, "M_FORBIDDEN", jwt);
+    }
+  });
+
+  it("refuses a token for a named audience where no audience is configured", async () => {
+    await login(token({ alg: "RS256" }, { login: "rsa", aud: "somebody" }, byKey), "192.0.2.200").expect(403);
+  });
+
+  it("is limited by address", async () => {
+    const bad = token({ alg: "RS256" }, { login: "rsa" }, () => Buffer.alloc(256));
+    for (let i = 0; i < 4; i++) await login(bad, "192.0.2.50").expect(403);
+    assert.equal((await login(bad, "192.0.2.50").expect(429)).body.errcode, "M_LIMIT_EXCEEDED");
   });
 });
 

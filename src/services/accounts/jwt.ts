@@ -27,6 +27,10 @@ export async function validateJwt(ctx: Pick<Context, "clock" | "config">, token:
     if (error instanceof errors.JWSSignatureVerificationFailed) throw refused("JWT validation failed: Signature verification failed");
     throw refused(`JWT validation failed: ${error instanceof errors.JOSEError ? error.message : "invalid token"}`);
   }
+  const { iat } = claims;
+  if (iat !== undefined && (typeof iat !== "number" || iat > ctx.clock.now() / 1000 + CLOCK_TOLERANCE_S)) {
+    throw refused("JWT validation failed: invalid_token: The token is not valid as it was issued in the future");
+  }
   // A token for a named audience is not for us when we have no name.
   if (claims["aud"] !== undefined && !jwt.audiences?.length) throw refused('JWT validation failed: invalid_claim: Invalid claim "aud"');
   const localpart = claims[jwt.subjectClaim];
