@@ -1,3 +1,4 @@
+import { Repeated } from "../../lib/repeated.ts";
 import {
   addPendingDeactivation,
   deleteAccountExpiry,
@@ -30,6 +31,7 @@ export async function deactivateAccount(ctx: Context, deactivation: Deactivation
   const { userId, erase, idServer } = deactivation;
   const log = ctx.log.named("synapse.handlers.deactivate_account");
   for (const hook of ctx.accountHooks.judgeDeactivation) await hook(ctx, deactivation);
+  await ctx.modules.thirdPartyRules.requireMayDeactivate(userId, deactivation.byAdmin);
   log.info(`Deactivating ${userId}`, { erase });
   let unbound = true;
   for (const hook of ctx.accountHooks.unbindThreepids) unbound = (await hook(ctx, userId, idServer)) && unbound;
@@ -50,6 +52,9 @@ export async function deactivateAccount(ctx: Context, deactivation: Deactivation
   });
   for (const hook of ctx.accountHooks.rejectInvites) await hook(ctx, userId);
   ctx.userParter.poke();
+  const { thirdPartyRules } = ctx.modules;
+  if (erase) await thirdPartyRules.profileUpdated(userId, { display_name: null, avatar_url: null }, deactivation.byAdmin, true);
+  await thirdPartyRules.deactivationChanged(userId, true, deactivation.byAdmin);
   return unbound;
 }
 
@@ -62,47 +67,42 @@ export async function reactivateAccount(ctx: Context, userId: string): Promise<v
     await setUserFlags(txn, ctx.accounts, userId, { deactivated: false });
     for (const hook of ctx.accountHooks.profileChanged) await hook(ctx, txn, userId);
   });
+  await ctx.modules.thirdPartyRules.deactivationChanged(userId, false, true);
 }
 
 /** Parts deactivated users from their rooms, one loop at a time. What a stop interrupts is done after the next start. */
 export class UserParter {
-  private running: Promise<void> | undefined;
-  private again = false;
-  private closed = false;
+  private readonly parting: Repeated;
 
-  constructor(private readonly full: () => Context) {}
+  constructor(private readonly full: () => Context) {
+    this.parting = new Repeated(
+      () => this.partAll(),
+      (error) => full().log.named("synapse.handlers.deactivate_account").warn("Could not part a deactivated user from rooms; tried again later", { error }),
+    );
+  }
 
   /** Somebody may be waiting: called at start, now and then, and after each deactivation. */
   poke(): void {
-    this.again = true;
-    this.running ??= this.loop().finally(() => (this.running = undefined));
+    this.parting.poke();
   }
 
   /** Resolves when nobody waits any more. */
-  async idle(): Promise<void> {
-    await this.running;
+  idle(): Promise<void> {
+    return this.parting.settled();
   }
 
-  async close(): Promise<void> {
-    this.closed = true;
-    await this.idle();
+  close(): Promise<void> {
+    return this.parting.close();
   }
 
-  private async loop(): Promise<void> {
+  private async partAll(): Promise<void> {
     const ctx = this.full();
-    try {
-      while (this.again && !this.closed) {
-        this.again = false;
-        const pending = await getPendingDeactivations(ctx.read);
-        const erased = await getErasedUsers(ctx.read, pending);
-        for (const userId of pending) {
-          if (this.closed) return;
-          for (const hook of ctx.accountHooks.partRooms) await hook(ctx, { userId, erased: erased.has(userId) });
-          await ctx.transaction("del_user_pending_deactivation", (txn) => deletePendingDeactivation(txn, userId));
-        }
-      }
-    } catch (error) {
-      ctx.log.named("synapse.handlers.deactivate_account").warn("Could not part a deactivated user from rooms; tried again later", { error });
+    const pending = await getPendingDeactivations(ctx.read);
+    const erased = await getErasedUsers(ctx.read, pending);
+    for (const userId of pending) {
+      if (this.parting.isClosed) return;
+      for (const hook of ctx.accountHooks.partRooms) await hook(ctx, { userId, erased: erased.has(userId) });
+      await ctx.transaction("del_user_pending_deactivation", (txn) => deletePendingDeactivation(txn, userId));
     }
   }
 }

@@ -1,3 +1,4 @@
+import { Repeated } from "../../lib/repeated.ts";
 import type { MatrixEvent } from "../../protocol/event/event.ts";
 import {
   appservicePosition,
@@ -6,9 +7,9 @@ import {
   putTransactions,
   type StoredTransaction,
 } from "../../storage/appservices/transactions.ts";
-import { eventIdsBetween } from "../../storage/federation/positions.ts";
 import type { Context } from "../context.ts";
 import type { StoredEvents } from "../events/publish.ts";
+import { HeldEvents } from "../streams/held-events.ts";
 import type { ServiceIds } from "./interest.ts";
 import type { TransactionQueue } from "./transaction-queue.ts";
 
@@ -16,8 +17,6 @@ export type FeedContext = Pick<Context, "clock" | "events" | "log" | "read" | "s
 
 /** Events taken at once; as many go into one transaction at most (as Synapse). */
 export const BATCH = 100;
-/** Events that wait in memory; when there are more, they are read from the database. */
-const MAX_HELD = 5_000;
 /** How often the position is written down while nobody is interested. */
 const SAVE_INTERVAL_MS = 1_000;
 const RETRY_MS = 5_000;
@@ -30,12 +29,8 @@ export class AppserviceEventFeed {
   private position: number | undefined;
   private saved = 0;
   private lastSave = 0;
-  /** New events; complete from `heldFrom` on. */
-  private held: MatrixEvent[] = [];
-  private heldFrom: number;
-  private running: Promise<void> | undefined;
-  private again = false;
-  private closed = false;
+  private readonly held: HeldEvents;
+  private readonly following: Repeated;
 
   constructor(
     private readonly ctx: FeedContext,
@@ -44,74 +39,47 @@ export class AppserviceEventFeed {
     /** Called with events that somebody wants, before they are handed out. */
     private readonly prepare: (events: readonly MatrixEvent[]) => Promise<void>,
   ) {
-    this.heldFrom = ctx.streams.events.currentToken();
+    this.held = new HeldEvents(ctx, { batch: BATCH, raw: false, wants: () => true });
+    this.following = new Repeated(
+      () => this.run(),
+      (error) => {
+        if (this.following.isClosed) return;
+        ctx.log.named("synapse.handlers.appservice").error("Events could not be put into transactions of application services", { error });
+        ctx.clock.after(RETRY_MS, () => this.poke());
+      },
+    );
   }
 
   /** A batch was stored (the publisher calls it before the events are visible). */
-  stored({ events, backfilled }: StoredEvents): void {
-    if (backfilled) return;
-    for (const event of events) if (event.streamOrdering !== undefined) this.held.push(event);
-    if (this.held.length <= MAX_HELD) return;
-    this.heldFrom = Math.max(...this.held.map((event) => event.streamOrdering!));
-    this.held = [];
+  stored(stored: StoredEvents): void {
+    this.held.stored(stored);
   }
 
   /** Goes on to the newest visible event. */
   poke(): void {
-    if (this.closed) return;
-    if (this.running !== undefined) {
-      this.again = true;
-      return;
-    }
-    this.running = this.run()
-      .catch((error: unknown) => {
-        if (this.closed) return;
-        this.ctx.log.named("synapse.handlers.appservice").error("Events could not be put into transactions of application services", { error });
-        this.ctx.clock.after(RETRY_MS, () => this.poke());
-      })
-      .finally(() => {
-        this.running = undefined;
-        if (this.again) this.poke();
-      });
+    this.following.poke();
   }
 
   /** Resolves when everything visible is in transactions. */
-  async settled(): Promise<void> {
-    while (this.running !== undefined) await this.running;
+  settled(): Promise<void> {
+    return this.following.settled();
   }
 
   async close(): Promise<void> {
-    this.closed = true;
-    await this.settled();
+    await this.following.close();
     if (this.position !== undefined && this.position > this.saved) await this.write(this.position, []);
   }
 
   private async run(): Promise<void> {
-    const { ctx } = this;
-    if (this.position === undefined) this.position = this.saved = await appservicePosition(ctx.read);
-    do {
-      this.again = false;
-      const upTo = ctx.streams.events.currentToken();
-      while (this.position < upTo && !this.closed) {
-        const { events, position } = await this.take(this.position, upTo);
-        await this.handOut(events, position);
-        this.position = position;
-      }
-    } while (this.again && !this.closed);
-  }
-
-  /** The next events after `after`, from memory where all are there. */
-  private async take(after: number, upTo: number): Promise<{ events: MatrixEvent[]; position: number }> {
-    if (after >= this.heldFrom) {
-      this.held.sort((a, b) => a.streamOrdering! - b.streamOrdering!);
-      const visible = this.held.filter((event) => event.streamOrdering! <= upTo);
-      const events = visible.slice(0, BATCH);
-      const position = visible.length > BATCH ? events.at(-1)!.streamOrdering! : upTo;
-      return { events: events.filter((event) => event.streamOrdering! > after), position };
+    const { streams, read } = this.ctx;
+    if (this.position === undefined) this.position = this.saved = await appservicePosition(read);
+    const upTo = streams.events.currentToken();
+    while (this.position < upTo && !this.following.isClosed) {
+      const { events, position } = await this.held.take(this.position, upTo);
+      await this.handOut(events, position);
+      this.held.release(position);
+      this.position = position;
     }
-    const rows = await eventIdsBetween(this.ctx.read, after, upTo, BATCH);
-    const found = await this.ctx.events.get(rows.map((row) => row.event_id));
-    return { events: rows.flatMap((row) => found.get(row.event_id) ?? []), position: rows.length < BATCH ? upTo : rows.at(-1)!.stream_ordering };
   }
 
   private async handOut(events: readonly MatrixEvent[], position: number): Promise<void> {
@@ -132,7 +100,6 @@ export class AppserviceEventFeed {
     } else if (this.ctx.clock.now() - this.lastSave >= SAVE_INTERVAL_MS) {
       await this.write(position, []);
     }
-    this.held = this.held.filter((event) => event.streamOrdering! > position);
   }
 
   private async write(position: number, wanted: readonly (readonly [serviceId: string, events: readonly MatrixEvent[]])[]): Promise<void> {

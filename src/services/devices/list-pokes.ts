@@ -1,3 +1,4 @@
+import { Repeated } from "../../lib/repeated.ts";
 import type { Context } from "../context.ts";
 import {
   addOutboundPokes,
@@ -16,55 +17,45 @@ const BATCH = 500;
  * at start; where it stopped is in the database, so that nothing is lost or told twice.
  */
 export class DeviceListPokes {
-  private running: Promise<void> | undefined;
-  private again = false;
-  private closed = false;
+  private readonly converting: Repeated;
 
-  constructor(private readonly ctx: Pick<Context, "read" | "transaction" | "clock" | "log" | "streams" | "members" | "remote" | "config" | "changes">) {}
+  constructor(private readonly ctx: Pick<Context, "read" | "transaction" | "clock" | "log" | "streams" | "members" | "remote" | "config" | "changes">) {
+    this.converting = new Repeated(
+      () => this.convertAll(),
+      (error) => ctx.log.named("synapse.handlers.device").warn("Device list changes could not be told to other servers", { error }),
+    );
+  }
 
   /** There may be changes to convert. */
   poke(): void {
-    if (this.closed) return;
-    if (this.running !== undefined) {
-      this.again = true;
-      return;
-    }
-    this.running = this.convertAll()
-      .catch((error: unknown) => this.ctx.log.named("synapse.handlers.device").warn("Device list changes could not be told to other servers", { error }))
-      .finally(() => {
-        this.running = undefined;
-        if (this.again) this.poke();
-      });
+    this.converting.poke();
   }
 
   /** Resolves when everything recorded so far has been converted. */
-  async settled(): Promise<void> {
-    while (this.running !== undefined) await this.running;
+  settled(): Promise<void> {
+    return this.converting.settled();
   }
 
-  async close(): Promise<void> {
-    this.closed = true;
-    await this.settled();
+  close(): Promise<void> {
+    return this.converting.close();
   }
 
   private async convertAll(): Promise<void> {
     const { read, streams } = this.ctx;
     let position = await convertedPosition(read);
     let told: { streamId: number; servers: ReadonlySet<string> } = { streamId: 0, servers: new Set() };
-    do {
-      this.again = false;
+    while (!this.converting.isClosed) {
       const upTo = streams.deviceLists.currentToken();
       const changes = await unconvertedChanges(read, position, upTo, BATCH);
-      if (changes.length > 0) {
-        const last = changes.at(-1)!;
-        position = { streamId: last.streamId, roomId: last.roomId };
-        told = await this.convert(changes, position, told);
-        this.again = true;
-      } else if (upTo > position.streamId) {
-        position = { streamId: upTo, roomId: "" };
-        await this.ctx.transaction("set_device_change_last_converted_pos", (txn) => setConvertedPosition(txn, upTo, "", streams.deviceLists.instanceName));
+      if (changes.length === 0) {
+        if (upTo > position.streamId)
+          await this.ctx.transaction("set_device_change_last_converted_pos", (txn) => setConvertedPosition(txn, upTo, "", streams.deviceLists.instanceName));
+        return;
       }
-    } while (this.again && !this.closed);
+      const last = changes.at(-1)!;
+      position = { streamId: last.streamId, roomId: last.roomId };
+      told = await this.convert(changes, position, told);
+    }
   }
 
   /** One change has a row for each room: a server hears of it once, however many rooms it shares. */

@@ -1,10 +1,12 @@
+import { Repeated } from "../../../lib/repeated.ts";
 import type { MatrixEvent } from "../../../protocol/event/event.ts";
 import { getDomain } from "../../../protocol/ids.ts";
 import { storeDestinationRooms } from "../../../storage/federation/destinations.ts";
-import { eventIdsBetween, openSenderPosition, storeSenderPosition } from "../../../storage/federation/positions.ts";
+import { openSenderPosition, storeSenderPosition } from "../../../storage/federation/positions.ts";
 import type { Context } from "../../context.ts";
 import type { StoredEvents } from "../../events/publish.ts";
 import { type JoinedServersContext, serversBefore } from "./joined-servers.ts";
+import { HeldEvents } from "../../streams/held-events.ts";
 import type { PartialRooms } from "../partial-rooms.ts";
 
 export type EventFeedContext = JoinedServersContext &
@@ -12,8 +14,6 @@ export type EventFeedContext = JoinedServersContext &
 
 /** Events taken at once. */
 const BATCH = 100;
-/** Events that wait in memory to be handed out; when there are more, they are read from the database. */
-const MAX_HELD = 5_000;
 /** The position is written down at most so often: what is sent twice after a crash is dropped by those who have it. */
 const SAVE_INTERVAL_MS = 1_000;
 const RETRY_MS = 5_000;
@@ -27,53 +27,41 @@ export class EventFeed {
   private position: number | undefined;
   private saved: number | undefined;
   private lastSave = 0;
-  /** New events of this server in order; complete from `heldFrom` on. */
-  private held: MatrixEvent[] = [];
-  private heldFrom: number;
-  private running: Promise<void> | undefined;
-  private again = false;
-  private closed = false;
+  /** New events of this server. */
+  private readonly held: HeldEvents;
+  private readonly following: Repeated;
 
   constructor(
     private readonly ctx: EventFeedContext,
     private readonly deliver: (event: MatrixEvent, destinations: readonly string[]) => Promise<void>,
   ) {
-    this.heldFrom = ctx.streams.events.currentToken();
+    this.held = new HeldEvents(ctx, { batch: BATCH, raw: true, wants: (event) => this.isToBeSent(event) });
+    this.following = new Repeated(
+      () => this.run(),
+      (error) => {
+        ctx.log.named("synapse.federation.sender").error("Events could not be handed to the queues of other servers", { error });
+        ctx.clock.after(RETRY_MS, () => this.poke());
+      },
+    );
   }
 
   /** A batch was stored (the publisher calls it before the events are visible). */
-  stored({ events, backfilled }: StoredEvents): void {
-    if (backfilled) return;
-    for (const event of events) if (this.isToBeSent(event) && event.streamOrdering !== undefined) this.held.push(event);
-    if (this.held.length > MAX_HELD) this.dropHeld();
+  stored(stored: StoredEvents): void {
+    this.held.stored(stored);
   }
 
   /** Goes on to the newest visible event. */
   poke(): void {
-    if (this.closed) return;
-    if (this.running !== undefined) {
-      this.again = true;
-      return;
-    }
-    this.running = this.run()
-      .catch((error: unknown) => {
-        this.ctx.log.named("synapse.federation.sender").error("Events could not be handed to the queues of other servers", { error });
-        this.ctx.clock.after(RETRY_MS, () => this.poke());
-      })
-      .finally(() => {
-        this.running = undefined;
-        if (this.again) this.poke();
-      });
+    this.following.poke();
   }
 
   /** Resolves when everything visible has been handed out. */
-  async settled(): Promise<void> {
-    while (this.running !== undefined) await this.running;
+  settled(): Promise<void> {
+    return this.following.settled();
   }
 
   async close(): Promise<void> {
-    this.closed = true;
-    await this.settled();
+    await this.following.close();
     await this.save();
   }
 
@@ -84,40 +72,14 @@ export class EventFeed {
       const stored = await ctx.transaction("federation_stream_position", (txn) => openSenderPosition(txn, instanceName, federationSenderInstances));
       this.position = this.saved = stored;
     }
-    do {
-      this.again = false;
-      const upTo = ctx.streams.events.currentToken();
-      while (this.position < upTo && !this.closed) {
-        const { events, position } = await this.take(this.position, upTo);
-        await this.handOut(events);
-        this.position = position;
-        if (ctx.clock.now() - this.lastSave >= SAVE_INTERVAL_MS) await this.save();
-      }
-    } while (this.again && !this.closed);
-  }
-
-  /** The next events after `after`, from memory where all are there. */
-  private async take(after: number, upTo: number): Promise<{ events: MatrixEvent[]; position: number }> {
-    if (after >= this.heldFrom) {
-      this.held.sort((a, b) => a.streamOrdering! - b.streamOrdering!);
-      const visible = this.held.filter((event) => event.streamOrdering! <= upTo);
-      const events = visible.slice(0, BATCH);
-      const position = visible.length > BATCH ? events.at(-1)!.streamOrdering! : upTo;
-      this.held = this.held.filter((event) => event.streamOrdering! > position);
-      return { events: events.filter((event) => event.streamOrdering! > after), position };
+    const upTo = ctx.streams.events.currentToken();
+    while (this.position < upTo && !this.following.isClosed) {
+      const { events, position } = await this.held.take(this.position, upTo);
+      await this.handOut(events);
+      this.held.release(position);
+      this.position = position;
+      if (ctx.clock.now() - this.lastSave >= SAVE_INTERVAL_MS) await this.save();
     }
-    const rows = await eventIdsBetween(this.ctx.read, after, upTo, BATCH);
-    const found = await this.ctx.events.get(
-      rows.map((row) => row.event_id),
-      { raw: true },
-    );
-    const events = rows.flatMap((row) => found.get(row.event_id) ?? []).filter((event) => this.isToBeSent(event));
-    return { events, position: rows.length < BATCH ? upTo : rows.at(-1)!.stream_ordering };
-  }
-
-  private dropHeld(): void {
-    this.heldFrom = Math.max(...this.held.map((event) => event.streamOrdering!));
-    this.held = [];
   }
 
   /** Sent by this server, or by another on whose behalf this one let its user in. Memberships learnt out of band are for others to tell. */
