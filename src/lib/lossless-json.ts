@@ -26,6 +26,20 @@ export function parseJson(text: string, maxDepth = MAX_JSON_DEPTH): Json {
   }
 }
 
+/**
+ * As `JSON.parse`, refusing what is nested too deeply for functions that walk values by recursion.
+ * @throws JsonError
+ */
+export function parsePlainJson(text: string, maxDepth = MAX_JSON_DEPTH): Json {
+  // Shorter texts cannot be that deep.
+  if (text.length > maxDepth) needsExactNumbers(text, maxDepth);
+  try {
+    return JSON.parse(text) as Json;
+  } catch (error) {
+    throw new JsonError((error as Error).message);
+  }
+}
+
 const QUOTE = 34;
 const BACKSLASH = 92;
 

@@ -132,6 +132,7 @@ export class HttpClient {
       headersTimeout: timeoutMs,
       bodyTimeout: timeoutMs,
     });
+    answer.body.on("error", () => {}); // said by readText; an event that nobody hears would end the process
     const text = await readText(answer.body, request.maxBytes ?? MAX_BYTES);
     if (answer.statusCode >= 200 && answer.statusCode < 300) return text;
     throw new HttpError(answer.statusCode, objectOf(text));

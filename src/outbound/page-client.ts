@@ -113,7 +113,10 @@ function pageOf(url: string, answer: Dispatcher.ResponseData): Page {
     const value = answer.headers[name];
     return Array.isArray(value) ? value[0] : value;
   };
-  return { status: answer.statusCode, url, body: decompressed(answer.body, header("content-encoding")), header };
+  const body = decompressed(answer.body, header("content-encoding"));
+  // Readers see errors all the same; an event that nobody hears, of a page given up halfway, would end the process.
+  body.on("error", () => {});
+  return { status: answer.statusCode, url, body, header };
 }
 
 /** Sizes are measured after decompression, so that a small answer cannot become a large file. */

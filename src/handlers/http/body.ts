@@ -1,7 +1,7 @@
 import type { IncomingMessage } from "node:http";
 import type { z } from "zod";
 import { isJsonObject, type JsonObject } from "../../lib/json.ts";
-import { parseJson } from "../../lib/lossless-json.ts";
+import { parseJson, parsePlainJson } from "../../lib/lossless-json.ts";
 import { badJson, invalidParam, MatrixError, missingParam } from "../../protocol/errors.ts";
 import type { Endpoint } from "./endpoint.ts";
 
@@ -33,7 +33,7 @@ function parseJsonObject(bytes: Buffer, emptyAllowed: boolean, lossless: boolean
   let value: unknown;
   try {
     const text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
-    value = lossless ? parseJson(text) : JSON.parse(text);
+    value = lossless ? parseJson(text) : parsePlainJson(text);
   } catch {
     throw new MatrixError(400, "M_NOT_JSON", "Content not JSON.");
   }

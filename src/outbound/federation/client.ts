@@ -236,7 +236,7 @@ export class FederationClient {
     if (parsed.protocol !== "https:" && parsed.protocol !== "http:") return undefined;
     const host = parsed.hostname.replace(/^\[|\]$/g, "");
     if (isAddress(host) && !this.filter.permits(host)) return undefined;
-    return await agent.request({
+    return await this.ask(agent, {
       origin: parsed.origin,
       path: parsed.pathname + parsed.search,
       method: "GET",
@@ -269,7 +269,7 @@ export class FederationClient {
     const timeout = AbortSignal.timeout(request.timeoutMs ?? this.options.timeoutMs);
     const signal = request.signal === undefined ? timeout : AbortSignal.any([timeout, request.signal]);
     const host = target.host.includes(":") ? `[${target.host}]` : target.host;
-    const answer = await this.agentFor(request.destination, target).request({
+    const answer = await this.ask(this.agentFor(request.destination, target), {
       origin: `https://${host}:${target.port}`,
       path: uri,
       method: request.method,
@@ -286,6 +286,13 @@ export class FederationClient {
     });
     if (answer.statusCode >= 200 && answer.statusCode < 300) return await read(answer);
     throw await remoteError(request.destination, answer);
+  }
+
+  private async ask(agent: Agent, options: Dispatcher.RequestOptions): Promise<Dispatcher.ResponseData> {
+    const answer = await agent.request(options);
+    // A body that is given up halfway says so by an event; unheard, it would end the process. Readers see the error all the same.
+    answer.body.on("error", () => {});
+    return answer;
   }
 
   /** Connections are kept by server and by the name its certificate must have. */

@@ -27,19 +27,23 @@ export async function remoteProfile(ctx: Needs, userId: string, field: string | 
   }
 }
 
-/** Account statuses of users of another server (MSC3720). Those that it does not tell are failures. */
+/** Account statuses of users of another server (MSC3720). Those that it does not tell, or all when it cannot be asked, are failures. */
 export async function remoteAccountStatuses(ctx: Needs, server: string, userIds: readonly string[]): Promise<{ statuses: JsonObject; failures: string[] }> {
-  const answer = await ctx.federationClient.requestObject({
-    method: "POST",
-    destination: server,
-    path: "/_matrix/federation/unstable/org.matrix.msc3720/account_status",
-    content: { user_ids: [...userIds] },
-    maxBytes: PROFILE_BYTES,
-    timeoutMs: PROFILE_TIMEOUT_MS,
-  });
   const statuses: JsonObject = {};
-  for (const [userId, status] of Object.entries(isJsonObject(answer.account_statuses) ? answer.account_statuses : {})) {
-    if (userIds.includes(userId) && isJsonObject(status)) statuses[userId] = status;
+  try {
+    const answer = await ctx.federationClient.requestObject({
+      method: "POST",
+      destination: server,
+      path: "/_matrix/federation/unstable/org.matrix.msc3720/account_status",
+      content: { user_ids: [...userIds] },
+      maxBytes: PROFILE_BYTES,
+      timeoutMs: PROFILE_TIMEOUT_MS,
+    });
+    for (const [userId, status] of Object.entries(isJsonObject(answer.account_statuses) ? answer.account_statuses : {})) {
+      if (userIds.includes(userId) && isJsonObject(status)) statuses[userId] = status;
+    }
+  } catch {
+    // Whatever went wrong: nothing is known of them.
   }
   return { statuses, failures: userIds.filter((userId) => statuses[userId] === undefined) };
 }

@@ -1,0 +1,75 @@
+import { isJsonObject, type Json } from "../../lib/json.ts";
+import type { Dice } from "./dice.ts";
+
+/** How many values of one name are remembered. */
+const KEPT = 24;
+const LONGEST = 600;
+
+/** Values seen in answers or known from the start, by the name of their field: ids, tokens, positions to be asked for again. */
+export class Pool {
+  private readonly values = new Map<string, string[]>();
+
+  constructor(private readonly dice: Dice) {}
+
+  add(name: string, ...values: readonly string[]): void {
+    let kept = this.values.get(name);
+    if (kept === undefined) this.values.set(name, (kept = []));
+    for (const value of values) {
+      if (value === "" || value.length > LONGEST || kept.includes(value)) continue;
+      if (kept.length < KEPT) kept.push(value);
+      else kept[this.dice.below(KEPT)] = value;
+    }
+  }
+
+  /** One of the values of any of the names. */
+  pick(...names: readonly string[]): string | undefined {
+    const all = names.flatMap((name) => this.values.get(name) ?? []);
+    return all.length === 0 ? undefined : this.dice.pick(all);
+  }
+
+  all(name: string): readonly string[] {
+    return this.values.get(name) ?? [];
+  }
+
+  /** Learns from an answer the texts of well-known fields. */
+  harvest(value: Json | undefined, depth = 0): void {
+    if (depth > 6) return;
+    if (Array.isArray(value)) {
+      for (const item of value.slice(0, 5)) this.harvest(item, depth + 1);
+    } else if (isJsonObject(value)) {
+      for (const [name, item] of Object.entries(value).slice(0, 60)) {
+        if (HARVESTED.has(name) && (typeof item === "string" || typeof item === "number")) this.add(name, String(item));
+        else this.harvest(item, depth + 1);
+      }
+    }
+  }
+}
+
+const HARVESTED: ReadonlySet<string> = new Set([
+  "room_id",
+  "event_id",
+  "next_batch",
+  "prev_batch",
+  "next_token",
+  "pos",
+  "start",
+  "end",
+  "filter_id",
+  "delay_id",
+  "version",
+  "content_uri",
+  "device_id",
+  "session",
+  "sid",
+  "token",
+  "refresh_token",
+  "login_token",
+  "alias",
+  "room_alias",
+  "delete_id",
+  "purge_id",
+  "redact_id",
+  "id",
+  "url",
+  "etag",
+]);
