@@ -83,7 +83,7 @@ function normalise(read: Read, body: Json): Json {
     if (
       value?.unsigned !== undefined &&
       value.type !== undefined &&
-      (STATE_LISTS.has(key) || parents.some((each) => STATE_LISTS.has(each)) || STATE_PATH.test(path))
+      (STATE_LISTS.has(key) || parents.some((each) => STATE_LISTS.has(each)) || STATE_PATH.test(path) || path.endsWith("/notifications"))
     ) {
       const { prev_content: _c, prev_sender: _s, replaces_state: _r, ...unsigned } = value.unsigned;
       const { prev_content: _topContent, replaces_state: _topState, ...rest } = value; // the first version of the API has them beside the content
@@ -132,6 +132,9 @@ function normalise(read: Read, body: Json): Json {
     }
     if (Object.keys(result.rooms?.join ?? { some: 1 }).length === 0) delete result.rooms.join;
     if (Object.keys(result.rooms ?? { some: 1 }).length === 0) delete result.rooms;
+    for (const kind of ["join", "leave"])
+      for (const { timeline } of Object.values<Json>(result.rooms?.[kind] ?? {}))
+        if (isWholeTimeline(read, kind, timeline)) timeline.prev_batch = "<before the timeline>";
     // Of a key that changed in a gap Synapse names the event before or the one after it, by chance, where the timeline was filtered by visibility.
     for (const room of Object.values<Json>(result.rooms?.leave ?? {}))
       room.state.events = room.state.events.map((event: Json) => `${event.type} ${event.state_key}`).sort();
@@ -154,6 +157,17 @@ function normalise(read: Read, body: Json): Json {
   if (/\/v2\/users\/[^/]+\/devices$/.test(path) || path.endsWith("/devices"))
     for (const device of result.devices ?? []) for (const name of ["last_seen_ip", "last_seen_user_agent"]) if (name in device) device[name] = "<moment>";
   return result;
+}
+
+/**
+ * True for a timeline that holds all there is to see though it was cut or read from the beginning: the place before it is then, with Synapse,
+ * the one after it, so that /messages gives the same events again.
+ */
+function isWholeTimeline(read: Read, kind: string, timeline: Json): boolean {
+  const filter = String(read.query?.["filter"] ?? "{}");
+  const limit: number = filter.startsWith("{") ? (JSON.parse(filter).room?.timeline?.limit ?? 10) : 10;
+  const whole = timeline.limited ? timeline.events.length < limit : timeline.events.length <= limit;
+  return whole && (timeline.limited || kind === "leave" || read.query?.["since"] === undefined);
 }
 
 function leaf(value: Json, key: string, path: string): Json {

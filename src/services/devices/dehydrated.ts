@@ -2,6 +2,7 @@ import { type JsonObject, type JsonText, stringifyAscii } from "../../lib/json.t
 import { canonicalJson } from "../../protocol/canonical-json.ts";
 import { forbidden, invalidParam, notFound } from "../../protocol/errors.ts";
 import { deleteDehydratedDevices, dehydratedDevice, putDehydratedDevice } from "../../storage/devices/dehydrated.ts";
+import { getDevice } from "../../storage/devices/devices.ts";
 import { inboxMessages } from "../../storage/devices/inbox.ts";
 import { putDeviceKeys } from "../../storage/devices/keys.ts";
 import type { Context } from "../context.ts";
@@ -26,11 +27,13 @@ export async function storeDehydratedDevice(ctx: Context, userId: string, device
     async (txn) => {
       const old = await dehydratedDevice(txn, userId);
       if (old !== undefined) await deleteDevicesIn(ctx, txn, userId, [old.deviceId]);
+      const known = await getDevice(txn, userId, deviceId);
       await registerDevice(ctx, txn, { userId, deviceId, displayName });
       await putDeviceKeys(txn, userId, deviceId, canonicalJson(keys.deviceKeys), ctx.clock.now());
       await storeOneTimeKeys(ctx, txn, userId, deviceId, keys);
       await putDehydratedDevice(txn, userId, deviceId, stringifyAscii(data));
-      await recordDeviceChanges(ctx, txn, userId, [deviceId]);
+      // Of a new device the others hear anyway.
+      if (known !== undefined) await recordDeviceChanges(ctx, txn, userId, [deviceId]);
     },
     { isolation: "read committed" },
   );
