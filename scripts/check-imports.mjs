@@ -5,7 +5,8 @@ import path from "node:path";
 import { fileURLToPath } from "node:url";
 
 const root = path.resolve(fileURLToPath(new URL("..", import.meta.url)));
-const source = path.join(root, "src");
+/** Folders of the program; what lies in `src` is named without it. */
+const SOURCES = ["src", "migrate-from-synapse"];
 
 /** For each folder: which folders it may import, which packages it must not. */
 const RULES = {
@@ -17,19 +18,29 @@ const RULES = {
   services: { folders: ["services", "storage", "outbound", "protocol", "config", "lib"], packages: ["express", "knex", "pg"] },
   handlers: { folders: ["handlers", "services", "storage", "protocol", "config", "lib"], packages: ["knex", "pg"] },
   workers: { folders: ["workers", "services", "storage", "outbound", "protocol", "config", "lib"], packages: ["express", "knex", "pg"] },
-  bin: { folders: ["bin", "handlers", "services", "storage", "outbound", "workers", "protocol", "config", "lib"], files: ["main.ts", "server.ts"] },
+  "migrate-from-synapse": {
+    folders: ["migrate-from-synapse", "config", "protocol", "storage", "lib"],
+    files: ["services/media/paths.ts"],
+    packages: ["express", "knex", "pg"],
+  },
+  bin: {
+    folders: ["bin", "migrate-from-synapse", "handlers", "services", "storage", "outbound", "workers", "protocol", "config", "lib"],
+    files: ["main.ts", "server.ts"],
+  },
 };
 /** Modules of lib that do input or output, or tell the time: not for `protocol`, which is pure. */
 const IMPURE = /^lib\/(?:clock|random|log|logging\/.*|metrics.*|request-context|embedded-postgres|postgres-tls|command-line)\.ts$/;
 
 const problems = [];
-const report = (file, what) => problems.push(`src/${file}: ${what}`);
+const report = (file, what) => problems.push(`${file.startsWith("migrate-from-synapse/") ? "" : "src/"}${file}: ${what}`);
 const domainEdges = new Map();
 
-for (const file of readdirSync(source, { recursive: true, encoding: "utf8" })) {
+for (const file of SOURCES.flatMap((folder) =>
+  readdirSync(path.join(root, folder), { recursive: true, encoding: "utf8" }).map((each) => path.join(folder, each)),
+)) {
   if (!file.endsWith(".ts")) continue;
-  const name = file.split(path.sep).join("/");
-  const text = readFileSync(path.join(source, file), "utf8");
+  const name = nameOf(file.split(path.sep).join("/"));
+  const text = readFileSync(path.join(root, file), "utf8");
   for (const entry of importsOf(text)) checkImport(name, entry);
   if (name.startsWith("protocol/") && !isTest(name)) checkPurity(name, text);
 }
@@ -39,6 +50,11 @@ for (const cycle of cycles(domainEdges))
 for (const problem of problems) console.log(problem);
 console.log(problems.length === 0 ? "Imports are as they should be." : `${problems.length} imports are not allowed.`);
 process.exitCode = problems.length === 0 ? 0 : 1;
+
+/** A path from the root of the repository, as the rules name it. */
+function nameOf(file) {
+  return file.startsWith("src/") ? file.slice("src/".length) : file;
+}
 
 function isTest(name) {
   return name.endsWith(".test.ts") || name.startsWith("testing/") || /(?:^|\/)(?:testing|test-[\w-]+)\.ts$/.test(name);
@@ -60,8 +76,10 @@ function importsOf(text) {
 function checkImport(from, { target, typeOnly }) {
   const folder = from.split("/")[0];
   if (!target.startsWith(".")) return checkPackage(from, folder, target);
-  const to = path.posix.normalize(path.posix.join(path.posix.dirname(from), target));
-  if (to.startsWith("..")) return; // schema, tests' data, package.json
+  const folderOfFile = from.startsWith("migrate-from-synapse/") ? "" : "src";
+  const toFile = path.posix.normalize(path.posix.join(folderOfFile, path.posix.dirname(from), target));
+  if (!SOURCES.some((source) => toFile.startsWith(`${source}/`))) return; // schema, tests' data, package.json
+  const to = nameOf(toFile);
   const toFolder = to.split("/")[0];
   if (toFolder === "testing" && !isTest(from)) report(from, `imports ${to}, which is for tests`);
   if (isTest(from)) return;

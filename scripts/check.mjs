@@ -6,8 +6,12 @@ import { installPackages, root } from "./prepare.mjs";
 installPackages();
 const bin = (name, file) => path.join(root, "node_modules", name, file);
 const steps = [
-  ["format", bin("prettier", "bin/prettier.cjs"), ["--check", "--log-level", "warn", "src/**/*.ts", "scripts/*.mjs", "compat-tests/**/*.ts"]],
-  ["lint", bin("oxlint", "bin/oxlint"), ["--type-aware", "--quiet", "src", "scripts", "compat-tests"]],
+  [
+    "format",
+    bin("prettier", "bin/prettier.cjs"),
+    ["--check", "--log-level", "warn", "src/**/*.ts", "scripts/*.mjs", "compat-tests/**/*.ts", "migrate-from-synapse/**/*.ts"],
+  ],
+  ["lint", bin("oxlint", "bin/oxlint"), ["--type-aware", "--quiet", "src", "scripts", "compat-tests", "migrate-from-synapse"]],
   ["imports", path.join(root, "scripts/check-imports.mjs"), []],
   ["lock file", path.join(root, "scripts/complete-lock.mjs"), ["--check"]],
   ["types", bin("typescript", "bin/tsc"), ["-p", "tsconfig.json", "--noEmit"]],

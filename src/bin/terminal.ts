@@ -9,18 +9,27 @@ export interface Terminal {
   readonly workingDirectory: string;
   /** True when somebody sits at the keyboard. */
   readonly interactive: boolean;
+  /** Width of the terminal that standard output goes to; absent where that is a file or a pipe. */
+  readonly columns?: number;
   /** A line to standard output. */
   print(line: string): void;
   /** A line to standard error. */
   warn(line: string): void;
   /** Text as it is to standard output. */
   write(text: string): void;
+  /** Shows a line that the next one replaces, "" to take it away; absent where standard error is no terminal. */
+  readonly status?: (line: string) => void;
   /** The next line of standard input, without its end; "" at its end. */
   readLine(): Promise<string>;
   /** Asks at the terminal. */
   ask(question: string): Promise<string>;
   /** As `ask`, without showing what is typed. */
   askSecret(question: string): Promise<string>;
+}
+
+/** Cut to one line of the terminal: a longer one could not be taken away again. */
+function showStatus(line: string): void {
+  process.stderr.write(`\r\u001b[K${line.slice(0, Math.max(0, process.stderr.columns - 1))}`);
 }
 
 export function processTerminal(argv: readonly string[]): Terminal {
@@ -41,9 +50,11 @@ export function processTerminal(argv: readonly string[]): Terminal {
     env: process.env,
     workingDirectory: process.cwd(),
     interactive: process.stdin.isTTY,
+    ...(process.stdout.isTTY ? { columns: process.stdout.columns } : {}),
     print: (line) => void process.stdout.write(`${line}\n`),
     warn: (line) => void process.stderr.write(`${line}\n`),
     write: (text) => void process.stdout.write(text),
+    ...(process.stderr.isTTY ? { status: showStatus } : {}),
     readLine: () => question("", false),
     ask: (text) => question(text, false),
     askSecret: (text) => question(text, true),

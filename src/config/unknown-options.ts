@@ -1,9 +1,27 @@
 import { isMapping, type ReadTracker } from "./reader.ts";
 import { UNSUPPORTED_OPTIONS } from "./unsupported.ts";
 
+/** What becomes of an option that stands in the configuration. */
+export interface OptionUse {
+  /** As it stands in the file, such as `listeners[0].port`. */
+  readonly path: string;
+  /** `idle`: Myelin does not honour it, and its value changes nothing anyway. */
+  readonly use: "honoured" | "no-effect" | "idle" | "unknown";
+  /** Why it has no effect. */
+  readonly reason?: string;
+}
+
 /** One line for each option in the file that Myelin does not honour, or does not know. */
 export function noticesAboutOptions(values: Readonly<Record<string, unknown>>, tracker: ReadTracker): string[] {
-  const notices: string[] = [];
+  return examineOptions(values, tracker).flatMap(({ path, use, reason }) => {
+    if (use === "no-effect") return [`${path} has no effect: ${reason}`];
+    return use === "unknown" ? [`${path} is unknown and has no effect`] : [];
+  });
+}
+
+/** Each option that stands in the file, in its order: honoured ones by their outermost names, others where they stand. */
+export function examineOptions(values: Readonly<Record<string, unknown>>, tracker: ReadTracker): OptionUse[] {
+  const uses: OptionUse[] = [];
   const visit = (value: unknown, path: string, pattern: string): void => {
     if (tracker.opaque.has(pattern)) return;
     if (Array.isArray(value)) {
@@ -16,16 +34,18 @@ export function noticesAboutOptions(values: Readonly<Record<string, unknown>>, t
       const childPattern = tracker.maps.has(pattern) ? `${pattern}.{key}` : pattern === "" ? key : `${pattern}.${key}`;
       const unsupported = UNSUPPORTED_OPTIONS.get(childPattern);
       if (unsupported !== undefined) {
-        if (item !== null && !isDefault(item, unsupported.harmless)) notices.push(`${childPath} has no effect: ${unsupported.reason}`);
+        const idle = item === null || isDefault(item, unsupported.harmless);
+        uses.push({ path: childPath, use: idle ? "idle" : "no-effect", reason: unsupported.reason });
       } else if (tracker.read.has(childPattern) || tracker.opaque.has(childPattern)) {
+        if (path === "") uses.push({ path: childPath, use: "honoured" });
         visit(item, childPath, childPattern);
       } else {
-        notices.push(`${childPath} is unknown and has no effect`);
+        uses.push({ path: childPath, use: "unknown" });
       }
     }
   };
   visit(values, "", "");
-  return notices;
+  return uses;
 }
 
 function isDefault(value: unknown, harmless: unknown): boolean {

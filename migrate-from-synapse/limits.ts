@@ -1,0 +1,66 @@
+import type { Config } from "../src/config/config.ts";
+import type { Level } from "./finding.ts";
+
+/** Something that Synapse does by its configuration and Myelin does not do yet. */
+export interface Limit {
+  readonly id: string;
+  readonly level: Exclude<Level, "ok">;
+  /** What in the configuration asks for it; empty: nothing does. */
+  readonly asked: (config: Config) => readonly string[];
+  readonly what: string;
+  readonly why: string;
+  readonly todo: string;
+  /** The line of README's table of limits that says the same; a test compares, so that neither outlives the other. */
+  readonly readme: RegExp;
+}
+
+const isFile = (module: string): boolean => module === "synapse.media.storage_provider.FileStorageProviderBackend";
+
+/** Options that are read and understood, and ask for what is not built yet. */
+export const LIMITS: readonly Limit[] = [
+  {
+    id: "sso",
+    level: "blocker",
+    asked: ({ oidc, saml2, cas, mas }) => [
+      ...oidc.providers.map(({ idpId }) => `oidc_providers: ${idpId}`),
+      ...(saml2.enabled ? ["saml2_config"] : []),
+      ...(cas.enabled ? ["cas_config"] : []),
+      ...(mas.enabled ? ["matrix_authentication_service"] : []),
+    ],
+    what: "Users sign in by single sign-on or the Matrix Authentication Service, which Myelin does not offer yet",
+    why: "Who is signed in stays so; nobody could sign in anew.",
+    todo: "Wait for a release of Myelin that has it.",
+    readme: /^\| .*(?:OpenID Connect|Single sign-on)/m,
+  },
+  {
+    id: "workers",
+    level: "note",
+    asked: ({ redis, workers }) => [
+      ...(redis.enabled ? ["redis"] : []),
+      ...(Object.keys(workers.instanceMap).some((name) => name !== "master") ? ["instance_map"] : []),
+    ],
+    what: "Synapse runs with workers here; Myelin serves everything by one process",
+    why: "One process takes the place of all of them; Redis is not used.",
+    todo: "Stop all workers together with Synapse, and lead their addresses to the main process (see the list of processes).",
+    readme: /^\| .*Workers/m,
+  },
+  {
+    id: "s3",
+    level: "blocker",
+    asked: ({ media }) => media.storageProviders.filter(({ module }) => !isFile(module)).map(({ module }) => module),
+    what: "Media is kept by a storage provider that Myelin does not have",
+    why: "Files that lie there alone could not be served.",
+    todo: "Copy all media into media_store_path first, or wait for a release of Myelin that has it.",
+    readme: /^\| .*S3/m,
+  },
+];
+
+/** Asked for by rows of the database, not by an option. */
+export const EMAIL_NOTIFICATIONS: Omit<Limit, "asked"> = {
+  id: "email-notifications",
+  level: "warning",
+  what: "get notifications by e-mail, which Myelin does not send yet",
+  why: "Their pushers stay as they are and send nothing while Myelin runs.",
+  todo: "Tell those who rely on it, or wait for a release of Myelin that has it.",
+  readme: /^\| .*Notifications by e-mail/m,
+};

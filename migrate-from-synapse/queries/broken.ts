@@ -1,0 +1,17 @@
+import { query, type ReadHandle } from "../../src/storage/database.ts";
+
+/** Rows that break a rule, by what names them. */
+export interface Broken {
+  readonly count: number;
+  /** There are more; counting stopped. */
+  readonly more: boolean;
+  readonly examples: readonly string[];
+}
+
+const LIMIT = 1000;
+
+/** The rows of a statement that selects a column `id`; `$1`, `$2`, ... as given. At most a thousand are counted. */
+export async function broken(h: ReadHandle, sql: string, params: readonly unknown[] = []): Promise<Broken> {
+  const rows = await query<{ id: string | number | null }>(h, `SELECT found.id FROM (${sql}) AS found LIMIT ${LIMIT + 1}`, params);
+  return { count: Math.min(rows.length, LIMIT), more: rows.length > LIMIT, examples: [...new Set(rows.slice(0, 50).map(({ id }) => String(id)))].slice(0, 5) };
+}
