@@ -53,6 +53,7 @@ import { DeviceInboxes } from "./services/devices/device-inboxes.ts";
 import { DeviceResyncs } from "./services/devices/device-resyncs.ts";
 import { DeviceKeyCounts } from "./services/devices/key-counts.ts";
 import { DeviceListPokes } from "./services/devices/list-pokes.ts";
+import { announceNewcomers } from "./services/presence/newcomers.ts";
 import { Presence } from "./services/presence/presence.ts";
 import { UserPushRules } from "./services/push/user-push-rules.ts";
 import { RateLimits } from "./services/rate-limits.ts";
@@ -355,6 +356,7 @@ export async function createServer(config: Config, log: Logger, overrides: Overr
     onClose(() => followers.close());
     publisher.onStored((stored) => kickGuestsWhenClosed(ctx, stored));
     publisher.onStored((stored) => followMemberships(ctx, stored));
+    publisher.onStored((stored) => announceNewcomers(ctx, stored));
     await recoverCrowds(ctx);
 
     const periodic = new PeriodicJobs(ctx, jobs);

@@ -116,7 +116,7 @@ export class Publisher {
       if (type !== "m.room.member") continue;
       const event = atHand.get(id) ?? ctx.events.peek(id);
       if (event === undefined) unknown.push(userId);
-      else changes.push(membershipChange(userId, event));
+      else changes.push({ ...membershipChange(userId, event), replaces: plan.state?.previous.get(key) });
     }
     for (const key of plan.state?.removed ?? []) {
       const [type, userId] = splitStateKey(key);

@@ -8,7 +8,7 @@ import type { TestUser } from "../../testing/server.ts";
 type Body = Record<string, unknown>;
 
 /** Waits until `fn` gives something. */
-async function eventually<T>(what: string, fn: () => Promise<T | undefined | false>, ms = 8_000): Promise<T> {
+async function eventually<T>(what: string, fn: () => Promise<T | undefined | false>, ms = 20_000): Promise<T> {
   const end = systemClock.monotonic() + ms;
   for (;;) {
     const value = await fn();

@@ -48,6 +48,8 @@ export interface MembershipChange {
   readonly streamOrdering: number;
   readonly roomVersion: string | undefined;
   readonly profile: MemberProfile;
+  /** The member event in whose place this one comes. */
+  readonly replaces?: string | undefined;
 }
 
 let versions = 0;

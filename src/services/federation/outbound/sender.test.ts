@@ -240,6 +240,30 @@ describe("what is sent to other servers", function () {
     }
   });
 
+  it("has the presence of those in a room when the server comes, and of those who come later", async () => {
+    const presence = (user: TestUser) => `/_matrix/client/v3/presence/${encodeURIComponent(user.userId)}/status`;
+    const carol = await server.register(`carol${txn++}`);
+    for (const user of [alice, carol]) await server.as(user).put(presence(user), { presence: "online", status_msg: "here" }).expect(200);
+    const told = (user: TestUser): number => edus("m.presence").filter((content) => JSON.stringify(content).includes(user.userId)).length;
+    const { roomId } = await sharedRoom();
+    await eventually("presence of alice", () => told(alice) > 0);
+    assert.equal(told(carol), 0);
+    await server
+      .as(carol)
+      .post(`/_matrix/client/v3/join/${encodeURIComponent(roomId)}`)
+      .expect(200);
+    await eventually("presence of carol", () => told(carol) > 0);
+    await server.ctx.federationSender.settled();
+    const before = told(carol);
+    await server
+      .as(carol)
+      .put(`/_matrix/client/v3/profile/${encodeURIComponent(carol.userId)}/displayname`, { displayname: "Caroline" })
+      .expect(200);
+    await eventually("the new name", () => sent().some(({ pdus }) => JSON.stringify(pdus).includes("Caroline")));
+    await server.ctx.federationSender.settled();
+    assert.equal(told(carol), before, "a new name is no join");
+  });
+
   it("has the newest receipt and typing, though finding out who gets the one before took longer", async () => {
     const { roomId } = await sharedRoom();
     const { backoff, federationSender } = server.ctx;
