@@ -47,12 +47,16 @@ import { judgeMediaBy } from "./services/media/judge-media.ts";
 import { MediaStore } from "./services/media/media-store.ts";
 import { openUrlPreviews } from "./services/media/preview/open-previews.ts";
 import { MediaRepository } from "./services/media/repository.ts";
-import { storageProviders } from "./services/media/storage-provider.ts";
+import { openStorageProviders } from "./services/media/open-storage.ts";
 import { Thumbnailer } from "./services/media/thumbnailer.ts";
 import { DeviceInboxes } from "./services/devices/device-inboxes.ts";
 import { DeviceResyncs } from "./services/devices/device-resyncs.ts";
 import { DeviceKeyCounts } from "./services/devices/key-counts.ts";
 import { DeviceListPokes } from "./services/devices/list-pokes.ts";
+import { ModuleApi } from "./services/modules/api.ts";
+import { ModuleCallbacks } from "./services/modules/callbacks.ts";
+import { loadModules, loadStorageProvider, requireModules } from "./services/modules/load.ts";
+import { NewEvents } from "./services/modules/new-events.ts";
 import { announceNewcomers } from "./services/presence/newcomers.ts";
 import { Presence } from "./services/presence/presence.ts";
 import { UserPushRules } from "./services/push/user-push-rules.ts";
@@ -66,6 +70,8 @@ import { identityInvites } from "./services/threepid/identity-invites.ts";
 import { ServerNotices } from "./services/server-notices/server-notices.ts";
 import { SlidingConnections } from "./services/sliding-sync/connection.ts";
 import { RoomLists } from "./services/sliding-sync/room-list.ts";
+import { preloadProviders } from "./services/sso/preload.ts";
+import { SingleSignOn } from "./services/sso/single-sign-on.ts";
 import { openStreamChanges } from "./services/streams/changes.ts";
 import { Notifier } from "./services/streams/notifier.ts";
 import { LazyMembers } from "./services/sync/lazy-members.ts";
@@ -102,6 +108,8 @@ export interface Overrides {
   readonly trustedAuthorities?: readonly string[];
   /** Called when the server must not go on: another process took its place. */
   readonly onFatal?: (reason: string) => void;
+  /** Start without modules of the configuration that there are none of. */
+  readonly allowMissingModules?: boolean;
 }
 
 /** A running server. */
@@ -134,6 +142,9 @@ export async function createServer(config: Config, log: Logger, overrides: Overr
   };
 
   try {
+    const loading = { config, log, allowMissing: overrides.allowMissingModules ?? false };
+    requireModules(loading);
+
     // The database.
     const db = new Database({ ...config.database.connection, applicationName: `${APPLICATION_NAME} ${instanceName}` }, clock, log.named("synapse.storage"));
     onClose(() => db.close());
@@ -164,6 +175,12 @@ export async function createServer(config: Config, log: Logger, overrides: Overr
       await db.transaction("hand_over", (txn) => handOver(txn, { instanceName, lastProcess, writers }));
     });
 
+    const modules = new ModuleCallbacks(log);
+    const moduleApi = new ModuleApi(config, () => ctx, modules, log);
+    onClose(() => moduleApi.close());
+    const storage = await openStorageProviders(config.media.storageProviders, (settings, path) => loadStorageProvider(loading, moduleApi, settings, path));
+    onClose(() => storage.forEach((provider) => provider.close?.()));
+
     // What is kept in memory.
     const changes = openStreamChanges(streams);
     const notifier = new Notifier(clock);
@@ -180,15 +197,15 @@ export async function createServer(config: Config, log: Logger, overrides: Overr
     const signingKeys = config.key.signingKeys.map(({ version, seed }) => signingKeyFromSeed(version, seed));
     const outgoing = openOutgoing(config, signingKeys[0]!, overrides.trustedAuthorities);
     onClose(() => outgoing.close());
+    const delegatedAuth = config.mas.enabled ? new DelegatedAuth(() => ctx, config, outgoing.http, overrides.trustedAuthorities) : undefined;
+    onClose(() => delegatedAuth?.close());
     const urlPreviews = openUrlPreviews(config, () => ctx, overrides.trustedAuthorities);
     onClose(() => urlPreviews?.close());
     const federation = openFederation({ config, clock, log, random, read, transaction }, signingKeys, ownKeysOf(config, signingKeys));
-    const delegatedAuth = config.mas.enabled ? new DelegatedAuth(() => ctx, config, outgoing.http, overrides.trustedAuthorities) : undefined;
-    onClose(() => delegatedAuth?.close());
     onClose(() => federation.federationClient.close());
     const partialRooms = new PartialRooms(read);
     const federationSender = new FederationSender(
-      { config, clock, log, read, transaction, streams, events, state, members, erasedUsers, partialRooms, ...federation },
+      { config, clock, log, read, transaction, streams, events, state, members, erasedUsers, modules, partialRooms, ...federation },
       () => ctx,
     );
     const appserviceSender = new AppserviceSender(
@@ -205,6 +222,7 @@ export async function createServer(config: Config, log: Logger, overrides: Overr
     };
     const appservices = { ...appserviceIdentities(config.appservice.registrations, config.mas.enabled), provideAlias: queries.provideAlias.bind(queries) };
     const basis = {
+      modules,
       config,
       clock,
       random,
@@ -270,7 +288,7 @@ export async function createServer(config: Config, log: Logger, overrides: Overr
     onClose(() => deviceResyncs.settled());
     const clientIps = new ClientIps(basis);
     onClose(() => clientIps.close());
-    const limits = new RateLimits(config.ratelimiting, read, clock, appservices);
+    const limits = new RateLimits(config.ratelimiting, read, clock, appservices, modules.ratelimit);
     onClose(() => limits.close());
 
     const backgroundUpdates = new BackgroundUpdates({ ...basis, appservices });
@@ -307,10 +325,11 @@ export async function createServer(config: Config, log: Logger, overrides: Overr
       media: new MediaRepository(
         new MediaStore(
           config.media.mediaStorePath,
-          storageProviders(config.media.storageProviders),
+          storage,
           random,
           log.named("synapse.media"),
           config.media.enableLocalMediaStorage,
+          judgeMediaBy(modules.spamChecker, log.named("synapse.media")),
         ),
         new Thumbnailer(config.media.maxImagePixels),
       ),
@@ -334,6 +353,7 @@ export async function createServer(config: Config, log: Logger, overrides: Overr
       pushers,
       macaroons: new Macaroons(config.key.macaroonSecretKey, serverName, clock, random),
       monthlyActive: new MonthlyActiveCache(),
+      sso: new SingleSignOn(config, clock, random),
       registrationNonces: new RegistrationNonces(clock, random),
       rendezvous: openRendezvous(clock, random),
       tasks,
@@ -351,6 +371,12 @@ export async function createServer(config: Config, log: Logger, overrides: Overr
       isServerAdmin: (requester) => isServerAdmin(ctx, requester),
       authenticateServer: (request) => authenticateServer(ctx, request),
     };
+
+    await loadModules(loading, moduleApi, () => ctx);
+    const newEvents = new NewEvents(ctx);
+    newEvents.start(publisher);
+    onClose(() => newEvents.close());
+    moduleApi.start();
 
     const followers = new StateFollowers(ctx);
     onClose(() => followers.close());
@@ -381,6 +407,7 @@ export async function createServer(config: Config, log: Logger, overrides: Overr
         await pushers.start(publisher);
         await ctx.roomCompletion.holdRooms(ctx);
         await inbound.rooms.resume();
+        preloadProviders(ctx);
         return listeners.addresses;
       },
       reload: () => listeners?.reloadTls(),

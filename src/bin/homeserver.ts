@@ -1,21 +1,20 @@
 import { letYoungGenerationGrow } from "../lib/young-generation.ts";
 import { spawn } from "node:child_process";
-import { type Config, withConnection } from "../config/config.ts";
+import type { Config } from "../config/config.ts";
 import { ConfigError } from "../config/errors.ts";
 import { readConfigFile } from "../config/reader.ts";
 import { parseYaml } from "../config/yaml.ts";
 import { CommandFailed, defineCommand, runCommand } from "./command.ts";
 import { homeserverSpec, prepareStartup, type Startup, welcome } from "./commands/homeserver.ts";
+import { connectDatabase, type Undo } from "./connect-database.ts";
 import { detach, isDaemon, startInBackground } from "./daemon.ts";
 import { takePidFile } from "./pid-file.ts";
 import { processTerminal, type Terminal } from "./terminal.ts";
 import { systemClock } from "../lib/clock.ts";
-import { EmbeddedPostgresError, startEmbeddedPostgres } from "../lib/embedded-postgres.ts";
+import { EmbeddedPostgresError } from "../lib/embedded-postgres.ts";
 import { LogConfigError } from "../lib/logging/dict-config.ts";
 import { type Logging, startLogging } from "../lib/logging/logging.ts";
-import { offersTls } from "../lib/postgres-tls.ts";
 import { createServer } from "../server.ts";
-import { createDatabaseIfMissing } from "../storage/schema/create-database.ts";
 import { StartupRefusal } from "../storage/schema/refusal.ts";
 
 /** Command line -> configuration -> server -> listeners -> signals. */
@@ -28,9 +27,6 @@ export const homeserver = defineCommand(homeserverSpec, async (args, terminal) =
   }
   return await serve(startup, terminal);
 });
-
-/** What has to be undone at the end, last things first. */
-type Undo = () => void | Promise<void>;
 
 async function serve(startup: Startup, terminal: Terminal): Promise<number | undefined> {
   const undo: Undo[] = [];
@@ -53,7 +49,7 @@ async function serve(startup: Startup, terminal: Terminal): Promise<number | und
       process.exitCode = 1;
       void stop().finally(() => process.exit(1));
     };
-    const server = await createServer(config, log, { onFatal: fail });
+    const server = await createServer(config, log, { onFatal: fail, allowMissingModules: startup.allowMissingModules });
     undo.push(() => server.close());
     const addresses = await server.listen();
     letYoungGenerationGrow();
@@ -100,29 +96,6 @@ function announce(config: Config, { log, notices }: Logging): void {
   own.info(`Public Base URL: ${config.server.publicBaseurl}`);
   own.info(`Instance name: ${config.workers.instanceName}`);
   for (const notice of [...notices, ...config.notices]) own.warn(`Configuration: ${notice}`);
-}
-
-/** Starts the embedded Postgres where there is one, and finds out whether another one wants TLS. */
-async function connectDatabase(config: Config, log: Logging["log"], undo: Undo[]): Promise<Config> {
-  const folder = config.myelin.embeddedPostgres;
-  if (folder !== undefined) {
-    const postgres = await startEmbeddedPostgres({ dataFolder: folder, durable: true, log: log.named("synapse.storage.embedded_postgres") });
-    const kill = (): void => postgres.kill();
-    process.on("exit", kill);
-    undo.push(async () => {
-      await postgres.stop();
-      process.off("exit", kill);
-    });
-    const { host, port, user, password } = postgres;
-    const { database } = config.database.connection;
-    await createDatabaseIfMissing({ host, port, user, password }, database);
-    return withConnection(config, { host, port, user, password });
-  }
-  const { sslMode, connection } = config.database;
-  if (sslMode === "prefer" && (await offersTls(connection.host, connection.port))) {
-    return withConnection(config, { ssl: { rejectUnauthorized: false, ca: undefined, cert: undefined, key: undefined } });
-  }
-  return config;
 }
 
 function handleSignals(config: Config, logging: Logging, reload: () => void, stop: () => Promise<void>): void {

@@ -32,6 +32,7 @@ const COMPANIONS: Readonly<Record<string, object>> = {
   "mau_limit_reserved_threepids[]": { medium: "email", address: "x" },
   "media_storage_providers[]": { module: "x.Y", config: {} },
   "modules[]": { module: "x.Y" },
+  "presence.presence_router": { module: "x.Y" },
   "oidc_providers[].attribute_requirements[]": { attribute: "x" },
   "old_signing_keys.{key}": { key: "x" },
   "saml2_config.attribute_requirements[]": { attribute: "x" },

@@ -25,7 +25,6 @@ export const UNSUPPORTED_OPTIONS: ReadonlyMap<string, UnsupportedOption> = new M
   ["manhole_settings", { support: "never", reason: manhole }],
   ["no_redirect_stdio", { support: "never", reason: "standard output is not redirected", harmless: false }],
   ["opentracing", { support: "not-yet", reason: tracing, harmless: { enabled: false } }],
-  ["presence.presence_router", { support: "never", reason: "it is a Python module" }],
   ["replication_torture_level", { support: "never", reason: "it is for Synapse's own tests" }],
   ["sentry", { support: "not-yet", reason: sentry }],
   ["soft_file_limit", { support: "never", reason: "Node raises the limit of open files to what the system allows", harmless: 0 }],

@@ -35,6 +35,7 @@ import type { DeviceInboxes } from "./devices/device-inboxes.ts";
 import type { DeviceResyncs } from "./devices/device-resyncs.ts";
 import type { DeviceKeyCounts } from "./devices/key-counts.ts";
 import type { DeviceListPokes } from "./devices/list-pokes.ts";
+import type { ModuleCallbacks } from "./modules/callbacks.ts";
 import type { Presence } from "./presence/presence.ts";
 import type { Audiences } from "./push/audience.ts";
 import type { Crowds } from "./push/crowds.ts";
@@ -58,6 +59,7 @@ import type { EventHooks } from "./events/send.ts";
 import type { SendTransactions } from "./events/transactions.ts";
 import type { Persister } from "./events/persister.ts";
 import type { Publisher } from "./events/publish.ts";
+import type { SingleSignOn } from "./sso/single-sign-on.ts";
 import type { SlidingConnections } from "./sliding-sync/connection.ts";
 import type { RoomLists } from "./sliding-sync/room-list.ts";
 import type { StreamChanges } from "./streams/changes.ts";
@@ -89,14 +91,16 @@ export interface Context {
   /** Accounts and access tokens, cached. */
   readonly accounts: AccountCache;
   readonly accountHooks: AccountHooks;
-  readonly appservices: AppserviceIdentities;
   /** undefined: this server authenticates its users itself. */
   readonly delegatedAuth: DelegatedAuth | undefined;
+  readonly appservices: AppserviceIdentities;
   /** Tells application services what they are interested in. */
   readonly appserviceSender: AppserviceSender;
   readonly clientIps: ClientIps;
   readonly limits: RateLimits;
   readonly macaroons: Macaroons;
+  /** Identity providers, and logins through them. */
+  readonly sso: SingleSignOn;
   readonly monthlyActive: MonthlyActiveCache;
   readonly registrationNonces: RegistrationNonces;
   /** Where devices find each other to sign in. */
@@ -121,7 +125,9 @@ export interface Context {
   readonly signingKeys: readonly SigningKey[];
   /** Answers of requests with a transaction id. */
   readonly requestTransactions: RequestTransactions;
-  /** What modules have a say in before events are sent. */
+  /** What modules registered. */
+  readonly modules: ModuleCallbacks;
+  /** What the server itself has a say in before events are sent. */
   readonly eventHooks: EventHooks;
   /** Events to be sent later. */
   readonly delayedEvents: DelayedEvents;
@@ -142,7 +148,7 @@ export interface Context {
   readonly ignoredUsers: IgnoredUsers;
   readonly erasedUsers: ErasedUsers;
   readonly pushRules: UserPushRules;
-  /** Tells push gateways what notifies users. */
+  /** Tells push gateways, or by mail, what notifies users. */
   readonly pushers: PusherPool;
   readonly slidingConnections: SlidingConnections;
   readonly slidingRoomLists: RoomLists;
@@ -228,6 +234,8 @@ export interface BackgroundUpdateControl {
   isEnabled(): boolean;
   /** Pauses after the batch under way, or goes on; until the next start of the server. */
   setEnabled(enabled: boolean): void;
+  /** Until every update that can be done is done, or they are paused. */
+  whenIdle(): Promise<void>;
   /** Undefined between updates. `averageItemsPerMs` is undefined until the first batch is done. */
   currentUpdate():
     { readonly name: string; readonly totalItemCount: number; readonly totalDurationMs: number; readonly averageItemsPerMs: number | undefined } | undefined;
@@ -241,11 +249,11 @@ export interface BackgroundUpdateControl {
 export interface ServerMetrics extends DeliveryMetrics {
   requestStarted(method: string, servlet: string): void;
   requestFinished(method: string, servlet: string, status: number, seconds: number): void;
+  /** The authentication service answered with this status (`ERR`: not at all). */
+  introspected(code: string, seconds: number): void;
   /** A mail of that kind was sent. */
   mailSent(type: string): void;
   /** Somebody asked to verify an address for the `tries`-th time. */
-  /** The authentication service answered with this status (`ERR`: not at all). */
-  introspected(code: string, seconds: number): void;
   threepidRequested(medium: string, reason: string, tries: number): void;
   scrape(): Promise<{ readonly contentType: string; readonly body: string }>;
 }

@@ -19,7 +19,7 @@ export interface PresentOptions {
   readonly fields?: readonly (readonly string[])[];
 }
 
-type Needs = Pick<Context, "clock" | "config" | "events" | "isServerAdmin">;
+type Needs = Pick<Context, "clock" | "config" | "events" | "isServerAdmin" | "modules">;
 
 /** Events as JSON for the requester, in their order. Plain events (not `VisibleEvent`s) are shown without the reader's membership. */
 export async function presentEvents(
@@ -31,9 +31,12 @@ export async function presentEvents(
   if (events.length === 0) return [];
   const common = await commonOptions(ctx, requester, options);
   const before = options.previous ? await previousStates(ctx, events.map(eventOf)) : undefined;
+  const added = ctx.modules.unsigned.isEmpty ? undefined : await ctx.modules.unsigned.additionsTo(events.map(eventOf));
   return events.map((item) => {
     const event = eventOf(item);
-    const unsigned = before?.get(event.eventId);
+    const own = before?.get(event.eventId);
+    const extra = added?.get(event.eventId);
+    const unsigned = extra === undefined ? own : { ...extra, ...own };
     return clientEventText(event, {
       ...common,
       ...("event" in item ? { membership: item.membership } : {}),

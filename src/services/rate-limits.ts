@@ -5,6 +5,7 @@ import { limitExceeded } from "../protocol/errors.ts";
 import { getRatelimitOverride, type RatelimitOverride } from "../storage/accounts/ratelimit-overrides.ts";
 import type { ReadHandle } from "../storage/database.ts";
 import type { AppserviceIdentities } from "./accounts/hooks.ts";
+import type { RatelimitModules } from "./modules/callbacks/ratelimit.ts";
 import type { Requester } from "./requester.ts";
 
 /** Limits by the names of the config section, and some that have no option. */
@@ -55,6 +56,7 @@ export class RateLimits {
     private readonly read: ReadHandle,
     private readonly clock: Clock,
     private readonly appservices: AppserviceIdentities,
+    private readonly modules: RatelimitModules | undefined = undefined,
   ) {
     this.settings = { ...config, ...FIXED_LIMITS };
     this.sweeper = clock.every(60_000, () => this.sweep());
@@ -100,6 +102,11 @@ export class RateLimits {
       if (requester.appserviceId !== undefined && this.appservices.byId(requester.appserviceId)?.rateLimited === false) return undefined;
       const override = await this.override(requester.authenticatedEntity);
       if (override !== undefined && !override.perSecond) return undefined;
+      if (name === "invitesPerRoom" || name === "invitesPerUser" || name === "invitesPerIssuer") {
+        const own = await this.modules?.overrideFor(requester.userId, optionName(name));
+        if (own?.per_second === 0) return undefined;
+        if (own !== undefined) settings = { perSecond: own.per_second, burstCount: own.burst_count };
+      }
       if (name === "message" || name === "adminRedaction") {
         if (this.appservices.all().some(({ sender }) => sender === requester.userId)) return undefined;
         if (name === "adminRedaction" && settings === undefined) return await this.take("message", key, { requester, cost, count });

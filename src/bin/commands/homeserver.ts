@@ -21,6 +21,10 @@ Without --config-path the server keeps everything in the folder ./data, its own 
       many: true,
       help: "Configuration file, or a directory of *.yaml files. Top-level options of later files replace those of earlier ones.",
     },
+    allowMissingModules: {
+      names: ["--allow-missing-modules"],
+      help: "Start without modules of the configuration that Myelin has nothing for; they are logged.",
+    },
     noSecretsInConfig: { names: ["--no-secrets-in-config"], help: "Refuse secrets that stand in the configuration itself." },
     generateMode: {
       names: ["--generate-mode"],
@@ -69,6 +73,7 @@ export interface Startup {
   readonly files: readonly string[];
   /** The configuration file that was made in this very run. */
   readonly newConfigFile: string | undefined;
+  readonly allowMissingModules: boolean;
   readonly daemonize: boolean;
   readonly printPidfile: boolean;
   readonly pidFile: string | undefined;
@@ -108,6 +113,7 @@ export function prepareStartup(args: HomeserverArguments, terminal: Terminal): S
     config,
     files: raw.files,
     newConfigFile,
+    allowMissingModules: args.allowMissingModules,
     daemonize: args.daemonize || (workers.isMain ? server.daemonize : workers.daemonize),
     printPidfile: args.printPidfile || server.printPidfile,
     pidFile: workers.isMain ? server.pidFile : workers.pidFile,

@@ -1,4 +1,5 @@
 import { blockedRanges, DEFAULT_BLOCKED_RANGES, expandRanges } from "../ip-ranges.ts";
+import { parseModule } from "./modules.ts";
 import { DEFAULT_LISTENER, type Listener, parseListener, plainListener } from "../listeners.ts";
 import type { ConfigReader, ParseContext } from "../reader.ts";
 import { isServerName } from "../server-name.ts";
@@ -164,6 +165,7 @@ function parsePresence(raw: ConfigReader, serverName: string) {
     /** After this long without activity a user counts as idle. */
     idleTimeoutMs: presence.duration("idle_timeout", "5m"),
   };
+  const router = presence.optionalObject("presence_router");
   if (timers.lastActiveGranularityMs <= 0) throw presence.wrong("last_active_granularity", "a duration above zero");
   if (timers.syncOnlineTimeoutMs <= 0) throw presence.wrong("sync_online_timeout", "a duration above zero");
   if (timers.idleTimeoutMs <= timers.lastActiveGranularityMs) throw presence.error("idle_timeout", "must be greater than presence.last_active_granularity");
@@ -176,6 +178,8 @@ function parsePresence(raw: ConfigReader, serverName: string) {
     busy: raw.object("experimental_features").boolean("msc3026_enabled", false),
     includeOfflineUsersOnSync: presence.boolean("include_offline_users_on_sync", false),
     timers,
+    /** A module that routes presence, in the old form. */
+    router: router === undefined ? undefined : parseModule(router),
     /** Rooms through which nobody's presence is told. */
     excludedRooms: new Set(raw.strings("exclude_rooms_from_presence")) as ReadonlySet<string>,
   };

@@ -13,6 +13,7 @@ import type { Endpoint } from "./endpoint.ts";
 import { errorReply } from "./errors.ts";
 import { Query } from "./query.ts";
 import { RawReply, Reply } from "./reply.ts";
+import { moduleReply } from "./module-resource.ts";
 import { type RequestRecord, logRequest } from "./request-log.ts";
 import { Router } from "./router.ts";
 
@@ -104,7 +105,10 @@ async function answer(ctx: Context, router: Router, req: IncomingMessage, res: S
     record.servlet = match.endpoint.servlet;
     record.quiet = match.endpoint.quiet;
   }
+  const resource = ctx.modules.webResources.find(path);
+  if (resource !== undefined) record.servlet = "ModuleResource";
   ctx.metrics.requestStarted(method, record.servlet);
+  if (resource !== undefined && method !== "OPTIONS") return await moduleReply(resource, req, path, record);
   if (method === "OPTIONS" && typeof match !== "object") return new Reply(204, undefined);
   if (match === "not found") throw unrecognized(404);
   if (match === "wrong method") throw unrecognized(405);

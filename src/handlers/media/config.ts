@@ -6,7 +6,7 @@ export const mediaConfig = endpoint({
   path: ["/_matrix/media/(r0|v3|v1)/config", "/_matrix/client/v1/media/config"],
   auth: "user",
   when: (config) => config.media.canLoadMediaRepo,
-  handle: (ctx) => ({ "m.upload.size": ctx.config.media.maxUploadSize }),
+  handle: async (ctx, { requester }) => (await ctx.modules.media.configFor(requester.userId)) ?? { "m.upload.size": ctx.config.media.maxUploadSize },
 });
 
 export const mediaConfigRoutes = [mediaConfig];

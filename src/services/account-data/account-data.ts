@@ -13,7 +13,7 @@ import type { Txn } from "../../storage/database.ts";
 import type { Context } from "../context.ts";
 
 /** A user's own data, global and per room, and tags (client-server API, "Client Config", "Room Tagging"; MSC3391). */
-export type AccountDataContext = Pick<Context, "read" | "transaction" | "streams" | "notifier" | "changes" | "ignoredUsers">;
+export type AccountDataContext = Pick<Context, "read" | "transaction" | "streams" | "modules" | "notifier" | "changes" | "ignoredUsers">;
 
 const IGNORED_USER_LIST = "m.ignored_user_list";
 const DIRECT = "m.direct";
@@ -44,6 +44,7 @@ export async function setAccountData(ctx: AccountDataContext, userId: string, ty
     },
     READ_COMMITTED,
   );
+  await ctx.modules.accountData.updated(userId, undefined, type, content);
 }
 
 export async function setRoomAccountData(ctx: AccountDataContext, userId: string, roomId: string, type: string, content: JsonObject): Promise<void> {
@@ -57,6 +58,7 @@ export async function setRoomAccountData(ctx: AccountDataContext, userId: string
     },
     READ_COMMITTED,
   );
+  await ctx.modules.accountData.updated(userId, roomId, type, content);
 }
 
 /** MSC3391. Nothing happens when there is nothing of that type. */
@@ -71,6 +73,7 @@ export async function deleteAccountData(ctx: AccountDataContext, userId: string,
     },
     READ_COMMITTED,
   );
+  await ctx.modules.accountData.updated(userId, undefined, type, {});
 }
 
 /** MSC3391, in a room. */
@@ -83,6 +86,7 @@ export async function deleteRoomAccountData(ctx: AccountDataContext, userId: str
     },
     READ_COMMITTED,
   );
+  await ctx.modules.accountData.updated(userId, roomId, type, {});
 }
 
 export async function addTag(ctx: AccountDataContext, userId: string, roomId: string, tag: string, content: JsonObject): Promise<void> {

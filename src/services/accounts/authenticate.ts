@@ -16,16 +16,17 @@ type AuthContext = Pick<
   | "config"
   | "delegatedAuth"
   | "macaroons"
+  | "modules"
   | "monthlyActive"
   | "read"
   | "serverNotices"
   | "transaction"
 >;
 
-/** The device of every guest. */
 /** The scope of server admins where accounts are delegated. */
 const ADMIN_SCOPE = "urn:synapse:admin:*";
 
+/** The device of every guest. */
 export const GUEST_DEVICE_ID = "guest_device";
 
 export const unknownToken = (message = "Unrecognised access token", extra: Record<string, unknown> = {}): MatrixError =>
@@ -56,15 +57,21 @@ export async function isServerAdmin(ctx: Pick<Context, "accounts" | "config">, r
 }
 
 async function userRequester(ctx: AuthContext, request: AuthenticationRequest): Promise<Requester> {
-  const requester = (await byOpaqueToken(ctx, request)) ?? (await byGuestToken(ctx, request.token));
   if (ctx.delegatedAuth !== undefined) return await ctx.delegatedAuth.requester(request.token);
+  const requester = (await byOpaqueToken(ctx, request)) ?? (await byGuestToken(ctx, request.token));
   const user = await ctx.accounts.user(requester.userId);
   if (user?.locked === true && !request.allowLocked) throw userLocked();
-  if (!request.allowExpired && ctx.config.accountValidity.enabled) {
-    const expiry = await getAccountExpiry(ctx.read, requester.userId);
-    if (expiry !== undefined && ctx.clock.now() >= expiry) throw new MatrixError(403, "ORG_MATRIX_EXPIRED_ACCOUNT", "User account has expired");
-  }
+  if (!request.allowExpired && (await isExpired(ctx, requester.userId))) throw new MatrixError(403, "ORG_MATRIX_EXPIRED_ACCOUNT", "User account has expired");
   return requester;
+}
+
+/** Whether the account has expired, as a module says, else by `account_validity`. */
+async function isExpired(ctx: Pick<Context, "clock" | "config" | "modules" | "read">, userId: string): Promise<boolean> {
+  const told = await ctx.modules.accountValidity.isExpired(userId);
+  if (told !== undefined) return told;
+  if (!ctx.config.accountValidity.enabled) return false;
+  const expiry = await getAccountExpiry(ctx.read, userId);
+  return expiry !== undefined && ctx.clock.now() >= expiry;
 }
 
 /** The requester of a token in `access_tokens`; undefined when there is none. */

@@ -145,6 +145,7 @@ async function complete(ctx: Context, who: Login, request: LoginRequest, refresh
   if (who.checkClosed !== false) await checkOpen(ctx, userId);
   const homeServer = ctx.config.server.serverName;
   if (requiresApproval(ctx) && !(await ctx.accounts.user(userId))?.approved) return { user_id: userId, home_server: homeServer };
+  await ctx.modules.spamChecker.requireMayLogin(userId, deviceId, initialDisplayName, [[request.userAgent, request.ip]], who.authProvider?.id);
   for (const hook of ctx.accountHooks.judgeLogin) {
     await hook(ctx, { userId, deviceId, initialDisplayName, ip: request.ip, userAgent: request.userAgent, authProviderId: who.authProvider?.id });
   }
@@ -158,6 +159,8 @@ async function complete(ctx: Context, who: Login, request: LoginRequest, refresh
     authProvider: authProvider?.sessionId == null ? undefined : { id: authProvider.id, sessionId: authProvider.sessionId },
   });
   const answer: Record<string, unknown> = { user_id: userId, access_token: session.accessToken, home_server: homeServer, device_id: session.deviceId };
+  const { type } = body;
+  await ctx.modules.accountValidity.loggedIn(userId, typeof type === "string" ? type : undefined, authProvider?.id);
   if (session.expiresInMs !== undefined) answer["expires_in_ms"] = session.expiresInMs;
   if (session.refreshToken !== undefined) answer["refresh_token"] = session.refreshToken;
   await who.onLogin?.(answer);

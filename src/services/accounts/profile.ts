@@ -107,6 +107,10 @@ export async function changeProfile(ctx: Context, requester: Requester, change: 
     if (spreads && !requester.shadowBanned) for (const hook of ctx.accountHooks.propagateProfile) await hook(ctx, txn, actor);
     await recordUpdate(ctx, txn, userId, field);
   });
+  if (!ctx.modules.thirdPartyRules.has("on_profile_update")) return;
+  const profile = await readProfile(ctx.read, userId);
+  const shown = { display_name: profile?.displayname ?? null, avatar_url: profile?.avatarUrl ?? null };
+  await ctx.modules.thirdPartyRules.profileUpdated(userId, shown, byAdmin, false);
 }
 
 /** The value to store for a name or an avatar: "" is none. */

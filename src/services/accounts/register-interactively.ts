@@ -72,8 +72,11 @@ export async function registerInteractively(ctx: Context, request: InteractiveRe
   const email = threepids.find(({ medium }) => medium === "email") as (JsonObject & Threepid) | undefined;
   const passwordHash = password === undefined ? known.passwordHash : await hashPassword(ctx, password);
   if (passwordHash === undefined) throw missingParam("Missing params: password");
+  const { passwordAuth } = ctx.modules;
+  const proven = Object.fromEntries(results);
   const userId = await registerUser(ctx, {
-    localpart: readUsername(params),
+    localpart: (await passwordAuth.usernameFor(proven, params))?.toLowerCase() ?? readUsername(params),
+    displayName: await passwordAuth.displayNameFor(proven, params),
     passwordHash,
     guestToken: guestToken(params),
     threepid: email,
@@ -151,6 +154,7 @@ async function checkThreepid(ctx: Context, threepid: JsonObject): Promise<void> 
 export async function threepidAllowed(ctx: Context, medium: string, address: string, registering: boolean): Promise<boolean> {
   const rules = ctx.config.registration.allowedLocal3pids;
   if (rules.length > 0 && !rules.some((rule) => rule.medium === medium && pythonMatcher(rule.pattern).test(address))) return false;
+  if (!(await ctx.modules.passwordAuth.isThreepidAllowed(medium, address, registering))) return false;
   for (const hook of ctx.accountHooks.judgeThreepid) if (!(await hook(ctx, { medium, address, registration: registering }))) return false;
   return true;
 }

@@ -1,6 +1,7 @@
 import { MatrixError } from "../../protocol/errors.ts";
 import { isUserId } from "../../protocol/ids.ts";
 import { setAccountExpiry } from "../../storage/accounts/deactivations.ts";
+import { type ExternalId, insertExternalIds } from "../../storage/accounts/external-ids.ts";
 import { insertUser, nextNumericLocalpart, setConsentVersion } from "../../storage/accounts/users.ts";
 import type { Txn } from "../../storage/database.ts";
 import type { Context } from "../context.ts";
@@ -28,6 +29,8 @@ export interface Registration {
   /** Where the registration was seen, for modules that judge it. */
   readonly clients?: readonly { readonly userAgent: string; readonly ip: string }[];
   readonly authProviderId?: string;
+  /** Who the user is at an identity provider: linked with the account, or neither is made. */
+  readonly externalId?: ExternalId;
 }
 
 const GUEST_ATTEMPTS = 10;
@@ -40,11 +43,14 @@ export async function registerUser(ctx: Context, registration: Registration): Pr
   const { ip, localpart, guestToken, isGuest = false } = registration;
   if (ip !== undefined) await ctx.limits.check("registration", ip);
   const verdict = await judge(ctx, registration);
+  if (verdict !== "allow")
+    ctx.log.named("synapse.handlers.register").info(`Modules ${verdict === "deny" ? "deny" : "shadow-ban"} the registration of ${localpart}`);
   if (verdict === "deny") throw new MatrixError(429, "M_UNKNOWN", "Rate limited");
   if (registration.byAdmin !== true) await checkBlocking(ctx, registration.threepid === undefined ? {} : { threepid: registration.threepid });
   if (localpart !== undefined) await checkUsername(ctx, localpart, { guestToken });
   const userId = await makeAccount(ctx, registration, verdict === "shadow ban");
   ctx.log.named("synapse.handlers.register").info(`Registered ${userId}`);
+  await ctx.modules.accountValidity.registered(userId);
   const { consent, registration: options } = ctx.config;
   if (!consent.requireAtRegistration && (!isGuest || options.autoJoinRoomsForGuests)) await welcome(ctx, userId, isGuest);
   return userId;
@@ -69,6 +75,7 @@ export async function registerAppserviceUser(ctx: Context, appservice: Appservic
     ),
   );
   if (!made) throw userInUse();
+  await ctx.modules.accountValidity.registered(userId);
   return userId;
 }
 
@@ -122,6 +129,9 @@ async function insert(
   });
   const { enabled, periodMs } = ctx.config.accountValidity;
   if (made && enabled && periodMs !== undefined) await setAccountExpiry(txn, userId, now + periodMs);
+  if (made && registration.externalId !== undefined && !(await insertExternalIds(txn, userId, [registration.externalId]))) {
+    throw new MatrixError(400, "M_UNKNOWN", "This account of the identity provider belongs to a user already");
+  }
   if (made) for (const hook of ctx.accountHooks.userInserted) await hook(ctx, txn, userId);
   // Nameless guests are not in the user directory.
   if (made && registration.localpart !== undefined) for (const hook of ctx.accountHooks.profileChanged) await hook(ctx, txn, userId);
@@ -136,6 +146,10 @@ export function requiresApproval(ctx: Pick<Context, "config">): boolean {
 
 /** What modules say of a registration: the first that does not allow it decides. */
 async function judge(ctx: Context, registration: Registration): Promise<"allow" | "deny" | "shadow ban"> {
+  const { localpart, threepid, clients = [], authProviderId } = registration;
+  const requestInfo = clients.map(({ userAgent, ip }) => [userAgent, ip] as const);
+  const behaviour = await ctx.modules.spamChecker.judgeRegistration(threepid, localpart, requestInfo, authProviderId);
+  if (behaviour !== "allow") return behaviour === "deny" ? "deny" : "shadow ban";
   for (const hook of ctx.accountHooks.judgeRegistration) {
     const verdict = await hook(ctx, registration);
     if (verdict !== "allow") return verdict;

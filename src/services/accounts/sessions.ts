@@ -145,12 +145,14 @@ export async function endAllSessions(
         userId,
         tokens.map(({ id }) => id),
       );
+  txn.afterCommit(() => ctx.modules.passwordAuth.sessionsEnded(userId, tokens));
 }
 
 async function deleteBareToken(ctx: Context, txn: Txn, requester: Requester, token: string): Promise<void> {
   const deleted = await deleteAccessToken(txn, ctx.accounts, token);
   if (deleted === undefined) throw unknownToken();
   for (const hook of ctx.accountHooks.tokensDeleted) await hook(ctx, txn, requester.authenticatedEntity, [deleted.id]);
+  txn.afterCommit(() => ctx.modules.passwordAuth.sessionsEnded(requester.authenticatedEntity, [deleted]));
 }
 
 /** A closed or locked account cannot go on by refreshing. */

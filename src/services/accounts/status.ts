@@ -34,7 +34,9 @@ export async function accountStatuses(
       statuses[userId] = {
         exists: true,
         deactivated: user.deactivated,
-        ...(withExpiry ? { "org.matrix.expired": ctx.clock.now() >= (expiries.get(userId) ?? Infinity) } : {}),
+        ...(withExpiry
+          ? { "org.matrix.expired": (await ctx.modules.accountValidity.isExpired(userId)) ?? ctx.clock.now() >= (expiries.get(userId) ?? Infinity) }
+          : {}),
       };
   }
   const ask = ctx.accountHooks.remoteAccountStatuses;

@@ -21,7 +21,12 @@ const TOKEN_LENGTH = 32;
 export type Renewal = { readonly outcome: "renewed" | "renewed before"; readonly expiresAt: number } | { readonly outcome: "unknown" };
 
 /** Prolongs the account of a renewal token, once. */
-export async function renewByToken(ctx: Pick<Context, "clock" | "config" | "transaction">, token: string): Promise<Renewal> {
+export async function renewByToken(ctx: Pick<Context, "clock" | "config" | "modules" | "transaction">, token: string): Promise<Renewal> {
+  const module = ctx.modules.accountValidity.owner("on_legacy_renew");
+  if (module !== undefined) {
+    const [valid, stale, expiresAt] = await module.on_legacy_renew(token);
+    return valid ? { outcome: "renewed", expiresAt } : stale ? { outcome: "renewed before", expiresAt } : { outcome: "unknown" };
+  }
   const { periodMs } = ctx.config.accountValidity;
   if (token === "" || token.includes("\0")) return { outcome: "unknown" };
   return await ctx.transaction("set_account_validity_for_user", async (txn): Promise<Renewal> => {
@@ -36,6 +41,8 @@ export async function renewByToken(ctx: Pick<Context, "clock" | "config" | "tran
 
 /** Sends a user the mail with the renewal link. @throws MatrixError 400, 403 where there is nothing to renew */
 export async function sendRenewalMail(ctx: Context, userId: string): Promise<void> {
+  const module = ctx.modules.accountValidity.owner("on_legacy_send_mail");
+  if (module !== undefined) return await module.on_legacy_send_mail(userId);
   if (!ctx.config.accountValidity.renewByEmailEnabled) throw forbidden("Account renewal via email is disabled on this server.");
   const expiresAt = await getAccountExpiry(ctx.read, userId);
   if (expiresAt === undefined) throw new MatrixError(400, "M_UNKNOWN", `User has no expiration time: ${userId}`);

@@ -44,9 +44,10 @@ export function checkRoomId(roomId: string): void {
   if (!isRoomId(roomId)) throw badRequest(`${roomId} is not a legal room ID`);
 }
 
-/** @throws MatrixError 400 when the user who is to make the new room is not ours */
-export async function checkShutdown(ctx: Context, roomId: string, params: Pick<ShutdownParams, "new_room_user_id">): Promise<void> {
+/** @throws MatrixError 400 when the user who is to make the new room is not ours, 403 when a module forbids it */
+export async function checkShutdown(ctx: Context, roomId: string, params: Pick<ShutdownParams, "new_room_user_id" | "requester_user_id">): Promise<void> {
   checkRoomId(roomId);
+  await ctx.modules.thirdPartyRules.requireMayShutDown(params.requester_user_id ?? undefined, roomId);
   const { new_room_user_id: creator } = params;
   if (creator === null) return;
   if (!isLocal(ctx, creator)) throw badRequest(`User must be our own: ${creator}`);

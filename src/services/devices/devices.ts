@@ -62,6 +62,7 @@ export async function deleteDevicesIn(ctx: Context, txn: Txn, userId: string, de
         userId,
         tokens.map(({ id }) => id),
       );
+  txn.afterCommit(() => ctx.modules.passwordAuth.sessionsEnded(userId, tokens));
   await devicesChanged(ctx, txn, userId, deviceIds);
 }
 

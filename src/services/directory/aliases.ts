@@ -53,6 +53,7 @@ export async function createAlias(
     if (ctx.config.server.requireMembershipForAliases && options.checkMembership !== false && !(await ctx.isServerAdmin(requester))) {
       if ((await ctx.members.roomsOf(userId)).get(roomId)?.membership !== "join") throw forbidden("You must be in the room to create an alias for it");
     }
+    await ctx.modules.spamChecker.requireMayCreateAlias(userId, alias);
     if (!mayCreateAlias(ctx, userId, roomId, alias)) throw new MatrixError(403, "M_UNKNOWN", "Not allowed to create alias");
     if (isReservedFor(ctx, alias, userId)) throw new MatrixError(400, "M_EXCLUSIVE", "This alias is reserved by an application service.");
   }

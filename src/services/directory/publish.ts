@@ -18,6 +18,7 @@ export async function directoryVisibility(ctx: Pick<Context, "read">, roomId: st
 
 /** Puts a room into the directory, or takes it out. @throws MatrixError 400, 403 */
 export async function setDirectoryVisibility(ctx: Context, requester: Requester, roomId: string, visibility: DirectoryVisibility): Promise<void> {
+  await ctx.modules.spamChecker.requireMayPublish(requester.userId, roomId);
   if (requester.isGuest) throw forbidden("Guests cannot edit the published room list");
   if (visibility === "public" && !ctx.config.roomDirectory.enableRoomListSearch)
     throw forbidden("This user is not permitted to publish rooms to the room list");
@@ -29,6 +30,8 @@ export async function setDirectoryVisibility(ctx: Context, requester: Requester,
     const canonical = (await ctx.state.currentEvent(roomId, "m.room.canonical_alias"))?.content.alias;
     const aliases = [...(await aliasesOfRoom(ctx.read, roomId)), ...(typeof canonical === "string" && canonical !== "" ? [canonical] : [])];
     if (!mayPublish(ctx, requester.userId, roomId, aliases)) throw new MatrixError(403, "M_UNKNOWN", "Not allowed to publish room");
+    if (!(await ctx.modules.thirdPartyRules.mayChangeVisibility(roomId, visibility, async () => await ctx.state.current(roomId))))
+      throw new MatrixError(403, "M_UNKNOWN", "Not allowed to publish room");
   }
   await ctx.transaction("set_room_is_public", (txn) => setRoomPublic(txn, roomId, visibility === "public"));
 }

@@ -18,7 +18,7 @@ const MAX_RESULTS = 50;
 
 /** Users that match and that `userId` may find (client-server API, "User Directory"). */
 export async function searchUsers(
-  ctx: Pick<Context, "config" | "read">,
+  ctx: Pick<Context, "config" | "modules" | "read">,
   userId: string,
   searchTerm: string,
   wanted: number,
@@ -36,10 +36,8 @@ export async function searchUsers(
     excludeRemote: settings.excludeRemoteUsers,
     preferServer: settings.preferLocalUsers ? ctx.config.server.serverName : undefined,
   });
-  return {
-    limited: found.length > limit,
-    results: found.slice(0, limit).map((user) => ({ user_id: user.userId, display_name: user.displayName, avatar_url: user.avatarUrl })),
-  };
+  const results = found.slice(0, limit).map((user) => ({ user_id: user.userId, display_name: user.displayName, avatar_url: user.avatarUrl }));
+  return { limited: found.length > limit, results: await ctx.modules.spamChecker.withoutSpammers(results, userId) };
 }
 
 /** A row of the directory; names that a text column cannot hold are left out. */

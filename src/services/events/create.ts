@@ -1,4 +1,4 @@
-import type { JsonObject } from "../../lib/json.ts";
+import { isJsonObject, type JsonObject } from "../../lib/json.ts";
 import { canonicalJson } from "../../protocol/canonical-json.ts";
 import { forbidden, MatrixError } from "../../protocol/errors.ts";
 import { checkAuthEvents } from "../../protocol/event-auth/auth-events.ts";
@@ -11,6 +11,7 @@ import { type InternalMetadata, type MatrixEvent, type StateKey, stateKeyOf } fr
 import { MAX_DEPTH } from "../../protocol/event/format.ts";
 import { referenceHash } from "../../protocol/event/hash.ts";
 import { storedEventJson, strippedState } from "../../protocol/event/serialise.ts";
+import { getDomain } from "../../protocol/ids.ts";
 import { PowerLevels } from "../../protocol/power-levels.ts";
 import type { RoomVersion } from "../../protocol/room-versions.ts";
 import { emptyState, type State, StateSnapshot } from "../../storage/state/snapshot.ts";
@@ -43,7 +44,7 @@ export interface EventInput {
 export type CreateContext = CrowdContext &
   RelationContext &
   ResolveContext &
-  Pick<Context, "clock" | "config" | "events" | "persister" | "random" | "read" | "roomVersions" | "signingKeys" | "state">;
+  Pick<Context, "clock" | "config" | "events" | "modules" | "persister" | "random" | "read" | "roomVersions" | "signingKeys" | "state">;
 
 /** A new event with what it was made on and authorised by. */
 export interface BuiltEvent extends EventToPersist {
@@ -56,11 +57,37 @@ export interface BuiltEvent extends EventToPersist {
 const MAX_PREVS = 10;
 
 /**
- * Builds an event on the head of its room, hashes and signs it, and checks it as one from a local client: format, relations, and the
- * authorisation rules. Call it within `persister.exclusively`, and hand the event to `persister.persist` there.
+ * Builds an event on the head of its room, hashes and signs it, and checks it as one from a local client: format, relations, the
+ * authorisation rules, and modules' rules, by which it may become another. Call it within `persister.exclusively`, and hand the event to
+ * `persister.persist` there.
  * @throws MatrixError where the event is not allowed or not well formed
  */
 export async function createEvent(ctx: CreateContext, head: RoomHead, roomId: string, version: RoomVersion, input: EventInput): Promise<BuiltEvent> {
+  const built = await build(ctx, head, roomId, version, input);
+  const replacement = await ctx.modules.thirdPartyRules.requireAllowed(built.event, async () => await stateBefore(ctx, head, built.before?.map ?? emptyState));
+  return replacement === undefined ? built : await build(ctx, head, roomId, version, replacedBy(ctx, input, replacement));
+}
+
+/** The event that a module wants instead: type, state key and room stay. @throws Error for what is no event */
+function replacedBy(ctx: Pick<Context, "config">, input: EventInput, replacement: JsonObject): EventInput {
+  const { type, state_key: stateKey, sender, content, redacts, origin_server_ts: timestamp } = replacement;
+  const refused = (what: string): Error => new Error(`A module made an invalid event of ${input.type}: ${what}`);
+  if (type !== input.type || stateKey !== input.stateKey) throw refused("type and state_key cannot change");
+  if (typeof sender !== "string" || getDomain(sender) !== ctx.config.server.serverName) throw refused("the sender must be a user of this server");
+  if (!isJsonObject(content)) throw refused("the content is no object");
+  return { ...input, sender, content, redacts: typeof redacts === "string" ? redacts : input.redacts, timestamp: Number(timestamp) || input.timestamp };
+}
+
+async function stateBefore(ctx: Pick<Context, "events">, head: RoomHead, state: State): Promise<[StateKey, MatrixEvent][]> {
+  const pairs = [...state];
+  const stored = await ctx.events.get(pairs.flatMap(([, id]) => (head.pendingEvent(id) === undefined ? [id] : [])));
+  return pairs.flatMap(([key, id]): [StateKey, MatrixEvent][] => {
+    const event = head.pendingEvent(id) ?? stored.get(id);
+    return event === undefined ? [] : [[key, event]];
+  });
+}
+
+async function build(ctx: CreateContext, head: RoomHead, roomId: string, version: RoomVersion, input: EventInput): Promise<BuiltEvent> {
   const { prevIds, depth, before } = await parentsOf(ctx, head, roomId);
   if (input.type === "m.room.create" && input.stateKey !== undefined && prevIds.length > 0)
     throw new MatrixError(400, "M_INVALID_PARAM", "Cannot resend m.room.create event");

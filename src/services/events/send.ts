@@ -1,5 +1,5 @@
 import type { JsonObject } from "../../lib/json.ts";
-import { forbidden, invalidParam, MatrixError } from "../../protocol/errors.ts";
+import { badJson, forbidden, invalidParam, MatrixError } from "../../protocol/errors.ts";
 import type { InternalMetadata, MatrixEvent } from "../../protocol/event/event.ts";
 import { memberKey } from "../../protocol/power-levels.ts";
 import type { RoomVersion } from "../../protocol/room-versions.ts";
@@ -61,7 +61,7 @@ const ATTEMPTS = 5;
  * @throws MatrixError 400, 403, 413, 429 as Synapse does; ShadowBanned
  */
 export async function sendEvent(ctx: SendContext, requester: Requester, input: SendInput, options: SendOptions = {}): Promise<{ eventId: string }> {
-  if (input.type === "m.room.member") throw new MatrixError(500, "M_UNKNOWN", "Tried to send member event through non-member codepath");
+  if (input.type === "m.room.member") throw badJson("Tried to send member event through non-member codepath");
   await checkSender(ctx, requester, input, options);
   const version = await ctx.roomVersions.get(input.roomId);
   if (version === undefined) throw forbidden(`User ${requester.userId} not in room ${input.roomId}`);
@@ -123,6 +123,7 @@ async function buildOne(
 ): Promise<BuiltEvent | { duplicate: MatrixEvent }> {
   await requireMembership(ctx, head, roomId, input);
   const built = await createEvent(ctx, head, roomId, version, input);
+  if (input.type !== "m.room.member") await ctx.modules.spamChecker.requireNoSpam(built.event);
   const duplicate = await duplicateOf(ctx, built, head);
   if (duplicate !== undefined) return { duplicate };
   if (input.type === "m.call.invite" && input.stateKey === undefined) await refuseCallInPublic(ctx, built);

@@ -11,7 +11,7 @@ import type { RoomVersion } from "../../protocol/room-versions.ts";
 import type { Context } from "../context.ts";
 import { cacheKey } from "./key-ring.ts";
 
-export type PduCheckContext = Pick<Context, "clock" | "keyRing" | "log">;
+export type PduCheckContext = Pick<Context, "clock" | "keyRing" | "log" | "modules">;
 
 export interface CheckedPdus {
   /** In the order of the input, duplicates dropped; what failed its hash is in its redacted form. */
@@ -46,7 +46,7 @@ export async function checkPdus(ctx: PduCheckContext, version: RoomVersion, room
     if (index % CHUNK === CHUNK - 1) await ctx.clock.sleep(0);
     const problem = signatureProblem(event, signers.get(event)!, keys);
     if (problem !== undefined) refused.set(event.eventId, problem);
-    else good.push(contentHashMatches(event.json) ? event : redacted(event));
+    else good.push(await withoutSpam(ctx, contentHashMatches(event.json) ? event : redacted(event)));
   }
   for (const [id, reason] of refused) ctx.log.named("synapse.federation.federation_base").warn(`Dropping event ${id}: ${reason}`);
   return { events: good, refused };
@@ -61,7 +61,7 @@ export async function checkPdu(
   const keys = await ctx.keyRing.keys(wantedKeys([event], new Map([[event, signers]])));
   const problem = signatureProblem(event, signers, keys);
   if (problem !== undefined) return { problem };
-  return { event: contentHashMatches(event.json) ? event : redacted(event) };
+  return { event: await withoutSpam(ctx, contentHashMatches(event.json) ? event : redacted(event)) };
 }
 
 /** The event of a PDU by its form alone; undefined when it must be dropped. Room versions that this server does not federate have none. */
@@ -133,6 +133,16 @@ function signatureProblem(event: MatrixEvent, signers: readonly string[], keys: 
     if (!signed) return `unable to verify signature for sender domain ${server}`;
   }
   return undefined;
+}
+
+/** What modules take for spam is kept in its redacted form, shown to nobody, and nothing is built on it. */
+async function withoutSpam(ctx: PduCheckContext, event: MatrixEvent): Promise<MatrixEvent> {
+  if (!ctx.modules.spamChecker.judgesEvents || (await ctx.modules.spamChecker.spamIn(event)) === undefined) return event;
+  ctx.log.named("synapse.federation.federation_base").warn(`Event contains spam, soft-failing ${event.eventId}`);
+  const spam = redacted(event);
+  spam.internal.soft_failed = true;
+  spam.internal.spam_checker_spammy = true;
+  return spam;
 }
 
 /** The event without what its hash does not vouch for. */

@@ -89,7 +89,7 @@ export class RoomIntake {
    * @throws EventRefused when its auth events or the state before it cannot be had
    */
   async take(event: MatrixEvent, source: EventSource): Promise<void> {
-    delete event.internal.soft_failed;
+    if (event.internal.spam_checker_spammy !== true) delete event.internal.soft_failed;
     await this.completeAuthEvents(event, source);
     const missing = this.missingPrevs(event);
     const before = await this.stateBefore(event, missing, source);
@@ -195,6 +195,7 @@ export class RoomIntake {
 
   /** Check 6: an event that the room's present state would not allow is kept, but nobody is shown it and nothing is built on it. */
   private async softFail(event: MatrixEvent, before: StateSnapshot, hasGap: boolean): Promise<void> {
+    if (event.internal.spam_checker_spammy === true) return;
     if (!hasGap && sameIds(event.prevEventIds, [...this.tips.keys()])) return;
     const states = [...new Set([...this.tips.values()].map((tip) => tip.state))];
     if (hasGap && !states.includes(before)) states.push(before);

@@ -32,6 +32,8 @@ export class MediaStore {
     private readonly log: Logger,
     /** False: files are kept by providers alone. */
     private readonly keepLocal = true,
+    /** Judges a file that is whole before it appears under its name; refuses it by throwing, and nothing is left behind. */
+    private readonly judge: (file: MediaFile, path: string) => Promise<void> = () => Promise.resolve(),
   ) {}
 
   /** Writes a stream. @throws MediaTooLarge, MediaIncomplete */
@@ -115,6 +117,7 @@ export class MediaStore {
     await mkdir(path.dirname(local), { recursive: true });
     try {
       await write(temporary);
+      await this.judge(file, temporary);
       await rename(temporary, local);
     } catch (error) {
       await rm(temporary, { force: true });

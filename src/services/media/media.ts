@@ -13,11 +13,12 @@ import {
 } from "../../storage/media/local-media.ts";
 import { type RemoteMedia, remoteMedia } from "../../storage/media/remote-media.ts";
 import type { Context } from "../context.ts";
+import { MediaIsSpam } from "./judge-media.ts";
 import { MediaIncomplete, MediaTooLarge } from "./media-store.ts";
 import { BadMediaPath } from "./paths.ts";
 import { makeThumbnails } from "./thumbnails.ts";
 
-export type MediaContext = Pick<Context, "clock" | "config" | "limits" | "log" | "media" | "random" | "read" | "remoteMedia" | "transaction">;
+export type MediaContext = Pick<Context, "clock" | "config" | "limits" | "log" | "media" | "modules" | "random" | "read" | "remoteMedia" | "transaction">;
 
 /** How often a download of media that is still being uploaded looks again, milliseconds. */
 const LOOK_AGAIN_MS = 500;
@@ -163,15 +164,25 @@ async function store(ctx: MediaContext, mediaId: string, upload: Upload): Promis
     if (error instanceof MediaTooLarge) throw tooLarge();
     if (error instanceof MediaIncomplete) throw new MatrixError(400, "M_UNKNOWN", "The upload broke off");
     if (error instanceof BadMediaPath) throw notFound();
+    if (error instanceof MediaIsSpam) throw new MatrixError(400, error.errcode, "Bad content");
     throw error;
   }
 }
 
 async function checkUploadLimits(ctx: MediaContext, userId: string, length: number): Promise<void> {
-  if (length > ctx.config.media.maxUploadSize) throw tooLarge();
-  for (const limit of ctx.config.media.uploadLimits) {
+  const { media: modules } = ctx.modules;
+  if (length > ctx.config.media.maxUploadSize || !(await modules.maySend(userId, length))) throw tooLarge();
+  const limits = (await modules.limitsFor(userId))?.map((limit) => ({
+    maxBytes: limit.max_bytes,
+    timePeriodMs: limit.time_period_ms,
+    infoUri: limit.info_uri,
+    canUpgrade: limit.can_upgrade ?? false,
+  }));
+  for (const limit of limits ?? ctx.config.media.uploadLimits) {
     const sent = await uploadedBytes(ctx.read, userId, ctx.clock.now() - limit.timePeriodMs);
     if (sent + length <= limit.maxBytes) continue;
+    const told = { max_bytes: limit.maxBytes, time_period_ms: limit.timePeriodMs, info_uri: limit.infoUri, can_upgrade: limit.canUpgrade };
+    await modules.limitExceeded(userId, told, sent, length);
     const infoUri = limit.infoUri ?? `${ctx.config.server.publicBaseurl}_synapse/client/media_upload_limit_exceeded`;
     throw new MatrixError(403, "M_USER_LIMIT_EXCEEDED", "Media upload limit exceeded", { info_uri: infoUri, can_upgrade: limit.canUpgrade });
   }

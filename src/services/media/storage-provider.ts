@@ -16,6 +16,7 @@ export interface StorageProvider {
   /** The file, or undefined when the provider does not have it. */
   fetch(relativePath: string): Promise<Readable | undefined>;
   delete(relativePath: string): Promise<void>;
+  close?(): void;
 }
 
 /** Synapse's `FileStorageProviderBackend`: another folder. */
@@ -50,14 +51,6 @@ export async function isFile(file: string): Promise<boolean> {
   } catch {
     return false;
   }
-}
-
-/** The providers of the configuration. */
-export function storageProviders(settings: readonly ProviderSettings[]): StorageProvider[] {
-  return settings.map((provider) => {
-    const { storeLocal, storeRemote, storeSynchronous } = provider;
-    return new FileStorageProvider(String(provider.config.directory), storeLocal, storeRemote, storeSynchronous);
-  });
 }
 
 /** An entry of `media_storage_providers`. */

@@ -6,7 +6,7 @@ import type { Context } from "../context.ts";
 import { TimerWheel } from "./timer-wheel.ts";
 import { applyTimeouts, combineDevices, type DevicePresence, offlinePresence, type PresenceTimers, updatePresence } from "./state-machine.ts";
 
-export type PresenceContext = Pick<Context, "read" | "transaction" | "clock" | "log" | "streams" | "notifier" | "changes" | "members" | "remote">;
+export type PresenceContext = Pick<Context, "read" | "transaction" | "clock" | "log" | "streams" | "notifier" | "changes" | "members" | "modules" | "remote">;
 
 export interface PresenceOptions {
   readonly serverName: string;
@@ -326,10 +326,56 @@ export class Presence {
     if (notifier.waitingUsers === 0) return;
     notifier.wakeUsers(states.map((state) => state.userId));
     for (const roomId of await this.roomsOf(states)) notifier.wakeMembers(await members.joinedLocal(roomId));
+    if (this.ctx.modules.presenceRouter.isEmpty) return;
+    const routes = await this.ctx.modules.presenceRouter.usersForStates(states);
+    notifier.wakeUsers([...routes.keys()].filter((userId) => getDomain(userId) === this.options.serverName));
+  }
+
+  /** Presence that modules route to users of other servers goes to those servers. */
+  private async tellRouted(states: readonly UserPresence[]): Promise<void> {
+    if (this.ctx.modules.presenceRouter.isEmpty) return;
+    for (const [userId, wanted] of await this.ctx.modules.presenceRouter.usersForStates(states)) {
+      const server = getDomain(userId);
+      const routed = states.filter((state) => wanted.has(state.userId));
+      if (server !== this.options.serverName && routed.length > 0) this.ctx.remote.sendPresence(routed, [server]);
+    }
+  }
+
+  /**
+   * Sends these local and remote users the present states of all whose presence they would get from this server, whether or not it changed
+   * (`ModuleApi.send_local_online_presence_to`).
+   */
+  async sendOnlineTo(userIds: readonly string[]): Promise<void> {
+    const online = [...this.states.values()].filter((state) => state.state !== "offline" && getDomain(state.userId) === this.options.serverName);
+    if (online.length === 0) return;
+    const servers = new Set(userIds.map(getDomain).filter((server) => server !== this.options.serverName));
+    if (servers.size > 0) this.ctx.remote.sendPresence(online, servers);
+    // A new place in the stream: their next sync tells them.
+    if (userIds.some((userId) => getDomain(userId) === this.options.serverName)) {
+      await this.save(online);
+      this.ctx.notifier.wakeUsers(userIds);
+      this.ctx.notifier.announce();
+    }
+  }
+
+  /** A module sets presences, also where they are not tracked. @throws MatrixError 400 M_UNKNOWN for a state that does not exist */
+  async setByModule(users: readonly { readonly userId: string; readonly state: string; readonly statusMsg: string | undefined }[]): Promise<void> {
+    const now = this.ctx.clock.now();
+    for (const { state } of users) this.checkState(state);
+    const old = await Promise.all(users.map(({ userId }) => this.current(userId)));
+    await this.update(
+      users.map(({ state, statusMsg }, index) => ({
+        ...old[index]!,
+        state,
+        statusMsg: statusMsg ?? null,
+        lastActiveTs: state === "online" || state === "busy" ? now : old[index]!.lastActiveTs,
+      })),
+    );
   }
 
   private async tellServers(states: readonly UserPresence[]): Promise<void> {
     if (!this.ctx.remote.federates) return;
+    await this.tellRouted(states);
     for (const state of states) {
       const servers = new Set<string>();
       for (const roomId of await this.roomsOf([state])) for (const server of await this.ctx.members.joinedServers(roomId)) servers.add(server);

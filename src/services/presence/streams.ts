@@ -1,8 +1,8 @@
-import { type UserPresence, presenceChangedInRooms, presenceInRooms } from "../../storage/presence/presence.ts";
+import { activePresence, type UserPresence, presenceChangedInRooms, presenceInRooms } from "../../storage/presence/presence.ts";
 import type { Context } from "../context.ts";
 
 /** What /sync reads of presence. */
-type Ctx = Pick<Context, "read" | "changes" | "presence">;
+type Ctx = Pick<Context, "read" | "changes" | "modules" | "presence">;
 
 /**
  * Presence that changed in (`since`, `upTo`] (`since` undefined: everybody who is not offline, or offline ones too with `includeOffline`)
@@ -17,6 +17,9 @@ export async function presenceSince(
   includeOffline = false,
 ): Promise<UserPresence[]> {
   if (!ctx.presence.enabled) return [];
+  const router = ctx.modules.presenceRouter;
+  const also = router.isEmpty ? undefined : await router.interestedUsers(userId);
+  if (also === "ALL") return await routedPresence(ctx, userId, since, upTo, includeOffline);
   let states: UserPresence[];
   if (since === undefined) {
     states = await presenceInRooms(ctx.read, roomIds, includeOffline);
@@ -28,8 +31,21 @@ export async function presenceSince(
   if (!result.has(userId) && (since === undefined || ctx.changes.presence.hasChanged(userId, since))) {
     result.set(userId, (await ctx.presence.get([userId])).get(userId)!);
   }
+  const routed = [...(also ?? [])].filter((other) => !result.has(other) && (since === undefined || ctx.changes.presence.hasChanged(other, since)));
+  if (routed.length > 0) for (const [other, state] of await ctx.presence.get(routed)) result.set(other, state);
   const all = [...result.values()];
   return since === undefined && !includeOffline ? all.filter((state) => state.state !== "offline") : all;
+}
+
+/** For a user whom a module routes everybody's presence: what of it the module gives them. */
+async function routedPresence(ctx: Ctx, userId: string, since: number | undefined, upTo: number, includeOffline: boolean): Promise<UserPresence[]> {
+  const changed = since === undefined ? undefined : since >= upTo ? new Set<string>() : ctx.changes.presence.changed(since, upTo);
+  const states =
+    changed === undefined
+      ? (await activePresence(ctx.read)).map((state) => ctx.presence.newest(state))
+      : [...(await ctx.presence.get(changed)).values()].filter((state) => includeOffline || state.state !== "offline");
+  const wanted = (await ctx.modules.presenceRouter.usersForStates(states)).get(userId);
+  return states.filter((state) => wanted?.has(state.userId) === true);
 }
 
 /** Presence as clients see it: content of `m.presence`, answer of the status API (there without `user_id`). */

@@ -25,7 +25,7 @@ interface NotificationView {
 
 /** At most `limit` notifications before a stream position. Those whose event has gone meanwhile are left out. */
 export async function listNotifications(
-  ctx: Pick<Context, "read" | "events" | "clock" | "config" | "crowds" | "isServerAdmin" | "transaction">,
+  ctx: Pick<Context, "read" | "events" | "clock" | "config" | "crowds" | "isServerAdmin" | "modules" | "transaction">,
   requester: Requester,
   before: number | undefined,
   limit: number,

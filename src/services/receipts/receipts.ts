@@ -10,7 +10,7 @@ import { visibleEvent } from "../room-access/single-event.ts";
 
 /** Read receipts and the fully-read marker (client-server API, "Receipts", "Read and unread markers"). */
 export type ReceiptContext = Parameters<typeof visibleEvent>[0] &
-  Pick<Context, "transaction" | "streams" | "notifier" | "changes" | "crowds" | "remote" | "unreadCache">;
+  Pick<Context, "transaction" | "streams" | "notifier" | "changes" | "crowds" | "modules" | "remote" | "unreadCache">;
 
 const PRIVATE = "m.read.private";
 const FULLY_READ = "m.fully_read";

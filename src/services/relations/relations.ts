@@ -12,7 +12,10 @@ import { formatStreamToken, START_TOKEN } from "../streams/token.ts";
 import { filterForUser } from "../visibility.ts";
 import { bundleAggregations } from "./bundle.ts";
 
-type Needs = Pick<Context, "config" | "read" | "clock" | "events" | "state" | "members" | "ignoredUsers" | "erasedUsers" | "accounts" | "isServerAdmin">;
+type Needs = Pick<
+  Context,
+  "config" | "read" | "clock" | "events" | "state" | "members" | "ignoredUsers" | "erasedUsers" | "accounts" | "isServerAdmin" | "modules"
+>;
 
 /** How far `recurse` follows relations of relations at least; what clients are told (MSC3981). */
 const RECURSION_DEPTH = 3;

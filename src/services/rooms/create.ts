@@ -38,16 +38,24 @@ export async function createRoom(
     throw new MatrixError(403, "M_USER_SUSPENDED", "Joining rooms while account is suspended is not allowed.");
   }
   if (options.rateLimit !== false) await limitCreation(ctx, requester);
-  const request = parseCreation(ctx, userId, body);
+  const asAdmin = userId === ctx.config.serverNotices.userId || (await ctx.isServerAdmin(requester));
+  const wanted = { ...body };
+  await ctx.modules.thirdPartyRules.onCreateRoom(requester, wanted, asAdmin);
+  const request = parseCreation(ctx, userId, wanted);
   const alias = request.aliasLocalpart === undefined ? undefined : `#${request.aliasLocalpart}:${ctx.config.server.serverName}`;
   if (alias !== undefined && (await aliasTarget(ctx.read, alias)) !== undefined) throw new MatrixError(400, "M_ROOM_IN_USE", "Room alias already taken");
   const invites = await whomToInvite(ctx, requester, request);
   checkEncryptionLevel(ctx, request);
 
+  if (!asAdmin) await ctx.modules.spamChecker.requireMayCreateRoom(userId, wanted);
+
   const creationContent = createContent(request);
   const joinContent = await creatorContent(ctx, requester, options.creatorProfile);
   const room = await reserveRoom(ctx, requester, request.version, creationContent, request.isPublic);
   const { roomId } = room;
+  const visibility = request.isPublic ? "public" : "private";
+  if (!(await ctx.modules.thirdPartyRules.mayChangeVisibility(roomId, visibility, async () => await ctx.state.current(roomId))))
+    throw new MatrixError(403, "M_UNKNOWN", "Room visibility value not allowed.");
   if (request.isPublic && !mayPublish(ctx, userId, roomId, alias === undefined ? [] : [alias])) {
     await ctx.transaction("set_room_is_public", (txn) => setRoomPublic(txn, roomId, false));
   }

@@ -17,6 +17,7 @@ import { requireReadAccess } from "../room-access/access.ts";
 type Needs = Pick<
   Context,
   | "config"
+  | "modules"
   | "read"
   | "clock"
   | "events"

@@ -76,7 +76,7 @@ async function update(ctx: Context, requester: Requester, change: MembershipChan
     if (facts.blocked) throw new MatrixError(403, "M_UNKNOWN", "This room has been blocked on this server");
   }
   if (change.thirdPartySigned !== undefined) await ctx.remoteRooms.exchangeThirdPartyInvite({ roomId, userId: target, signed: change.thirdPartySigned });
-  if (membership === "invite") await checkInvite(ctx, requester, target);
+  if (membership === "invite") await checkInvite(ctx, requester, roomId, target);
 
   content = { ...content, membership, ...(requester.isGuest ? { kind: "guest" } : {}) };
   const internal = internalOf(requester, change);
@@ -98,6 +98,10 @@ interface Prepared {
 async function join(ctx: Context, requester: Requester, change: MembershipChange, prepared: Prepared, options: MembershipOptions): Promise<string> {
   const { roomId, target } = change;
   const { version } = prepared;
+  if (ctx.modules.spamChecker.has("user_may_join_room") && requester.userId !== ctx.config.serverNotices.userId && !(await ctx.isServerAdmin(requester))) {
+    const isInvited = (await ctx.members.roomsOf(target)).get(roomId)?.membership === "invite";
+    await ctx.modules.spamChecker.requireMayJoin(target, roomId, isInvited);
+  }
   const path = version === undefined ? undefined : await joinPath(ctx, roomId, version, target);
   if (version === undefined || path === undefined || path.kind === "remote") {
     const servers = path?.kind === "remote" ? path.servers : (change.remoteServers ?? []);
@@ -221,10 +225,12 @@ async function refuseSuspended(ctx: Context, requester: Requester, { action, tar
 }
 
 /** Whether the server and the invited user take invites from this one. */
-async function checkInvite(ctx: Context, requester: Requester, target: string): Promise<void> {
+async function checkInvite(ctx: Context, requester: Requester, roomId: string, target: string): Promise<void> {
   const notices = ctx.config.serverNotices.userId;
   if (notices !== undefined && target === notices) throw new MatrixError(403, "M_UNKNOWN", "Cannot invite this user");
   if (requester.userId === notices || (await ctx.isServerAdmin(requester))) return;
+  const refusal = await ctx.modules.spamChecker.inviteRefusal(requester.userId, target, roomId);
+  if (refusal !== undefined) throw new MatrixError(403, refusal.errcode, "Invites have been disabled on this server", refusal.fields);
   if (ctx.config.server.blockNonAdminInvites) throw forbidden("Invites have been disabled on this server");
   if (getDomain(target) !== ctx.config.server.serverName) return;
   const rule = (await inviteRules(ctx, [target], requester.userId, ctx.config.experimental.msc4155Enabled)).get(target);

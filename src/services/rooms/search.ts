@@ -20,7 +20,19 @@ const MAX_CONTEXT = 100;
 
 type Needs = Pick<
   Context,
-  "config" | "read" | "clock" | "events" | "state" | "members" | "ignoredUsers" | "erasedUsers" | "accounts" | "isServerAdmin" | "streams" | "typing"
+  | "config"
+  | "read"
+  | "clock"
+  | "events"
+  | "state"
+  | "members"
+  | "ignoredUsers"
+  | "erasedUsers"
+  | "accounts"
+  | "isServerAdmin"
+  | "modules"
+  | "streams"
+  | "typing"
 >;
 
 interface SearchRequest {

@@ -34,9 +34,14 @@ export async function inviteThreepid(
     throw new ShadowBanned();
   }
   await ctx.limits.check("thirdPartyInvite", requester.userId, { requester });
+  const { modules } = ctx;
+  const { medium, address } = threepid;
+  if (!(await modules.thirdPartyRules.mayInviteThreepid(medium, address, async () => await ctx.state.current(roomId))))
+    throw forbidden("This third-party identifier can not be invited in this room");
   if (!ctx.config.registration.enable3pidLookup) throw new MatrixError(403, "M_UNKNOWN", "Looking up third-party identifiers is denied from this server");
   const invitee = await ctx.identityInvites.lookup(threepid);
   if (invitee !== undefined) return await updateMembership(ctx, requester, { roomId, target: invitee, action: "invite", txnId });
+  await modules.spamChecker.requireMayInviteThreepid(requester.userId, medium, address, roomId);
   const { token, publicKeys, displayName } = await ctx.identityInvites.store(threepid, await describeInvite(ctx, requester, roomId, threepid));
   const [first] = publicKeys;
   const content = { display_name: displayName, public_keys: [...publicKeys], key_validity_url: first?.key_validity_url, public_key: first?.public_key };

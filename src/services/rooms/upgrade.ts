@@ -77,10 +77,13 @@ async function upgrade(
         internal: requester.deviceId === undefined ? {} : { device_id: requester.deviceId },
       });
     await tombstone("!"); // may the user send it at all?
+    const copied = copiedState(requester, state, version, additionalCreators);
+    const initialState = copied.map(({ type, stateKey, content: own }) => ({ type, state_key: stateKey, content: own }));
+    await ctx.modules.spamChecker.requireMayCreateRoom(requester.userId, { creation_content: content, initial_state: initialState });
     const room = await reserveRoom(ctx, requester, version, content, isPublic);
     const built = await tombstone(room.roomId);
     if (!version.roomIdIsCreateHash) content = creationContent(state.get(CREATE_KEY), oldRoomId, built.event.eventId, version, additionalCreators);
-    await storeFirstEvents(ctx, requester, room, content, await memberContent(ctx, requester), copiedState(requester, state, version, additionalCreators));
+    await storeFirstEvents(ctx, requester, room, content, await memberContent(ctx, requester), copied);
     await ctx.persister.persist([built]);
     return room.roomId;
   });
@@ -148,9 +151,13 @@ function copiedState(
 async function copyBans(ctx: Context, requester: Requester, state: ReadonlyMap<string, MatrixEvent>, newRoomId: string): Promise<void> {
   const bans = [...state.values()].filter((event) => event.membership === "ban");
   for (let at = 0; at < bans.length; at += MAX_BATCH) {
-    const inputs = bans
-      .slice(at, at + MAX_BATCH)
-      .map((ban) => ({ type: "m.room.member", stateKey: ban.stateKey!, sender: requester.userId, content: ban.content }));
+    const inputs = bans.slice(at, at + MAX_BATCH).map((ban) => ({
+      type: "m.room.member",
+      stateKey: ban.stateKey!,
+      sender: requester.userId,
+      content: ban.content,
+      internal: requester.deviceId === undefined ? {} : { device_id: requester.deviceId },
+    }));
     await sendEvents(ctx, requester, newRoomId, inputs);
   }
 }

@@ -21,6 +21,7 @@ export type SlidingSyncContext = Pick<
   | "deviceInboxes"
   | "erasedUsers"
   | "events"
+  | "modules"
   | "ignoredUsers"
   | "isServerAdmin"
   | "keyCounts"

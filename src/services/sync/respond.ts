@@ -45,7 +45,7 @@ export function isEmpty(answer: SyncAnswer): boolean {
 
 /** The JSON of a `/sync` answer (client-server API, "Syncing"). Empty parts are left out, as Synapse does. */
 export async function syncResponse(
-  ctx: Pick<Context, "clock" | "config" | "events" | "isServerAdmin">,
+  ctx: Pick<Context, "clock" | "config" | "events" | "isServerAdmin" | "modules">,
   request: SyncRequest,
   answer: SyncAnswer,
 ): Promise<Record<string, unknown>> {
@@ -90,7 +90,7 @@ class Texts {
 
   /** `memberships` are invites and knocks: shown whole, whatever fields the filter asks for. */
   async write(
-    ctx: Pick<Context, "clock" | "config" | "events" | "isServerAdmin">,
+    ctx: Pick<Context, "clock" | "config" | "events" | "isServerAdmin" | "modules">,
     request: SyncRequest,
     bundles: Bundles,
     memberships: readonly MatrixEvent[],

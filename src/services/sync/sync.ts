@@ -24,6 +24,7 @@ export type SyncContext = Pick<
   | "changes"
   | "clock"
   | "config"
+  | "modules"
   | "deviceInboxes"
   | "erasedUsers"
   | "events"

@@ -44,6 +44,7 @@ export async function addThreepid(ctx: Context, userId: string, threepid: { medi
 export async function removeThreepid(ctx: Context, userId: string, medium: string, address: string): Promise<void> {
   const canonical = medium === "email" ? canonicalEmail(address) : address;
   await ctx.transaction("user_delete_threepid", (txn) => deleteThreepid(txn, userId, medium, canonical));
+  await ctx.modules.thirdPartyRules.threepidRemoved(userId, medium, canonical);
   for (const hook of ctx.accountHooks.threepidRemoved) await hook(ctx, userId, medium, canonical);
   if (medium === "email") await deletePusher(ctx, userId, EMAIL_APP_ID, canonical);
 }
@@ -143,6 +144,7 @@ async function store(ctx: Context, txn: Txn, userId: string, threepid: ProvenThr
 }
 
 async function tellAdded(ctx: Context, userId: string, threepid: ProvenThreepid): Promise<void> {
+  await ctx.modules.thirdPartyRules.threepidAdded(userId, threepid.medium, threepid.address);
   for (const hook of ctx.accountHooks.threepidAdded) await hook(ctx, userId, threepid.medium, threepid.address);
 }
 

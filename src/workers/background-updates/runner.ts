@@ -12,7 +12,7 @@ import {
 } from "../../storage/jobs/background-updates.ts";
 import type { Batch } from "../../storage/jobs/background-updates-batches.ts";
 import { BEFORE_SERVING, UPDATES } from "./registry.ts";
-import type { Update, UpdateContext } from "./update.ts";
+import { isOneshot, type Update, type UpdateContext } from "./update.ts";
 
 /** What the admin API shows of the update that is being run. */
 export interface RunningUpdate {
@@ -158,7 +158,7 @@ export class BackgroundUpdates {
       if (!this.enabled || this.stopping.signal.aborted) return;
       const update = this.next(await pendingUpdates(this.ctx.read));
       if (update === undefined) return;
-      if (sleepEnabled) await this.ctx.clock.sleep(sleepDurationMs, this.stopping.signal);
+      if (sleepEnabled && this.ctx.modules?.backgroundUpdates.controller === undefined) await this.ctx.clock.sleep(sleepDurationMs, this.stopping.signal);
       if (!this.enabled || this.stopping.signal.aborted) return;
       this.current = update.name;
       try {
@@ -198,9 +198,17 @@ export class BackgroundUpdates {
   }
 
   private async runBatch({ name, progress }: PendingUpdate, update: Update): Promise<void> {
-    const size = this.batchSize(name);
-    const begun = this.ctx.clock.monotonic();
-    const items = await this.perform(name, update, progress, size);
+    const controller = this.ctx.modules?.backgroundUpdates.controller;
+    const turn = await controller?.on_update(name, "master", isOneshot(update));
+    let begun: number;
+    let items: number;
+    try {
+      const size = await this.batchSize(name, turn?.target_duration_ms);
+      begun = this.ctx.clock.monotonic();
+      items = await this.perform(name, update, progress, size);
+    } finally {
+      await turn?.end?.();
+    }
     const took = this.ctx.clock.monotonic() - begun;
     this.measured(name, items, took);
     this.log.info(`Background update ${name}: ${items} items in ${Math.round(took)} ms`);
@@ -267,11 +275,13 @@ export class BackgroundUpdates {
     await this.ctx.transaction("finish_background_update", (txn) => finishUpdate(txn, name));
   }
 
-  private batchSize(name: string): number {
+  private async batchSize(name: string, durationMs: number | undefined): Promise<number> {
     const { updateDurationMs, minBatchSize, defaultBatchSize } = this.ctx.config.backgroundUpdates;
+    const controller = this.ctx.modules?.backgroundUpdates.controller;
     const performance = this.performance.get(name);
-    if (performance === undefined) return defaultBatchSize;
-    return Math.max(Math.floor(updateDurationMs * rate(performance)), minBatchSize, 1);
+    if (performance === undefined) return Math.max((await controller?.default_batch_size?.(name, "master")) ?? defaultBatchSize, 1);
+    const least = (await controller?.min_batch_size?.(name, "master")) ?? minBatchSize;
+    return Math.max(Math.floor((durationMs ?? updateDurationMs) * rate(performance)), least, 1);
   }
 
   private measured(name: string, items: number, ms: number): void {

@@ -4,7 +4,10 @@ import type { Txn } from "../../storage/database.ts";
 import type { IndexDefinition } from "../../storage/jobs/background-updates.ts";
 import type { Batch, BatchFunction } from "../../storage/jobs/background-updates-batches.ts";
 
-export type UpdateContext = Pick<Context, "config" | "db" | "read" | "transaction" | "clock" | "log" | "streams" | "events" | "state" | "appservices">;
+export type UpdateContext = Pick<Context, "config" | "db" | "read" | "transaction" | "clock" | "log" | "streams" | "events" | "state" | "appservices"> & {
+  /** What paces updates, if anything does. */
+  readonly modules?: Pick<Context["modules"], "backgroundUpdates">;
+};
 
 /** How a background update is done. */
 export type Update =

@@ -11,6 +11,7 @@ import type { Context } from "../../../services/context.ts";
 import { renewAccount } from "../../../storage/accounts/deactivations.ts";
 import { deleteRatelimitOverride, getRatelimitOverride, setRatelimitOverride } from "../../../storage/accounts/ratelimit-overrides.ts";
 import { allowMasterKeyReplacement } from "../../../storage/devices/keys-cross-signing.ts";
+import { ModuleRequest } from "../../../services/modules/web-resources.ts";
 import { endpoint } from "../../http/endpoint.ts";
 import { asPython, isInteger, isTruthy, noRow, requireKeys } from "../body.ts";
 
@@ -185,7 +186,13 @@ export const renewValidity = endpoint({
   auth: "admin",
   emptyBody: false,
   when: (config) => !config.mas.enabled,
-  async handle(ctx, { body }) {
+  async handle(ctx, { body, method, url, headers, ip, userAgent }) {
+    const module = ctx.modules.accountValidity.owner("on_legacy_admin_request");
+    if (module !== undefined) {
+      const { pathname, searchParams } = new URL(url, "http://localhost");
+      const text = Buffer.from(JSON.stringify(body));
+      return { expiration_ts: await module.on_legacy_admin_request(new ModuleRequest(method, pathname, searchParams, headers, text, ip, userAgent)) };
+    }
     const { user_id: userId, expiration_ts: asked = null, enable_renewal_emails: mails = true } = body;
     if (userId === undefined) throw badRequest("Missing property 'user_id' in the request body");
     if (typeof userId !== "string") throw badRequest("'user_id' must be a string");

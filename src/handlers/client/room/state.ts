@@ -86,6 +86,9 @@ async function write(
   content: JsonObject,
   query: Query,
 ): Promise<{ event_id: string } | { delay_id: string }> {
+  const { spamChecker } = ctx.modules;
+  if (spamChecker.has("user_may_send_state_event") && !(await ctx.isServerAdmin(requester)))
+    await spamChecker.requireMaySendState(requester.userId, roomId, type, stateKey, content);
   const delay = query.natural(DELAY);
   if (delay !== undefined)
     return { delay_id: await ctx.delayedEvents.add(requester, { roomId, type, stateKey, content, delay, ...sendParameters(ctx, requester, query) }) };

@@ -12,7 +12,7 @@ import { type AccessContext, requireServerInRoom } from "./access.ts";
 import { filterForServer } from "./visible-events.ts";
 
 /** What other servers may ask about the history of rooms that they are in (server-server API, "Retrieving events", "Backfilling"). */
-export type HistoryContext = AccessContext & Pick<Context, "authGraph" | "clock" | "config" | "erasedUsers" | "read">;
+export type HistoryContext = AccessContext & Pick<Context, "authGraph" | "modules" | "clock" | "config" | "erasedUsers" | "read">;
 
 const MOST_BACKFILLED = 100;
 const MOST_MISSING = 20;
@@ -24,7 +24,9 @@ export async function eventForServer(ctx: HistoryContext, origin: string, eventI
   const event = isEventId(eventId) ? await ctx.events.one(eventId, { rejected: true }) : undefined;
   if (event === undefined) throw notFound("Event not found.");
   await requireServerInRoom(ctx, origin, event.roomId);
-  return transactionOf(ctx, await filterForServer(ctx, origin, [event]));
+  const visible = await filterForServer(ctx, origin, [event]);
+  await ctx.modules.federation.delivered(origin, visible, "/event");
+  return transactionOf(ctx, visible);
 }
 
 /** The state before an event, by ids. @throws MatrixError 403, 404 */
@@ -40,6 +42,7 @@ export async function stateForServer(ctx: HistoryContext, origin: string, roomId
   const ids = await stateIdsBefore(ctx, roomId, eventId);
   const events = await ctx.events.get([...ids, ...(await authChainOf(ctx, ids))]);
   const state = ids.flatMap((id) => events.get(id) ?? []);
+  await ctx.modules.federation.delivered(origin, events.values(), "/state");
   for (const id of ids) events.delete(id);
   return { pdus: pdusOf(ctx, state), auth_chain: pdusOf(ctx, events.values()) };
 }
@@ -50,7 +53,9 @@ export async function authChainForServer(ctx: HistoryContext, origin: string, ro
   const event = await eventOfRoom(ctx, roomId, eventId, true);
   const ids = await authChainOf(ctx, event.authEventIds);
   for (const id of event.authEventIds) ids.add(id);
-  return { auth_chain: pdusOf(ctx, (await ctx.events.get(ids)).values()) };
+  const chain = await ctx.events.get(ids);
+  await ctx.modules.federation.delivered(origin, chain.values(), "/event_auth");
+  return { auth_chain: pdusOf(ctx, chain.values()) };
 }
 
 /** Events at and before the given ones, newest first. @throws MatrixError 403 */
@@ -58,7 +63,9 @@ export async function backfillForServer(ctx: HistoryContext, origin: string, roo
   await requireServerInRoom(ctx, origin, roomId);
   const most = Math.min(limit, MOST_BACKFILLED);
   const found = await eventsBehind(ctx.read, roomId, from.filter(isEventId).slice(0, MOST_BACKFILLED), most * VISITS);
-  return transactionOf(ctx, await filterForServer(ctx, origin, await load(ctx, found.slice(0, most))));
+  const visible = await filterForServer(ctx, origin, await load(ctx, found.slice(0, most)));
+  await ctx.modules.federation.delivered(origin, visible, "/backfill");
+  return transactionOf(ctx, visible);
 }
 
 /** Events between those that the server has and those that it got, oldest first. @throws MatrixError 403 */
@@ -67,6 +74,7 @@ export async function missingEventsForServer(ctx: HistoryContext, origin: string
   const limit = Math.min(Math.max(toNumber(request.limit) ?? 10, 0), MOST_MISSING);
   const found = await eventsBetween(ctx.read, roomId, ids(request.earliest_events), ids(request.latest_events), Math.floor(limit));
   const visible = await filterForServer(ctx, origin, await load(ctx, found));
+  await ctx.modules.federation.delivered(origin, visible, "/get_missing_events");
   return { events: pdusOf(ctx, visible) };
 }
 

@@ -7,7 +7,7 @@ import { removeStagedEvents, roomsWithStagedEvents, stagedEvents, type StagedEve
 import type { Context } from "../../context.ts";
 import { type ReceivedEvent, type ReceiveContext, receiveNewEvents } from "../receive-events.ts";
 
-type Needs = ReceiveContext & Pick<Context, "clock" | "log" | "read" | "roomVersions" | "transaction">;
+type Needs = ReceiveContext & Pick<Context, "clock" | "log" | "modules" | "read" | "roomVersions" | "transaction">;
 
 /** Events of a room that are taken together. */
 const BATCH = 100;
@@ -125,8 +125,11 @@ export class InboundRooms {
             const event = stagedEvent(row, version);
             return event === undefined ? [] : [{ event, origin: row.origin }];
           });
+    const { spamChecker } = ctx.modules;
+    const kept: ReceivedEvent[] = [];
+    for (const item of received) if (!(await spamChecker.dropsFederatedEvent(item.event))) kept.push(item);
     try {
-      await receiveNewEvents(ctx, roomId, received);
+      await receiveNewEvents(ctx, roomId, kept);
     } catch (error) {
       if (error instanceof DatabaseUnavailable) throw error;
       ctx.log.named("synapse.federation.federation_server").error(`Failed to handle events of ${roomId}`, { error });

@@ -1,5 +1,6 @@
 import { isJsonObject, type Json, type JsonObject } from "../../../lib/json.ts";
 import { badJson, forbidden, MatrixError } from "../../../protocol/errors.ts";
+import type { MatrixEvent } from "../../../protocol/event/event.ts";
 import { makeEventFromJson, parsePdu } from "../../../protocol/event/format.ts";
 import { federationPdu, parseStrippedState } from "../../../protocol/event/serialise.ts";
 import { signEventJson } from "../../../protocol/event/sign.ts";
@@ -46,6 +47,7 @@ export async function receiveInvite(ctx: InviteContext, invite: ReceivedInvite):
   const known = await ctx.roomVersions.get(roomId);
   if (known !== undefined && known.id !== version.id) throw badJson("The room has another version");
   await requireAllowedByAcl(ctx, origin, roomId);
+  if (await ctx.modules.spamChecker.dropsFederatedEvent(parsed)) throw new MatrixError(403, "M_UNKNOWN", "M_FORBIDDEN");
 
   const target = parsed.stateKey;
   if (target === undefined) throw bad("The invite event did not have a state key");
@@ -54,7 +56,7 @@ export async function receiveInvite(ctx: InviteContext, invite: ReceivedInvite):
   if (!isUserId(target) || getDomain(target) !== ctx.config.server.serverName) throw bad("The invite event must be for this server");
   const { event: checked, problem: signatureProblem } = await checkPdu(ctx, parsed);
   if (checked === undefined) throw forbidden(`event id ${parsed.eventId}: ${signatureProblem}`);
-  await requireWelcome(ctx, parsed.sender, target, roomId);
+  await requireWelcome(ctx, checked, target);
 
   const withState = { ...checked.json, unsigned: { ...checked.unsigned, invite_room_state: strippedState } };
   const event = makeEventFromJson(signEventJson(withState, version, ctx.config.server.serverName, ctx.signingKeys[0]!), version);
@@ -70,9 +72,11 @@ export async function receiveInvite(ctx: InviteContext, invite: ReceivedInvite):
 }
 
 /** Does this server, and does the user, take the invite? @throws MatrixError 403, 429 */
-async function requireWelcome(ctx: InviteContext, sender: string, target: string, roomId: string): Promise<void> {
+async function requireWelcome(ctx: InviteContext, invite: MatrixEvent, target: string): Promise<void> {
+  const { sender, roomId } = invite;
   if (await isRoomBlocked(ctx.read, roomId)) throw new MatrixError(403, "M_UNKNOWN", "This room has been blocked on this server");
   if (ctx.config.server.blockNonAdminInvites) throw new MatrixError(403, "M_UNKNOWN", "This server does not accept room invites");
+  await ctx.modules.spamChecker.requireFederatedMayInvite(invite);
   if (target === ctx.config.serverNotices.userId) throw new MatrixError(403, "M_UNKNOWN", "Cannot invite this user");
   // An invite outside of the history would hide what the user is in the room.
   const present = (await ctx.members.roomsOf(target)).get(roomId);

@@ -55,6 +55,7 @@ export async function receiveJoin(ctx: SendMembershipContext, sent: SentMembersh
   if (omitMembers) for (const id of stateIds) authIds.delete(id);
   const events = await ctx.events.get([...stateIds, ...authIds]);
   const pick = (ids: Iterable<string>): MatrixEvent[] => [...ids].flatMap((id) => events.get(id) ?? []);
+  await ctx.modules.federation.delivered(sent.origin, events.values(), "/send_join");
   if ((await ctx.persister.head(roomId)).storedTips.size > 1) tieTogether(ctx, roomId);
   return {
     event: federationPdu(event, ctx.clock.now()),
@@ -140,6 +141,7 @@ async function store(ctx: SendMembershipContext, origin: string, event: MatrixEv
   await intake.take(event, { server: origin, roomId, version: event.roomVersion });
   if (event.rejectedReason !== undefined) throw forbidden(`${event.membership} event was rejected`);
   const before = intake.stateBeforeTaken(event.eventId)!.map;
+  if (event.membership === "knock") await ctx.modules.thirdPartyRules.requireAllowed(event, async () => await ctx.state.hydrate(before));
   await intake.store();
   return { event, before };
 }

@@ -86,7 +86,7 @@ export class InboundTransactions {
         for (const event of events) results[event.eventId] = { errcode: "M_FORBIDDEN", error: "Server is banned from room" };
         return;
       }
-      await this.stage(ctx, origin, events);
+      await this.stage(ctx, origin, await wanted(ctx, events));
       for (const event of events) results[event.eventId] = {};
     });
     return results;
@@ -108,6 +108,19 @@ export class InboundTransactions {
     await ctx.transaction("insert_received_event_to_staging", (txn) => stageEvents(txn, rows), { isolation: "read committed" });
     ctx.inbound.rooms.wake(events[0]!.roomId);
   }
+}
+
+/** Without what modules want dropped, as if it had never come. */
+async function wanted(ctx: TransactionContext, events: readonly MatrixEvent[]): Promise<readonly MatrixEvent[]> {
+  const { spamChecker } = ctx.modules;
+  if (!spamChecker.has("should_drop_federated_event")) return events;
+  const kept: MatrixEvent[] = [];
+  for (const event of events) {
+    if (await spamChecker.dropsFederatedEvent(event))
+      ctx.log.named("synapse.federation.federation_server").warn(`Unstaged federated event contains spam, dropping ${event.eventId}`);
+    else kept.push(event);
+  }
+  return kept;
 }
 
 async function handleEdus(ctx: TransactionContext, origin: string, edus: readonly Json[]): Promise<void> {

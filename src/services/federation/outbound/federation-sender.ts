@@ -13,7 +13,7 @@ import { TransactionSender } from "./transactions.ts";
 import { Turns } from "../../../lib/turns.ts";
 import { Wakeups } from "./wakeups.ts";
 
-export type SenderContext = EventFeedContext & Omit<QueueContext, "persister"> & Pick<Context, "backoff" | "federationClient" | "log">;
+export type SenderContext = EventFeedContext & Omit<QueueContext, "persister"> & Pick<Context, "backoff" | "federationClient" | "log" | "modules">;
 
 /** Transactions under way at once; servers that are slow hold one each. */
 const SENDING_AT_ONCE = 200;

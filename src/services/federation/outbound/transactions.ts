@@ -18,7 +18,7 @@ export class TransactionSender {
   private nextId: number;
 
   constructor(
-    private readonly ctx: Pick<Context, "clock" | "config" | "federationClient" | "log">,
+    private readonly ctx: Pick<Context, "clock" | "config" | "federationClient" | "log" | "modules">,
     private readonly turns: Turns,
     private readonly signal: AbortSignal,
   ) {
@@ -49,6 +49,12 @@ export class TransactionSender {
       signal: this.signal,
     });
     this.noteRefusals(destination, answer);
+    const results = isRecord(answer) && isRecord(answer.pdus) ? answer.pdus : {};
+    const taken = (event: MatrixEvent): boolean => {
+      const result = results[event.eventId];
+      return !isRecord(result) || result.error === undefined;
+    };
+    await this.ctx.modules.federation.delivered(destination, events.filter(taken), "/send");
   }
 
   private pdu(event: MatrixEvent, now: number): string | undefined {
