@@ -15,7 +15,7 @@ import { capabilities } from "./client/capabilities.ts";
 import { rendezvousRoutes } from "./client/rendezvous.ts";
 import { delayedEventRoutes } from "./client/delayed-events.ts";
 import { deleteDevice, deleteDevices, getDevice, getDevices, putDevice } from "./client/devices.ts";
-import { getLogin, postLogin, refresh } from "./client/login.ts";
+import { casTicket, getLogin, postLogin, refresh, ssoRedirect, ssoRedirectToIdp } from "./client/login.ts";
 import { requestLoginToken } from "./client/login-token-request.ts";
 import { logout, logoutAll } from "./client/logout.ts";
 import { requestOpenIdToken } from "./client/openid.ts";
@@ -66,6 +66,14 @@ import { appservicePingRoutes } from "./client/appservice-ping.ts";
 import { thirdPartyRoutes } from "./client/thirdparty.ts";
 import { masDeviceRoutes } from "./synapse/mas/devices.ts";
 import { masUserRoutes } from "./synapse/mas/users.ts";
+import { newUserConsentRoutes } from "./synapse/client/new-user-consent.ts";
+import { backchannelLogoutRoutes } from "./synapse/client/oidc/backchannel-logout-resource.ts";
+import { oidcCallbackRoutes } from "./synapse/client/oidc/callback-resource.ts";
+import { pickIdpRoutes } from "./synapse/client/pick-idp.ts";
+import { pickUsernameRoutes } from "./synapse/client/pick-username.ts";
+import { samlMetadataRoutes } from "./synapse/client/saml2/metadata-resource.ts";
+import { samlResponseRoutes } from "./synapse/client/saml2/response-resource.ts";
+import { ssoRegisterRoutes } from "./synapse/client/sso-register.ts";
 import { unsubscribeRoutes } from "./synapse/client/unsubscribe.ts";
 import { historyRoutes } from "./federation/history.ts";
 import { federationMediaRoutes } from "./federation/media.ts";
@@ -92,6 +100,17 @@ export const routes: readonly Endpoint[] = [
   getLogin,
   postLogin,
   refresh,
+  ssoRedirect,
+  ssoRedirectToIdp,
+  casTicket,
+  ...pickIdpRoutes,
+  ...pickUsernameRoutes,
+  ...newUserConsentRoutes,
+  ...ssoRegisterRoutes,
+  ...oidcCallbackRoutes,
+  ...backchannelLogoutRoutes,
+  ...samlMetadataRoutes,
+  ...samlResponseRoutes,
   logout,
   logoutAll,
   register,

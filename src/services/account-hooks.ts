@@ -7,6 +7,7 @@ import { pusherHooks } from "./push/remove-pushers.ts";
 import { autoJoin } from "./rooms/auto-join.ts";
 import { leaveAllRooms, rejectInvites } from "./rooms/closed-account.ts";
 import { spreadProfile } from "./rooms/profile-in-rooms.ts";
+import { ssoHooks } from "./sso/hooks.ts";
 import { threepidHooks } from "./threepid/hooks.ts";
 import { verifyCaptcha } from "./accounts/captcha.ts";
 
@@ -14,6 +15,7 @@ import { verifyCaptcha } from "./accounts/captcha.ts";
 export const accountHooks: AccountHooks = {
   ...noHooks,
   ...threepidHooks,
+  ...ssoHooks,
   verifyCaptcha,
   devicesDeleted: [
     ...deviceHooks.devicesDeleted,

@@ -2,6 +2,7 @@ import { HttpClient } from "../outbound/http-client.ts";
 import { IdentityServers } from "../outbound/identity-server.ts";
 import { IpFilter } from "../outbound/ip-filter.ts";
 import { Mailer } from "../outbound/mail.ts";
+import { PageClient } from "../outbound/page-client.ts";
 import { HttpSmsProvider, type SmsProvider } from "../outbound/sms.ts";
 import type { SigningKey } from "../protocol/event/sign.ts";
 import type { Config } from "../config/config.ts";
@@ -21,6 +22,8 @@ export interface OutgoingHttp {
   readonly guarded: HttpClient;
   /** For addresses that the admin configured; through the forward proxy where there is one. */
   readonly trusted: HttpClient;
+  /** For pictures that identity providers name: `ip_range_blacklist` is out of reach. */
+  readonly pictures: PageClient;
 }
 
 /** @param trusted PEM texts of authorities that are trusted beside the usual ones (tests) */
@@ -28,7 +31,17 @@ export function openOutgoing(config: Config, signingKey: SigningKey, trusted?: r
   const { email, myelin, server } = config;
   const userAgent = `Myelin${server.userAgentSuffix === undefined ? "" : ` ${server.userAgentSuffix}`}`;
   const filter = new IpFilter(server.federationIpRangeBlocklist, server.federationIpRangeAllowlist);
-  const http: OutgoingHttp = { guarded: new HttpClient({ userAgent, filter, trusted }), trusted: new HttpClient({ userAgent, proxy: server.proxy, trusted }) };
+  const http: OutgoingHttp = {
+    guarded: new HttpClient({ userAgent, filter, trusted }),
+    trusted: new HttpClient({ userAgent, proxy: server.proxy, trusted }),
+    pictures: new PageClient({
+      userAgent,
+      acceptLanguage: ["en"],
+      filter: new IpFilter(server.ipRangeBlocklist, server.ipRangeAllowlist),
+      proxy: server.proxy,
+      trusted,
+    }),
+  };
   const mail = email.canVerifyEmail
     ? new Mailer({
         host: email.smtpHost,
@@ -51,7 +64,7 @@ export function openOutgoing(config: Config, signingKey: SigningKey, trusted?: r
     sms: myelin.sms === undefined ? undefined : new HttpSmsProvider(http.trusted, myelin.sms),
     async close() {
       mail?.close();
-      await Promise.all([http.guarded.close(), http.trusted.close()]);
+      await Promise.all([http.guarded.close(), http.trusted.close(), http.pictures.close()]);
     },
   };
 }

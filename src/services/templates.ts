@@ -12,6 +12,9 @@ function ownFolder(): string {
   throw new Error("The folder templates/ of the installation is missing");
 }
 
+/** HTML that a template shows as it is: whoever makes it has escaped what others wrote. */
+export const markup = (html: string): unknown => new nunjucks.runtime.SafeString(html);
+
 /** What all templates know of the server. */
 export interface TemplateGlobals {
   readonly serverName: string;
@@ -36,6 +39,11 @@ export class Templates {
   render(name: string, values: Readonly<Record<string, unknown>> = {}, folder?: string): string {
     const folders = [this.custom, folder, ownFolder()].filter((entry) => entry !== undefined);
     return this.environment(!name.endsWith(".txt"), folders).render(name, values);
+  }
+
+  /** Whether `render` takes the admin's template of this name. */
+  isCustom(name: string, folder?: string): boolean {
+    return [this.custom, folder].some((entry) => entry !== undefined && existsSync(path.join(entry, name)));
   }
 
   /** Renders a page that only the admin can write, from that directory alone; undefined when it is not there. */

@@ -1,4 +1,5 @@
 import { createHmac } from "node:crypto";
+import type { AddressInfo } from "node:net";
 import supertest from "supertest";
 import type TestAgent from "supertest/lib/agent.js";
 import { createApp } from "../handlers/http/app.ts";
@@ -41,6 +42,8 @@ export interface TestServer {
   readonly ctx: Context;
   readonly server: Server;
   readonly database: TestDatabase;
+  /** Where it answers: "http://127.0.0.1:12345". */
+  readonly url: string;
   /** Without a token. */
   readonly anonymous: TestClient;
   /** Makes an account through shared-secret registration. */
@@ -87,6 +90,7 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
     ctx: server.ctx,
     server,
     database,
+    url: `http://127.0.0.1:${(http.address() as AddressInfo).port}`,
     anonymous,
     as: (user) => client(user.accessToken),
     async register(name, { admin = false, password = TEST_PASSWORD } = {}) {

@@ -1,6 +1,7 @@
 import { resolve } from "node:path";
 import { ConfigError } from "../errors.ts";
 import { readConfigFile, type ConfigReader, type ParseContext } from "../reader.ts";
+import { foreignMapping } from "./saml2.ts";
 import { parseAttributeRequirements } from "./sso.ts";
 
 /** OpenID Connect providers (`oidc`). */
@@ -100,18 +101,15 @@ function parseMapping(raw: ConfigReader) {
   const module = provider.string("module", DEFAULT_MAPPING);
   const isDefault = module === DEFAULT_MAPPING || module === LEGACY_MAPPING;
   const config = provider.object("config");
-  if (!isDefault) config.everything();
+  if (!isDefault) throw foreignMapping(module, provider.pathOf("module"));
   return {
-    module: isDefault ? DEFAULT_MAPPING : module,
-    isDefault,
-    subjectClaim: config.string("subject_claim", "sub"),
-    pictureClaim: config.string("picture_claim", "picture"),
-    /** Jinja2 templates. */
+    /** Jinja2 templates over `user`, the claims. */
+    subjectTemplate: config.string("subject_template") || `{{ user.${config.string("subject_claim", "sub")} }}`,
+    pictureTemplate: config.string("picture_template") || `{{ user.${config.string("picture_claim", "picture")} }}`,
     localpartTemplate: config.string("localpart_template"),
     displayNameTemplate: config.string("display_name_template"),
     emailTemplate: config.string("email_template"),
     extraAttributes: config.stringMap("extra_attributes"),
     confirmLocalpart: config.boolean("confirm_localpart", false),
-    config: isDefault ? {} : config.everything(),
   };
 }

@@ -6,7 +6,9 @@ import { completeStage } from "../../services/accounts/uia.ts";
 import type { Context } from "../../services/context.ts";
 import { endpoint } from "../http/endpoint.ts";
 import { Query } from "../http/query.ts";
-import { html, redirect, type RawReply, type Reply } from "../http/reply.ts";
+import { html, type RawReply, redirect, type Reply } from "../http/reply.ts";
+import { orErrorPage } from "../../services/sso/answers.ts";
+import { browserReply } from "../synapse/client/browser-answer.ts";
 
 const PATH = "/_matrix/client/(r0|v3|unstable)/auth/:stagetype/fallback/web";
 
@@ -47,8 +49,8 @@ export const authFallbackPage = endpoint({
     if (stageType === "m.login.sso") {
       const start = ctx.accountHooks.startSsoAuth;
       if (start === undefined) throw notFound("Unknown auth stage type");
-      const answer = await start(ctx, { session, idpId: query.string("io.element.idp_id"), headers, ip });
-      return "html" in answer ? html(200, answer.html) : redirect(answer.location);
+      const idpId = query.string("io.element.idp_id");
+      return browserReply(await orErrorPage(ctx, async () => ({ status: 200, ...(await start(ctx, { session, idpId, headers, ip })) })));
     }
     return html(200, page(ctx, stageType, session));
   },

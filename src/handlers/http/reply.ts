@@ -21,7 +21,7 @@ export class RawReply {
   ) {}
 }
 
-export const html = (status: number, page: string, headers: Record<string, string> = {}): RawReply =>
+export const html = (status: number, page: string, headers: Readonly<Record<string, string | string[]>> = {}): RawReply =>
   new RawReply(status, "text/html; charset=utf-8", page, {
     "X-Frame-Options": "DENY",
     "Content-Security-Policy": "frame-ancestors 'none';",

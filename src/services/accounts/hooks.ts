@@ -7,8 +7,12 @@ import type { PasswordProvider } from "./credentials.ts";
 import type { Deactivation } from "./deactivate.ts";
 import type { Registration } from "./register.ts";
 
-/** An HTML page, or where to go instead. */
-export type AuthPage = { readonly html: string } | { readonly location: string };
+/** An HTML page, with its headers and whole Set-Cookie values. */
+export interface AuthPage {
+  readonly html: string;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly cookies: readonly string[];
+}
 
 /**
  * What other parts of the server do when accounts and devices come, change and go. `server.ts` fills the lists; each function is called

@@ -44,6 +44,14 @@ export async function findUsersIgnoringCase(h: ReadHandle, userId: string): Prom
   return await query(h, `SELECT name, password_hash AS "passwordHash" FROM users WHERE lower(name) = lower($1)`, [userId]);
 }
 
+/** Which of these ids are taken, whatever their case: in lower case. */
+export async function findTakenUserIds(h: ReadHandle, userIds: readonly string[]): Promise<Set<string>> {
+  const rows = await query<{ name: string }>(h, "SELECT DISTINCT lower(name) AS name FROM users WHERE lower(name) = ANY($1::text[])", [
+    userIds.map((userId) => userId.toLowerCase()),
+  ]);
+  return new Set(rows.map(({ name }) => name));
+}
+
 export interface NewUser {
   userId: string;
   passwordHash: string | null;
