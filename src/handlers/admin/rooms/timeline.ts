@@ -3,9 +3,8 @@ import { clientEvent } from "../../../protocol/event/serialise.ts";
 import { presentEvent, presentEvents } from "../../../services/present.ts";
 import { eventContext } from "../../../services/rooms/event-context.ts";
 import { parseRoomEventFilter } from "../../../services/rooms/event-filter.ts";
-import { roomMessages } from "../../../services/rooms/messages.ts";
 import { eventForTime } from "../../../services/rooms/near-time.ts";
-import { parsePagination } from "../../client/room/pagination.ts";
+import { messagesPage } from "../../client/room/messages-page.ts";
 import { endpoint } from "../../http/endpoint.ts";
 
 const ROOM = "/_synapse/admin/v1/rooms/:roomId";
@@ -17,18 +16,7 @@ export const getMessages = endpoint({
   method: "GET",
   path: `${ROOM}/messages`,
   auth: "admin",
-  async handle(ctx, { requester, params, query }) {
-    const pagination = parsePagination(query, { limit: 10 });
-    const filter = parseRoomEventFilter(ctx, query.string("filter"));
-    const page = await roomMessages(ctx, requester, params.roomId, pagination, filter, { asAdmin: true });
-    const format = query.has("raw") || filter?.federationFormat ? "federation" : "client-v1";
-    return {
-      chunk: await presentEvents(ctx, requester, page.events, { format, bundles: page.bundles, previous: true }),
-      start: page.start,
-      end: page.end,
-      state: page.state === undefined ? undefined : await presentEvents(ctx, requester, page.state, { format }),
-    };
-  },
+  handle: (ctx, request) => messagesPage(ctx, request, { asAdmin: true }),
 });
 
 export const getContext = endpoint({

@@ -1,7 +1,6 @@
 import { forbidden, MatrixError, notFound } from "../../../protocol/errors.ts";
 import { parseRoomEventFilter } from "../../../services/rooms/event-filter.ts";
 import { eventContext } from "../../../services/rooms/event-context.ts";
-import { roomMessages } from "../../../services/rooms/messages.ts";
 import { eventForTime } from "../../../services/rooms/near-time.ts";
 import { currentPowerLevels } from "../../../services/room-access/power.ts";
 import { requireReadAccess } from "../../../services/room-access/access.ts";
@@ -11,7 +10,7 @@ import { presentEvent, presentEvents } from "../../../services/present.ts";
 import { isCensored } from "../../../storage/rooms/censored.ts";
 import { missingParam } from "../../../protocol/errors.ts";
 import { endpoint } from "../../http/endpoint.ts";
-import { parsePagination } from "./pagination.ts";
+import { messagesPage } from "./messages-page.ts";
 
 const ROOM = "/_matrix/client/(api/v1|r0|v3|unstable)/rooms/:roomId";
 
@@ -20,18 +19,7 @@ export const getMessages = endpoint({
   method: "GET",
   path: `${ROOM}/messages`,
   auth: "guest",
-  async handle(ctx, { requester, params, query }) {
-    const pagination = parsePagination(query, { limit: 10 });
-    const filter = parseRoomEventFilter(ctx, query.string("filter"));
-    const page = await roomMessages(ctx, requester, params.roomId, pagination, filter);
-    const format = query.has("raw") || filter?.federationFormat ? "federation" : "client-v1";
-    return {
-      chunk: await presentEvents(ctx, requester, page.events, { format, bundles: page.bundles, previous: true }),
-      start: page.start,
-      end: page.end,
-      state: page.state === undefined ? undefined : await presentEvents(ctx, requester, page.state, { format }),
-    };
-  },
+  handle: (ctx, request) => messagesPage(ctx, request),
 });
 
 export const getContext = endpoint({
