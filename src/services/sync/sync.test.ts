@@ -112,6 +112,28 @@ describe("/sync", () => {
     );
   });
 
+  it("repeats no state that the client has, where the timeline shows what became of it", async () => {
+    const room = await newRoom(alice);
+    await join(bob, room);
+    await setState(alice, room, "m.room.topic", { topic: "known" });
+    const { next_batch: since } = await sync(bob);
+    for (let i = 0; i < 8; i++) await send(alice, room, `m${i}`);
+    await setState(alice, room, "m.room.topic", { topic: "new" });
+    const answer = (await sync(bob, { since, filter: { room: { timeline: { limit: 3 } } } })).rooms!.join![room]!;
+    assert.equal(answer.timeline.limited, true);
+    assert.deepEqual(answer.state.events, []);
+  });
+
+  it("gives all of a room that was joined and left meanwhile", async () => {
+    const room = await newRoom(alice);
+    const { next_batch: since } = await sync(bob);
+    await join(bob, room);
+    await server.as(bob).post(path(room, "leave")).expect(200);
+    const answer = (await sync(bob, { since })).rooms!.leave![room]!;
+    assert.equal(types(answer.timeline.events)[0], "m.room.create");
+    assert.equal(answer.timeline.limited, true);
+  });
+
   it("says in a timeline what a state event replaced", async () => {
     const room = await newRoom(alice, { preset: "public_chat", name: "old" });
     const { next_batch: since } = await sync(alice);
