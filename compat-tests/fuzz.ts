@@ -1,10 +1,12 @@
 import { parseArgs } from "node:util";
 import { describeReport, fuzz } from "../src/testing/fuzz/fuzz.ts";
+import { Contract } from "../src/testing/openapi/contract.ts";
 import { stopTestDatabases } from "../src/testing/database.ts";
 
 /**
  * `npm run fuzz -- [--requests 100000] [--seed 1] [--only Servlet] [--concurrency 8]`: sends right and wrong requests, made from the
  * route list, to a Myelin of its own, and tells every answer that no server should give. The same seed asks much the same.
+ * With MATRIX_OPENAPI (see scripts/extract-openapi.mjs) the answers are held against the specification's schemas.
  */
 const { values } = parseArgs({
   options: {
@@ -16,17 +18,23 @@ const { values } = parseArgs({
   },
 });
 
+const { MATRIX_OPENAPI } = process.env;
+const contract = MATRIX_OPENAPI === undefined ? undefined : Contract.read(MATRIX_OPENAPI);
 const begun = performance.now();
 const report = await fuzz({
   requests: Number(values.requests),
   seed: Number(values.seed),
   concurrency: Number(values.concurrency),
   ...(values.only === undefined ? {} : { only: new RegExp(values.only) }),
+  ...(contract === undefined ? {} : { contract }),
+  onFailure: ({ servlet, what }) => process.stderr.write(`${servlet}: ${what}\n`),
   onProgress: (done) => {
     if (done % 5000 === 0) process.stderr.write(`${done} after ${Math.round((performance.now() - begun) / 1000)} s\n`);
   },
 });
 process.stdout.write(`${describeReport(report)}\n`);
+if (values.unused && contract !== undefined)
+  process.stdout.write(`Operations without a success: ${contract.operationIds.filter((id) => !report.operations.has(id)).join(", ")}\n`);
 if (values.unused)
   process.stdout.write(
     `Never a success: ${[...report.servlets]

@@ -1,4 +1,5 @@
 import { isJsonObject } from "../../lib/json.ts";
+import { notFound } from "../../protocol/errors.ts";
 import { badRequest, checkLocalUser } from "../../services/admin/targets.ts";
 import { getEnabledFeatures, setFeatures } from "../../storage/accounts/experimental-features.ts";
 import { endpoint } from "../http/endpoint.ts";
@@ -34,6 +35,7 @@ export const putFeatures = endpoint({
       if (typeof enabled !== "boolean") throw badRequest(`'${feature}' must be true or false`);
       changes[feature] = enabled;
     }
+    if ((await ctx.accounts.user(params.userId)) === undefined) throw notFound("User not found");
     await ctx.transaction("set_features_for_user", (txn) => setFeatures(txn, params.userId, changes));
     return {};
   },

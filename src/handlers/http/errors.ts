@@ -1,3 +1,4 @@
+import { CanonicalJsonError } from "../../protocol/canonical-json.ts";
 import { MatrixError } from "../../protocol/errors.ts";
 import type { Context } from "../../services/context.ts";
 import { DatabaseUnavailable, isDataException } from "../../storage/database.ts";
@@ -10,6 +11,8 @@ export function errorReply(ctx: Pick<Context, "log">, error: unknown): Reply {
     ctx.log.named("synapse.http.server").warn("A request was refused: the database cannot be reached");
     return new Reply(503, { errcode: "M_UNKNOWN", error: "The database cannot be reached; try again" }, { "Retry-After": "2" });
   }
+  // What Matrix cannot sign, such as a lone surrogate in a text: no event can be made of the request.
+  if (error instanceof CanonicalJsonError) return new Reply(400, { errcode: "M_BAD_JSON", error: error.message });
   if (isDataException(error)) {
     // A value that no column can hold, such as a string with U+0000: the request is at fault.
     ctx.log.named("synapse.http.server").warn("A request held a value that the database cannot store", { error });

@@ -10,7 +10,8 @@ const MAX_MESSAGE = 1_000;
  * fields (GHSA-95fh-hv8c-chvq).
  */
 export function relayed(error: RemoteError): MatrixError {
-  const status = error.status === 401 || error.status < 400 ? 400 : error.status;
+  // Its failure is not ours.
+  const status = error.status >= 500 ? 502 : error.status === 401 || error.status < 400 ? 400 : error.status;
   const errcode = /^[A-Z0-9_.a-z]{1,100}$/.test(error.errcode) && !LOGS_OUT.has(error.errcode) ? error.errcode : "M_UNKNOWN";
   return new MatrixError(status, errcode, error.remoteMessage.slice(0, MAX_MESSAGE) || "The other server refused");
 }

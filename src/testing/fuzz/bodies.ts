@@ -1,6 +1,6 @@
 import type { JsonObject } from "../../lib/json.ts";
 import type { Dice } from "./dice.ts";
-import type { Pool } from "./pool.ts";
+import { eventsOf, type Pool } from "./pool.ts";
 
 /** What sample bodies are made from. */
 export interface Material {
@@ -12,12 +12,16 @@ export interface Material {
   /** The user in whose name the request goes out. */
   readonly userId: string;
   readonly deviceId: string;
+  /** The room that the request is about, when it is about one. */
+  roomId?: string;
 }
 
 type Sample = (m: Material) => JsonObject;
 
-const room = (m: Material): string => m.pool.pick("room_id") ?? "!none:test";
-const event = (m: Material): string => m.pool.pick("event_id") ?? "$none";
+export const room = (m: Material): string => (m.dice.chance(0.7) ? m.roomId : undefined) ?? m.pool.pick("room_id") ?? "!none:test";
+/** Mostly one of the room that the request is about. */
+export const event = (m: Material): string =>
+  (m.roomId !== undefined && m.dice.chance(0.85) ? m.pool.pick(eventsOf(m.roomId)) : undefined) ?? m.pool.pick("event_id") ?? "$none";
 const user = (m: Material): string => m.pool.pick("user_id") ?? m.userId;
 const words = (m: Material): string => m.dice.pick(["hello", "本日は晴天なり", "a b c", "alice bob", "*", "%"]);
 const fresh = (m: Material): string => `n${m.dice.below(1_000_000)}`;

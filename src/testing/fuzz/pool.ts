@@ -31,19 +31,29 @@ export class Pool {
     return this.values.get(name) ?? [];
   }
 
-  /** Learns from an answer the texts of well-known fields. */
-  harvest(value: Json | undefined, depth = 0): void {
+  /** Forgets what is known by that name. */
+  clear(name: string): void {
+    this.values.delete(name);
+  }
+
+  /** Learns from an answer the texts of well-known fields; events belong to the room that was asked about. */
+  harvest(value: Json | undefined, roomId?: string, depth = 0): void {
     if (depth > 6) return;
     if (Array.isArray(value)) {
-      for (const item of value.slice(0, 5)) this.harvest(item, depth + 1);
+      for (const item of value.slice(0, 5)) this.harvest(item, roomId, depth + 1);
     } else if (isJsonObject(value)) {
       for (const [name, item] of Object.entries(value).slice(0, 60)) {
-        if (HARVESTED.has(name) && (typeof item === "string" || typeof item === "number")) this.add(name, String(item));
-        else this.harvest(item, depth + 1);
+        if (HARVESTED.has(name) && (typeof item === "string" || typeof item === "number")) {
+          this.add(name, String(item));
+          if (name === "event_id" && roomId !== undefined) this.add(eventsOf(roomId), String(item));
+        } else this.harvest(item, roomId, depth + 1);
       }
     }
   }
 }
+
+/** The name of the events of one room. */
+export const eventsOf = (roomId: string): string => `events of ${roomId}`;
 
 const HARVESTED: ReadonlySet<string> = new Set([
   "room_id",

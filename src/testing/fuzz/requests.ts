@@ -21,8 +21,8 @@ export interface FuzzRequest {
   readonly role: Role;
   /** How the path was spoilt. */
   readonly spoilt: "path" | "method" | undefined;
-  /** Nothing is wrong with it on purpose. */
-  readonly straight: boolean;
+  /** The room in its path. */
+  readonly roomId: string | undefined;
 }
 
 /** Which roles may be refused before the body is looked at, by status and code. */
@@ -71,7 +71,7 @@ export function makeRequest(world: World, endpoint: Endpoint, queryNames: readon
   const body = wantsBody ? bodyBytes(endpoint, json, material, has("raw body")) : undefined;
   if (body !== undefined) headers["Content-Type"] = contentType(endpoint, dice, has("raw body"));
   if (endpoint.auth === "federation" && role !== "nobody") sign(world, headers, method, url, endpoint.bodyType === "none" ? undefined : json, role);
-  return { endpoint, method, url, headers, body, role, spoilt, straight: faults.length === 0 };
+  return { endpoint, method, url, headers, body, role, spoilt, roomId: material.roomId };
 }
 
 type Fault = "parameter" | "path" | "method" | "query" | "body" | "raw body";
@@ -86,8 +86,12 @@ function chooseFaults(dice: Dice): Fault[] {
   return faults;
 }
 
+/** Asked less often by those who are needed for the rest. */
+const ENDS_SESSIONS = /^(?:Logout|LogoutAll|DeactivateAccount|DeleteDevices|Device|Password|UserReplaceMaster)\w*Servlet/;
+
 function chooseRole(endpoint: Endpoint, dice: Dice): Role {
   if (endpoint.auth === "admin" && dice.chance(0.8)) return "admin";
+  if (ENDS_SESSIONS.test(endpoint.servlet) && dice.chance(0.8)) return dice.pick<Role>(["other", "locked", "foreign", "nobody"]);
   const roll = dice.next();
   if (roll < 0.6) return "user";
   if (roll < 0.72) return "other";

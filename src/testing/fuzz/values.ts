@@ -1,12 +1,12 @@
 import type { Dice } from "./dice.ts";
-import type { Material } from "./bodies.ts";
+import { event, type Material, room } from "./bodies.ts";
 
 /** A fitting value for a path parameter of that name. */
 export function pathValue(name: string, m: Material): string {
   const { dice, pool } = m;
   switch (name) {
     case "roomId":
-      return pool.pick("room_id") ?? "!none:test";
+      return (m.roomId = pool.pick("room_id") ?? "!none:test");
     case "roomIdentifier":
       return pool.pick("room_id", "alias") ?? "#none:test";
     case "roomAlias":
@@ -14,7 +14,7 @@ export function pathValue(name: string, m: Material): string {
     case "eventId":
     case "rootId":
     case "parentId":
-      return pool.pick("event_id") ?? "$none";
+      return event(m);
     case "userId":
       return dice.chance(0.6) ? m.userId : (pool.pick("user_id") ?? m.userId);
     case "targetUserId":
@@ -120,9 +120,9 @@ export function queryValue(name: string, m: Material): string {
     case "event_sender_user_id":
       return pool.pick("user_id") ?? m.userId;
     case "room_id":
-      return pool.pick("room_id") ?? "!none:test";
+      return room(m);
     case "event_id":
-      return pool.pick("event_id") ?? "$none";
+      return event(m);
     case "room_alias":
       return pool.pick("alias", "room_alias") ?? "#none:test";
     case "device_id":

@@ -9,7 +9,7 @@ import { FederationPeer } from "../federation-peer.ts";
 import { TEST_PASSWORD, type TestUser } from "../server.ts";
 import type { Dice } from "./dice.ts";
 import { wrongValue } from "./junk.ts";
-import type { Pool } from "./pool.ts";
+import { eventsOf, type Pool } from "./pool.ts";
 
 /** In whose name requests go out. */
 export type Role = "user" | "other" | "admin" | "guest" | "suspended" | "locked" | "deactivated" | "appservice" | "foreign" | "nobody";
@@ -31,6 +31,9 @@ export interface LoggedError {
   readonly error: unknown;
 }
 
+/** Nobody's requests take that long, unless something waits for what never comes. */
+const REPAIR_MS = 60_000;
+
 const C = "/_matrix/client/v3";
 const ADMIN = "/_synapse/admin";
 
@@ -48,6 +51,7 @@ export async function makeWorld(dice: Dice, pool: Pool): Promise<World> {
 
   const people = new Map<Role, TestUser>();
   let made = 0;
+  let repairs = 0;
   const admin = (): TestUser => people.get("admin")!;
   const makers: Partial<Record<Role, () => Promise<TestUser>>> = {
     admin: () => server.register(`admin${++made}`, { admin: true }),
@@ -76,7 +80,6 @@ export async function makeWorld(dice: Dice, pool: Pool): Promise<World> {
 
   async function newUser(name: string): Promise<TestUser> {
     const user = await server.register(`${name}${++made}`);
-    pool.add("user_id", user.userId);
     const room = pool.all("room_id")[0];
     if (room !== undefined) await server.as(user).post(`${C}/rooms/${encodeURIComponent(room)}/join`, {});
     return user;
@@ -84,6 +87,8 @@ export async function makeWorld(dice: Dice, pool: Pool): Promise<World> {
 
   async function furnish(owner: TestUser): Promise<void> {
     const as = server.as(owner);
+    pool.clear("room_id");
+    pool.clear("event_id");
     for (const body of [
       { preset: "public_chat", room_alias_name: `main${++made}`, visibility: "public" },
       { preset: "private_chat", room_version: "6" },
@@ -95,7 +100,7 @@ export async function makeWorld(dice: Dice, pool: Pool): Promise<World> {
       pool.add("room_id", roomId);
       for (let n = 0; n < 4; n++) {
         const sent = await as.put(`${C}/rooms/${encodeURIComponent(roomId)}/send/m.room.message/f${++made}`, { msgtype: "m.text", body: `hello ${n}` });
-        if (sent.status === 200) pool.add("event_id", sent.body.event_id as string);
+        if (sent.status === 200) pool.add(eventsOf(roomId), sent.body.event_id as string);
       }
     }
     const upload = await as.request("post", "/_matrix/media/v3/upload?filename=a.png").set("Content-Type", "image/png").send(PNG);
@@ -108,6 +113,11 @@ export async function makeWorld(dice: Dice, pool: Pool): Promise<World> {
   people.set("foreign", { userId: `@foreign:${server.name}`, accessToken: "syt_Zm9yZWlnbg_aaaaaaaaaaaaaaaaaaaa_0abcde", deviceId: "X" });
   people.set("nobody", { userId: `@nobody:${server.name}`, accessToken: "", deviceId: "X" });
   await furnish(people.get("user")!);
+  const { ctx, server: running } = server;
+  running.followers.start();
+  await ctx.delayedEvents.start(ctx.publisher);
+  await ctx.appserviceSender.start(ctx.publisher);
+  await ctx.pushers.start(ctx.publisher);
 
   const works = async (role: Role): Promise<boolean> => {
     const user = people.get(role)!;
@@ -128,11 +138,17 @@ export async function makeWorld(dice: Dice, pool: Pool): Promise<World> {
     errors,
     person: (role) => people.get(role)!,
     async repair() {
+      const timer = setTimeout(() => {
+        throw new Error("The server hangs");
+      }, REPAIR_MS);
       for (const role of Object.keys(makers) as Role[]) if (!(await works(role))) people.set(role, await makers[role]!());
       const user = people.get("user")!;
       const { body } = await server.as(user).get(`${C}/joined_rooms`);
-      if (((body as { joined_rooms?: Json[] }).joined_rooms ?? []).length < 3) await furnish(user);
-      pool.add("user_id", ...[...people.values()].map(({ userId }) => userId), peer.user("mallory"));
+      // Rooms are worn out by what is done to them.
+      if (++repairs % 5 === 0 || ((body as { joined_rooms?: Json[] }).joined_rooms ?? []).length < 3) await furnish(user);
+      // Nobody else is named in requests, so that they stay what they are.
+      pool.add("user_id", people.get("user")!.userId, people.get("other")!.userId, `@bridge_1:${server.name}`, peer.user("mallory"));
+      clearTimeout(timer);
     },
     async close() {
       await server.close();

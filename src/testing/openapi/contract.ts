@@ -1,0 +1,74 @@
+import { readFileSync } from "node:fs";
+import type { Json } from "../../lib/json.ts";
+import { type Schema, violations } from "./schema-check.ts";
+
+interface Operation {
+  readonly id: string;
+  readonly method: string;
+  readonly path: string;
+  readonly answers: Readonly<Record<string, Schema | null>>;
+}
+
+/** What the specification says of answers: the file that `scripts/extract-openapi.mjs` makes of its OpenAPI documents. */
+export class Contract {
+  private readonly operations: readonly { operation: Operation; pattern: RegExp; literals: number }[];
+
+  private constructor(operations: readonly Operation[]) {
+    this.operations = operations
+      .map((operation) => {
+        const segments = operation.path.split("/");
+        const pattern = segments.map((segment) => (segment.startsWith("{") ? "[^/]*" : segment.replace(/[.*+?^${}()|[\]\\]/g, "\\$&"))).join("/");
+        return { operation, pattern: new RegExp(`^${pattern}$`), literals: segments.filter((segment) => !segment.startsWith("{")).length };
+      })
+      .sort((a, b) => b.literals - a.literals);
+  }
+
+  static read(file: string): Contract {
+    return new Contract((JSON.parse(readFileSync(file, "utf8")) as { operations: Operation[] }).operations);
+  }
+
+  get operationIds(): readonly string[] {
+    return this.operations.map(({ operation }) => operation.id);
+  }
+
+  /** The operation of a request; undefined where the specification has none. */
+  operationOf(method: string, path: string): string | undefined {
+    return this.find(method, path)?.id;
+  }
+
+  /**
+   * How an answer differs from what the specification says of it; nothing where it says nothing. Errors must have the standard form,
+   * but for the answers of user-interactive authentication.
+   */
+  check(method: string, path: string, status: number, body: Json | undefined): string[] {
+    const operation = this.find(method, path);
+    if (operation === undefined) return [];
+    const schema = operation.answers[String(status)];
+    if (schema === undefined) return status < 300 ? [`status ${status}: the specification knows none such`] : status < 400 ? [] : violations(ERROR, body);
+    if (schema === null) return [];
+    const found = violations(schema, body);
+    return status === 401 && violations(ERROR, body).length === 0
+      ? []
+      : found.filter((each) => !AS_SYNAPSE.some((known) => known.test(`${operation.id} ${each}`)));
+  }
+
+  private find(method: string, url: string): Operation | undefined {
+    const path = url.replace(/^\/_matrix\/(client|media)\/(?:r0|api\/v1)\//, "/_matrix/$1/v3/");
+    return this.operations.find(({ operation, pattern }) => operation.method === method && pattern.test(path))?.operation;
+  }
+}
+
+/** Where Synapse does not keep to the specification, and its clients are used to it. */
+const AS_SYNAPSE: readonly RegExp[] = [
+  /^getDevices? answer\S*display_name: is null/,
+  /^getJoinedMembersByRoom \S*(?:avatar_url|display_name): is null/,
+  /^getNotifications answer.next_token: is null/,
+  // No TURN server is an empty object.
+  /^getTurnServer answer\.\w+: is missing/,
+  // Typing and receipts come between the events, without what only events have.
+  /^(?:getEvents|peekEvents) answer.chunk\[\d+\]\.\w+: is missing/,
+  // Delayed events (MSC4140) are answered with their delay_id.
+  /^(?:sendMessage|setRoomStateWithKey) answer.event_id: is missing/,
+];
+
+const ERROR: Schema = { type: "object", required: ["errcode"], properties: { errcode: { type: "string" }, error: { type: "string" } } };
