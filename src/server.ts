@@ -40,6 +40,7 @@ import { FederationSender } from "./services/federation/outbound/federation-send
 import { remoteServers } from "./services/federation/outbound/remote-servers.ts";
 import { RemoteMediaFetcher } from "./services/federation/media/remote-media-fetcher.ts";
 import { PartialRooms } from "./services/federation/partial-rooms.ts";
+import { PolicyServers } from "./services/federation/policy-servers.ts";
 import { remoteRooms } from "./services/federation/remote-rooms.ts";
 import { ownKeysOf } from "./services/federation/own-keys.ts";
 import { DelegatedAuth } from "./services/mas/delegated-auth.ts";
@@ -319,6 +320,7 @@ export async function createServer(config: Config, log: Logger, overrides: Overr
       signingKeys,
       ...federation,
       federationSender,
+      policyServers: new PolicyServers({ ...basis, ...federation }),
       partialRooms,
       roomCompletion: new RoomCompletion(),
       inbound,

@@ -28,6 +28,7 @@ import type { KeyRing, ServerKey } from "./federation/key-ring.ts";
 import type { RoomCompletion } from "./federation/joining/complete-rooms.ts";
 import type { FederationSender } from "./federation/outbound/federation-sender.ts";
 import type { PartialRooms } from "./federation/partial-rooms.ts";
+import type { PolicyServers } from "./federation/policy-servers.ts";
 import type { UrlPreviews } from "./media/preview/url-previews.ts";
 import type { DelegatedAuth } from "./mas/delegated-auth.ts";
 import type { MediaRepository, RemoteMediaFetcher } from "./media/repository.ts";
@@ -166,6 +167,7 @@ export interface Context {
   readonly inbound: InboundFederation;
   /** Sends events and EDUs to other servers. */
   readonly federationSender: FederationSender;
+  readonly policyServers: PolicyServers;
   /** Rooms whose state is not wholly known yet. */
   readonly partialRooms: PartialRooms;
   /** Completes them. */

@@ -143,7 +143,7 @@ export class FederationPeer {
     const request: PeerRequest = {
       method,
       path: pathname
-        .replace(/^\/_matrix\/federation\//, "")
+        .replace(/^\/_matrix\/(federation\/)?/, "")
         .split("/")
         .map(decodeURIComponent),
       query: searchParams,

@@ -12,7 +12,7 @@ import { isRetryable } from "./persister.ts";
 import type { RoomHead } from "./room-head.ts";
 
 export type SendContext = CreateContext &
-  Pick<Context, "accounts" | "eventHooks" | "limits" | "log" | "monthlyActive" | "presence" | "sendTransactions" | "transaction">;
+  Pick<Context, "accounts" | "eventHooks" | "limits" | "log" | "monthlyActive" | "policyServers" | "presence" | "sendTransactions" | "transaction">;
 
 export interface SendInput {
   readonly roomId: string;
@@ -66,9 +66,29 @@ export async function sendEvent(ctx: SendContext, requester: Requester, input: S
   const version = await ctx.roomVersions.get(input.roomId);
   if (version === undefined) throw forbidden(`User ${requester.userId} not in room ${input.roomId}`);
   if (options.rateLimit !== false) await limitSending(ctx, requester, input.type, redactedBy(version, input));
-  const send = async (): Promise<string> => (await sendEvents(ctx, requester, input.roomId, [toEvent(requester, input)]))[0]!.eventId;
+  const send = async (): Promise<string> => (await sendOne(ctx, requester, version, input)).eventId;
   if (input.txnId === undefined || requester.deviceId === undefined) return { eventId: await send() };
   return { eventId: await ctx.sendTransactions.once(requester.userId, requester.deviceId, input.roomId, input.txnId, send) };
+}
+
+/** Where a policy server has a say it is asked while others may go on to write: it may take its time. */
+async function sendOne(ctx: SendContext, requester: Requester, version: RoomVersion, input: SendInput): Promise<MatrixEvent> {
+  const { roomId } = input;
+  const event = toEvent(requester, input);
+  const policyServer = await ctx.policyServers.judgeOf(roomId, input);
+  if (policyServer === undefined) return (await sendEvents(ctx, requester, roomId, [event]))[0]!;
+  for (let attempt = 1; ; attempt++) {
+    const built = await ctx.persister.exclusively(roomId, async () => await buildOne(ctx, await ctx.persister.head(roomId), roomId, version, event));
+    if ("duplicate" in built) return built.duplicate;
+    const signed = await ctx.policyServers.signed(policyServer, built.event);
+    // What it follows may have got lost on its way to the database, with the state that came of it.
+    const prevs = await ctx.events.get(built.event.prevEventIds);
+    if (prevs.size < built.event.prevEventIds.length && attempt < ATTEMPTS) continue;
+    const { before, after, push = [], crowd = [] } = built;
+    await ctx.persister.exclusively(roomId, async () => await ctx.persister.persist([{ event: signed, before, after, push, crowd }]));
+    noteActivity(ctx, requester, [signed]);
+    return signed;
+  }
 }
 
 /**

@@ -13,7 +13,7 @@ import { EventRefused, type IntakeContext, RoomIntake } from "./room-intake.ts";
  * The way of events from other servers into their rooms. All of it works on events that `checkPdus` let through, and must run within
  * `ctx.inbound.rooms.exclusively(roomId, ...)`.
  */
-export type ReceiveContext = IntakeContext & RemoteDeviceContext & Pick<Context, "members" | "transaction">;
+export type ReceiveContext = IntakeContext & RemoteDeviceContext & Pick<Context, "members" | "policyServers" | "transaction">;
 
 /** An event with the server that sent it. */
 export interface ReceivedEvent {
@@ -39,7 +39,11 @@ export async function receiveNewEvents(ctx: ReceiveContext, roomId: string, rece
     for (const { event } of received) await takeRescission(ctx, event);
     return;
   }
-  const ordered = inOrder(received);
+  const judged = await ctx.policyServers.judge(
+    roomId,
+    received.map(({ event }) => event),
+  );
+  const ordered = inOrder(received.map(({ origin }, index) => ({ event: judged[index]!, origin })));
   try {
     await receiveTogether(ctx, roomId, ordered);
   } catch (error) {
@@ -123,8 +127,9 @@ async function fillGap(ctx: ReceiveContext, source: EventSource, event: MatrixEv
  */
 export async function receivePulledEvents(ctx: ReceiveContext, source: EventSource, events: readonly MatrixEvent[], backfilled: boolean): Promise<void> {
   const { roomId } = source;
-  const sorted = events.filter((event) => event.roomId === roomId).sort((a, b) => (a.depth < b.depth ? -1 : a.depth > b.depth ? 1 : 0));
-  if (sorted.length === 0) return;
+  const ofRoom = events.filter((event) => event.roomId === roomId).sort((a, b) => (a.depth < b.depth ? -1 : a.depth > b.depth ? 1 : 0));
+  if (ofRoom.length === 0) return;
+  const sorted = await ctx.policyServers.judge(roomId, ofRoom);
   const intake = await RoomIntake.open(ctx, roomId, { backfilled });
   await intake.prepare(sorted);
   const lacking = [...new Set(sorted.flatMap((event) => intake.missingPrevs(event)))];

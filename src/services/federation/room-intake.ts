@@ -89,7 +89,7 @@ export class RoomIntake {
    * @throws EventRefused when its auth events or the state before it cannot be had
    */
   async take(event: MatrixEvent, source: EventSource): Promise<void> {
-    if (event.internal.spam_checker_spammy !== true) delete event.internal.soft_failed;
+    if (!isTakenForSpam(event)) delete event.internal.soft_failed;
     await this.completeAuthEvents(event, source);
     const missing = this.missingPrevs(event);
     const before = await this.stateBefore(event, missing, source);
@@ -195,7 +195,7 @@ export class RoomIntake {
 
   /** Check 6: an event that the room's present state would not allow is kept, but nobody is shown it and nothing is built on it. */
   private async softFail(event: MatrixEvent, before: StateSnapshot, hasGap: boolean): Promise<void> {
-    if (event.internal.spam_checker_spammy === true) return;
+    if (isTakenForSpam(event)) return;
     if (!hasGap && sameIds(event.prevEventIds, [...this.tips.keys()])) return;
     const states = [...new Set([...this.tips.values()].map((tip) => tip.state))];
     if (hasGap && !states.includes(before)) states.push(before);
@@ -227,6 +227,9 @@ export class RoomIntake {
     return id === undefined ? undefined : this.pool.get(id);
   }
 }
+
+/** By modules or the room's policy server: that is not for the rules to take back. */
+const isTakenForSpam = ({ internal }: MatrixEvent): boolean => internal.spam_checker_spammy === true || internal.policy_server_spammy === true;
 
 /** A state as a delta on that of the given ones that differs least. */
 function nearest(states: readonly StateSnapshot[], map: StateSnapshot["map"]): StateSnapshot {
