@@ -33,6 +33,8 @@ export interface OutgoingMail {
   readonly subject: string;
   readonly html: string;
   readonly text: string;
+  /** Stands for %(app)s in the sender; undefined: the configured one. */
+  readonly appName?: string;
   readonly headers?: Readonly<Record<string, string>>;
 }
 
@@ -49,11 +51,8 @@ export function isMailAddress(address: string): boolean {
 /** Sends mails through the configured SMTP server, a connection each. */
 export class Mailer {
   private transport: Transporter | undefined;
-  private readonly from: string;
 
-  constructor(private readonly options: MailOptions) {
-    this.from = percentFormat(options.from, { app: options.appName });
-  }
+  constructor(private readonly options: MailOptions) {}
 
   /** Hands a mail to the SMTP server. Line breaks in headers become spaces. @throws Error when the server does not take it */
   async send(mail: OutgoingMail): Promise<void> {
@@ -61,7 +60,7 @@ export class Mailer {
     const headers = Object.fromEntries(Object.entries({ ...QUIET_HEADERS, ...mail.headers }).map(([name, value]) => [name, oneLine(value)]));
     this.transport ??= this.open();
     await this.transport.sendMail({
-      from: oneLine(this.from),
+      from: oneLine(percentFormat(this.options.from, { app: mail.appName ?? this.options.appName })),
       to: { name: "", address: mail.to },
       subject: oneLine(mail.subject),
       text: mail.text,

@@ -148,25 +148,6 @@ export async function putPusherProgress(txn: Txn, progress: readonly PusherProgr
   );
 }
 
-/** When an e-mail pusher last wrote about each room, and how long it waits before the next (milliseconds), by room id. */
-export async function pusherThrottles(read: ReadHandle, pusherId: number): Promise<Map<string, { lastSentTs: number; throttleMs: number }>> {
-  const rows = await query<{ room_id: string; last_sent_ts: number | null; throttle_ms: number | null }>(
-    read,
-    `SELECT room_id, last_sent_ts, throttle_ms FROM pusher_throttle WHERE pusher = $1`,
-    [pusherId],
-  );
-  return new Map(rows.map((row) => [row.room_id, { lastSentTs: row.last_sent_ts ?? 0, throttleMs: row.throttle_ms ?? 0 }]));
-}
-
-export async function putPusherThrottle(txn: Txn, pusherId: number, roomId: string, lastSentTs: number, throttleMs: number): Promise<void> {
-  await execute(
-    txn,
-    `INSERT INTO pusher_throttle (pusher, room_id, last_sent_ts, throttle_ms) VALUES ($1, $2, $3, $4)
-     ON CONFLICT (pusher, room_id) DO UPDATE SET last_sent_ts = EXCLUDED.last_sent_ts, throttle_ms = EXCLUDED.throttle_ms`,
-    [pusherId, roomId, lastSentTs, throttleMs],
-  );
-}
-
 /** The pushers of users that are switched on. */
 export async function enabledPushersOf(read: ReadHandle, userIds: readonly string[]): Promise<Pusher[]> {
   return await query<Pusher>(read, `SELECT ${PUSHER_COLUMNS} FROM pushers WHERE user_name = ANY($1::text[]) AND coalesce(enabled, true) ORDER BY id`, [

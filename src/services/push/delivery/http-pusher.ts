@@ -8,6 +8,7 @@ import type { Pusher, PusherProgress } from "../../../storage/push/pushers.ts";
 import type { Context } from "../../context.ts";
 import { badgeOf } from "./badge.ts";
 import { namesFor } from "./names.ts";
+import type { RunningPusher } from "./running-pusher.ts";
 
 export type PusherContext = Pick<Context, "clock" | "config" | "events" | "log" | "members" | "metrics" | "random" | "read" | "state" | "streams">;
 
@@ -30,7 +31,8 @@ const LONGEST_PAUSE_MS = 3_600_000;
 const GIVE_UP_MS = 24 * 3_600_000;
 
 /** Tells one push gateway of what notifies one user, in order (Push Gateway API; as Synapse). Idle it does no work. */
-export class HttpPusher {
+export class HttpPusher implements RunningPusher {
+  readonly kind = "HttpPusher";
   private lastStreamOrdering: number;
   private lastSuccess: number | null;
   private failingSince: number | null;

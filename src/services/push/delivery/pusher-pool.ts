@@ -8,9 +8,11 @@ import type { Context } from "../../context.ts";
 import type { Publisher, StoredEvents } from "../../events/publish.ts";
 import { Turns } from "../../../lib/turns.ts";
 import { deletePusher } from "../pushers.ts";
+import { EmailPusher, type EmailPusherContext } from "./email-pusher.ts";
 import { HttpPusher, type PusherContext, type PusherTools } from "./http-pusher.ts";
+import type { RunningPusher } from "./running-pusher.ts";
 
-export type PoolContext = PusherContext & Pick<Context, "notifier" | "transaction">;
+export type PoolContext = PusherContext & EmailPusherContext & Pick<Context, "notifier">;
 
 /** Pushers that work at once. */
 const AT_ONCE = 50;
@@ -21,7 +23,7 @@ const BADGE_DELAY_MS = 1_000;
 
 /** Runs the pushers of this server's users: wakes those whom an event notifies, starts and stops them as users set and remove them. */
 export class PusherPool {
-  private readonly byUser = new Map<string, HttpPusher[]>();
+  private readonly byUser = new Map<string, RunningPusher[]>();
   private readonly undo: (() => void)[] = [];
   private readonly stopping = new AbortController();
   private readonly unsaved = new Map<number, PusherProgress>();
@@ -97,14 +99,15 @@ export class PusherPool {
   }
 
   private add(row: Pusher): void {
-    if (row.kind !== "http" || !this.isOurs(row.userId)) return;
     const ctx = this.context();
-    const pusher = HttpPusher.of(ctx, this.tools, row);
+    const isMail = row.kind === "email";
+    if ((!isMail && row.kind !== "http") || !this.isOurs(row.userId) || (isMail && !ctx.config.email.enableNotifs)) return;
+    const pusher = isMail ? EmailPusher.of(ctx, this.tools, row) : HttpPusher.of(ctx, this.tools, row);
     if (pusher === undefined) return ctx.log.named("synapse.push.pusherpool").warn(`A pusher of ${row.userId} for ${row.appId} is set wrongly`);
     const list = this.byUser.get(row.userId);
     if (list === undefined) this.byUser.set(row.userId, [pusher]);
     else list.push(pusher);
-    ctx.metrics.pushersChanged("HttpPusher", row.appId, 1);
+    ctx.metrics.pushersChanged(pusher.kind, row.appId, 1);
   }
 
   private wake(userId: string): void {
@@ -149,14 +152,14 @@ export class PusherPool {
     const rows = users.length === 0 ? [] : await enabledPushersOf(ctx.read, users);
     const ids = new Set(rows.map(({ id }) => id));
     for (const userId of users) {
-      const kept: HttpPusher[] = [];
+      const kept: RunningPusher[] = [];
       for (const pusher of this.byUser.get(userId) ?? []) {
         if (ids.has(pusher.row.id)) {
           kept.push(pusher);
           continue;
         }
         pusher.stop();
-        ctx.metrics.pushersChanged("HttpPusher", pusher.row.appId, -1);
+        ctx.metrics.pushersChanged(pusher.kind, pusher.row.appId, -1);
       }
       if (kept.length === 0) this.byUser.delete(userId);
       else this.byUser.set(userId, kept);
