@@ -87,6 +87,15 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
   }
 }
 
+/** How to reach the server that runs on this folder, whoever started it; undefined when none does. */
+export async function runningEmbeddedPostgres(folder: string): Promise<{ host: string; port: number; user: string; password: string } | undefined> {
+  const dataFolder = await fs.realpath(folder).catch(() => path.resolve(folder));
+  const lines = (await fs.readFile(path.join(dataFolder, "postmaster.pid"), "utf8").catch(() => "")).split("\n");
+  const [pid, port] = [Number(lines[0]), Number(lines[3])];
+  if (!(pid > 0) || !isAlive(pid) || !(await isPostgres(pid)) || lines[7]?.trim() !== "ready" || !(await answers(port))) return undefined;
+  return { host: "127.0.0.1", port, user: USER, password: (await fs.readFile(path.join(dataFolder, PASSWORD_FILE), "utf8")).trim() };
+}
+
 function server(parts: {
   pid: number;
   port: number;

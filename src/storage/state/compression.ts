@@ -21,6 +21,11 @@ export async function makeCompressorTables(txn: Txn): Promise<void> {
   await execute(txn, "INSERT INTO state_compressor_total_progress (lowest_uncompressed_group) VALUES (0) ON CONFLICT (lock) DO NOTHING");
 }
 
+/** False on a database that is not one of a homeserver. */
+export async function hasStateGroups(h: ReadHandle): Promise<boolean> {
+  return (await queryOne<{ there: boolean }>(h, "SELECT to_regclass('state_groups_state') IS NOT NULL AS there"))!.there;
+}
+
 export async function hasCompressorTables(h: ReadHandle): Promise<boolean> {
   const row = await queryOne<{ there: boolean }>(
     h,
