@@ -7,7 +7,6 @@ import { parseYaml } from "../config/yaml.ts";
 import { CommandFailed, defineCommand, runCommand } from "./command.ts";
 import { homeserverSpec, prepareStartup, type Startup, welcome } from "./commands/homeserver.ts";
 import { connectDatabase, type Undo } from "./connect-database.ts";
-import { connectDatabase, type Undo } from "./connect-database.ts";
 import { detach, isDaemon, startInBackground } from "./daemon.ts";
 import { takePidFile } from "./pid-file.ts";
 import { processTerminal, type Terminal } from "./terminal.ts";
