@@ -4,6 +4,7 @@ import { retryResyncs } from "../services/devices/lists-remote.ts";
 import { eventJobs } from "../services/events/jobs.ts";
 import { rotateNotifications } from "../services/push/rotate.ts";
 import { deleteUnusedGroups } from "../services/rooms/purge.ts";
+import { compressAsConfigured } from "../services/state-compression/compress.ts";
 import { saveStreamPositions } from "../storage/stream-ids.ts";
 import { flushMediaUses } from "../services/media/media.ts";
 import { expirePreviews } from "../services/media/preview/expire.ts";
@@ -17,6 +18,12 @@ export const jobs: readonly Job[] = [
   { name: "clean_scheduled_tasks", intervalMs: 60_000, run: (ctx) => ctx.tasks.clean() },
   ...eventJobs,
   { name: "_delete_state_groups_loop", intervalMs: 60_000, when: (ctx) => ctx.config.workers.runBackgroundTasks, run: deleteUnusedGroups },
+  {
+    name: "compress_state_groups",
+    intervalMs: (ctx) => ctx.config.myelin.stateCompression?.intervalMs ?? 3_600_000,
+    when: ({ config }) => config.workers.runBackgroundTasks && config.myelin.stateCompression !== undefined,
+    run: compressAsConfigured,
+  },
   { name: "rotate_notifs", intervalMs: 30_000, run: (ctx, signal) => rotateNotifications(ctx, signal) },
   { name: "prune_device_tables", intervalMs: 3_600_000, run: pruneDeviceTables },
   {

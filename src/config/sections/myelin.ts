@@ -10,10 +10,27 @@ export function parseMyelin(root: ConfigReader, ctx: ParseContext) {
     embeddedPostgres: raw.filePath("embedded_postgres", ctx),
     /** Start although clients are connected to the database that look like a Synapse at work. */
     allowOtherClients: raw.boolean("allow_other_clients", false),
+    /** Stores the states of rooms with fewer rows, a little each hour; undefined: not. */
+    stateCompression: parseStateCompression(raw),
     /** Codes that verify phone numbers are sent through this provider; undefined: not by this server. */
     sms: parseSms(raw.optionalObject("sms")),
   };
 }
+
+/** `true`, or a mapping of what differs from the defaults. */
+function parseStateCompression(root: ConfigReader) {
+  if (root.raw("state_compression") === true) return STATE_COMPRESSION;
+  if ([false, undefined, null].includes(root.raw("state_compression") as boolean | undefined | null)) return undefined;
+  const raw = root.object("state_compression");
+  const { chunkSize, chunks } = STATE_COMPRESSION;
+  return {
+    chunkSize: raw.integer("chunk_size", chunkSize, { min: 1 }),
+    chunks: raw.integer("chunks_to_compress", chunks, { min: 1 }),
+  };
+}
+
+/** State groups looked at together; such chunks each hour. */
+const STATE_COMPRESSION = { chunkSize: 500, chunks: 20 };
 
 /** An SMS provider with an HTTP interface. In `fields`, %(number)s, %(digits)s and %(text)s stand for what differs by message. */
 function parseSms(raw: ConfigReader | undefined) {

@@ -198,6 +198,18 @@ describe("state compression", () => {
       assert.equal(await rowCount(damaged), rows);
     });
 
+    it("is a job of the server where the configuration asks for it", async () => {
+      const asked = await startTestServer({ config: { myelin: { state_compression: true } } });
+      try {
+        await asked.server.jobs.runOnce("compress_state_groups");
+        const there = await query(asked.ctx.read, "SELECT FROM pg_tables WHERE tablename = 'state_compressor_progress'");
+        assert.equal(there.length, 1);
+      } finally {
+        await asked.close();
+      }
+      await server.server.jobs.runOnce("compress_state_groups");
+    });
+
     it("does not disturb who reads a group at that moment", async () => {
       const read = "!read:test";
       await fill(read, 30_000);

@@ -184,3 +184,18 @@ async function verify(h: ReadHandle, chunk: readonly StoredGroup[], changes: rea
     }
   }
 }
+
+/** One round of the job that `myelin.state_compression` switches on. */
+export async function compressAsConfigured(ctx: Pick<Context, "config" | "read" | "transaction" | "log">, signal?: AbortSignal): Promise<void> {
+  const options = ctx.config.myelin.stateCompression;
+  if (options === undefined) return;
+  let [saved, chunks] = [0, 0];
+  const log = ctx.log.named("synapse.state_compression");
+  const count = (report: ChunkReport): void => {
+    saved += report.rowsBefore - report.rowsAfter;
+    chunks++;
+    if (report.skipped !== undefined && report.rowsBefore === 0) log.warn(`States of ${report.roomId} are left as they are: ${report.skipped}`);
+  };
+  const all = await compressStateGroups(ctx, { ...options, levels: DEFAULT_LEVELS, dryRun: false }, count, signal);
+  if (chunks > 0) log.info(`Compressed ${chunks} chunks of state groups: ${saved} rows saved${all ? ", nothing is left to do" : ""}`);
+}
