@@ -13,6 +13,7 @@ import { readIdpMetadata, type SamlIdp } from "./idp-metadata.ts";
 import { remoteUserIdOf, type SamlAttributes, userAttributesOf } from "./mapping.ts";
 import { serviceProviderMetadata, type SamlServiceProvider } from "./metadata.ts";
 import { SamlRequests } from "./requests.ts";
+import { invalidResponse, readEnvelope, samlFor, unsolicitedResponse, verifyResponse } from "./response.ts";
 
 /** What an identity provider posts through the browser. */
 export interface SamlReturn {
@@ -72,7 +73,6 @@ export class SamlProvider implements IdentityProvider {
       const idp = wanted === undefined ? (idps.size === 1 ? [...idps.values()][0] : undefined) : idps.get(wanted);
       if (idp === undefined) throw new Error(wanted === undefined ? "several identity providers, and no idp_entityid" : `no metadata of ${wanted}`);
       const id = `id-${ctx.random.bytes(20).toString("hex")}`;
-      const { samlFor } = await import("./response.ts");
       const saml = samlFor(idp, this.sp, { knows: () => false, newId: () => id });
       // Some identity providers want a relay state, whatever it is.
       const relayState = "clientRedirectUrl" in purpose ? purpose.clientRedirectUrl : "unused";
@@ -86,7 +86,6 @@ export class SamlProvider implements IdentityProvider {
 
   /** Completes what began at `begin`. @throws SsoError; MatrixErrors of registration */
   async handleResponse(ctx: Context, request: SamlReturn): Promise<BrowserAnswer> {
-    const { invalidResponse, readEnvelope, samlFor, unsolicitedResponse, verifyResponse } = await import("./response.ts");
     const { inResponseTo, issuer, successful } = readEnvelope(request.response);
     const waiting = inResponseTo === undefined ? undefined : this.requests.get(inResponseTo, ctx.clock);
     if (waiting === undefined && (inResponseTo !== undefined || !this.sp.allowUnsolicited)) throw unsolicitedResponse();

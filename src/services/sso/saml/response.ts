@@ -1,10 +1,13 @@
-import { type CacheProvider, type Profile, SAML, ValidateInResponseTo } from "@node-saml/node-saml";
+import type * as NodeSaml from "@node-saml/node-saml";
+import { lazyModule } from "../../../lib/lazy-module.ts";
 import { SsoError } from "../answers.ts";
 import { childrenOf, parseXml } from "../xml.ts";
 import { localNameOf } from "./attribute-names.ts";
 import type { SamlIdp } from "./idp-metadata.ts";
 import type { SamlAttributes } from "./mapping.ts";
 import type { SamlServiceProvider } from "./metadata.ts";
+
+const nodeSaml = lazyModule<typeof NodeSaml>("@node-saml/node-saml");
 
 /** What a response says of itself, of which nothing is proven: where to look for what it answers. */
 export interface ResponseClaims {
@@ -38,13 +41,14 @@ export function readEnvelope(samlResponse: string): ResponseClaims {
 }
 
 /** node-saml for one identity provider; `knows` tells which requests wait for an answer, `newId` makes a request's id. */
-export function samlFor(idp: SamlIdp, sp: SamlServiceProvider, requests: { knows(id: string): boolean; newId(): string }): SAML {
-  const cacheProvider: CacheProvider = {
+export function samlFor(idp: SamlIdp, sp: SamlServiceProvider, requests: { knows(id: string): boolean; newId(): string }): NodeSaml.SAML {
+  const cacheProvider: NodeSaml.CacheProvider = {
     saveAsync: () => Promise.resolve(null),
     getAsync: (id) => Promise.resolve(requests.knows(id) ? new Date(0).toISOString() : null),
     removeAsync: () => Promise.resolve(null),
   };
   const decryption = sp.encryption.map(({ key }) => key).find((key) => key !== undefined) ?? sp.key;
+  const { SAML, ValidateInResponseTo } = nodeSaml();
   return new SAML({
     entryPoint: idp.loginUrl,
     issuer: sp.entityId,
@@ -74,13 +78,13 @@ export function samlFor(idp: SamlIdp, sp: SamlServiceProvider, requests: { knows
  * @throws SsoError
  */
 export async function verifyResponse(
-  saml: SAML,
+  saml: NodeSaml.SAML,
   samlResponse: string,
   idp: SamlIdp,
   sp: SamlServiceProvider,
   requestId: string | undefined,
 ): Promise<SamlAttributes> {
-  let profile: Profile | null;
+  let profile: NodeSaml.Profile | null;
   try {
     ({ profile } = await saml.validatePostResponseAsync({ SAMLResponse: samlResponse }));
   } catch (error) {
