@@ -19,6 +19,8 @@ export interface TestServerOptions {
   /** PEM texts of authorities that outgoing requests trust. */
   readonly trustedAuthorities?: readonly string[];
   readonly database?: TestDatabaseOptions;
+  /** As `--allow-missing-modules`. */
+  readonly allowMissingModules?: boolean;
 }
 
 /** A user of a test server. */
@@ -65,9 +67,13 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
   const overrides = {
     allowOtherClients: true,
     ...(options.clock === undefined ? {} : { clock: options.clock }),
+    ...(options.allowMissingModules === undefined ? {} : { allowMissingModules: options.allowMissingModules }),
     ...(options.trustedAuthorities === undefined ? {} : { trustedAuthorities: options.trustedAuthorities }),
   };
-  const server = await createServer(config, options.log ?? silentLogger, overrides);
+  const server = await createServer(config, options.log ?? silentLogger, overrides).catch(async (error: unknown) => {
+    await database.drop();
+    throw error;
+  });
   const stopping = new AbortController();
   const app = createApp(server.ctx, { endpoints: routes, trustForwarded: true, siteTag: "test", tls: false, stopping: stopping.signal });
   const http = app.listen(0, "127.0.0.1");

@@ -36,9 +36,9 @@ export async function deactivateAccount(ctx: Context, deactivation: Deactivation
   let unbound = true;
   for (const hook of ctx.accountHooks.unbindThreepids) unbound = (await hook(ctx, userId, idServer)) && unbound;
   // From here on nobody can come back with a token; the rest may be repeated.
-  await ctx.transaction("deactivate_account", async (txn) => {
+  const threepids = await ctx.transaction("deactivate_account", async (txn) => {
     await endAllSessions(ctx, txn, userId);
-    await deleteThreepidsOfUser(txn, userId);
+    const deleted = await deleteThreepidsOfUser(txn, userId);
     await setPasswordHash(txn, ctx.accounts, userId, null);
     await addPendingDeactivation(txn, userId);
     if (erase) {
@@ -49,10 +49,12 @@ export async function deactivateAccount(ctx: Context, deactivation: Deactivation
     await deleteAccountExpiry(txn, userId);
     for (const hook of ctx.accountHooks.deactivated) await hook(ctx, txn, { userId, erase });
     await setUserFlags(txn, ctx.accounts, userId, { deactivated: true });
+    return deleted;
   });
   for (const hook of ctx.accountHooks.rejectInvites) await hook(ctx, userId);
   ctx.userParter.poke();
   const { thirdPartyRules } = ctx.modules;
+  for (const { medium, address } of threepids) await thirdPartyRules.threepidRemoved(userId, medium, address);
   if (erase) await thirdPartyRules.profileUpdated(userId, { display_name: null, avatar_url: null }, deactivation.byAdmin, true);
   await thirdPartyRules.deactivationChanged(userId, true, deactivation.byAdmin);
   return unbound;

@@ -98,6 +98,7 @@ async function replaceThreepids(ctx: Context, userId: string, wanted: readonly T
   const same = (one: Threepid) => (other: Threepid) => one.medium === other.medium && one.address === other.address;
   for (const gone of current.filter((threepid) => !wanted.some(same(threepid)))) {
     await ctx.transaction("user_delete_threepid", (txn) => deleteThreepid(txn, userId, gone.medium, gone.address));
+    await ctx.modules.thirdPartyRules.threepidRemoved(userId, gone.medium, gone.address);
     if (gone.medium === "email") await deletePusher(ctx, userId, "m.email", gone.address);
   }
   for (const added of distinct(wanted).filter((threepid) => !current.some(same(threepid)))) await addThreepid(ctx, userId, added, { withPusher: false });
@@ -109,6 +110,7 @@ async function addThreepid(ctx: Context, userId: string, threepid: Threepid, opt
   const address = medium === "email" ? canonicalEmail(threepid.address) : threepid.address;
   const now = ctx.clock.now();
   await ctx.transaction("user_add_threepid", (txn) => upsertThreepid(txn, userId, { medium, address, validated_at: now, added_at: now }));
+  await ctx.modules.thirdPartyRules.threepidAdded(userId, medium, address);
   const { enableNotifs, notifForNewUsers } = ctx.config.email;
   if (!options.withPusher || !enableNotifs || !notifForNewUsers || medium !== "email") return;
   const pusher = {

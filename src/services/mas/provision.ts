@@ -76,6 +76,7 @@ async function setEmails(ctx: Context, userId: string, wanted: ReadonlySet<strin
   for (const address of wanted) {
     if (current.includes(address)) continue;
     await ctx.transaction("user_add_threepid", (txn) => upsertThreepid(txn, userId, { medium: "email", address, validated_at: now, added_at: now }));
+    await ctx.modules.thirdPartyRules.threepidAdded(userId, "email", address);
     for (const hook of ctx.accountHooks.threepidAdded) await hook(ctx, userId, "email", address);
   }
 }

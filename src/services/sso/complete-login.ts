@@ -73,6 +73,7 @@ export async function returnToClient(
   if (extraAttributes !== undefined && Object.keys(extraAttributes).length > 0) ctx.sso.extraAttributes.set(userId, extraAttributes);
   const token = await createLoginToken(ctx, userId, { authProviderId: login.providerId, authProviderSessionId: login.providerSessionId });
   const location = withLoginToken(clientRedirectUrl, token);
+  await ctx.modules.accountValidity.loggedIn(userId, "m.login.sso", login.providerId);
   if (isTrustedClient(clientRedirectUrl, ctx.config.sso.clientWhitelist)) return { location, cookies };
   const profile = await getProfile(ctx.read, userId);
   const values = {
