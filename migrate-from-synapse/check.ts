@@ -6,6 +6,7 @@ import { examineOptions } from "../src/config/unknown-options.ts";
 import type { Clock } from "../src/lib/clock.ts";
 import type { Random } from "../src/lib/random.ts";
 import type { Txn } from "../src/storage/database.ts";
+import { describeDatabase } from "../src/storage/schema/compare.ts";
 import { CONFIG_CHECKS, DATABASE_CHECKS } from "./checks.ts";
 import { connect, connectionProblem } from "./connect.ts";
 import type { CheckContext, ConfigContext, DatabaseCheck, Target } from "./context.ts";
@@ -97,7 +98,8 @@ export async function check(options: CheckOptions): Promise<Report> {
   return report(ctx, facts);
 }
 
-function readConfiguration(options: CheckOptions): ConfigContext {
+/** The configuration as the checks see it. @throws ConfigError */
+export function readConfiguration(options: CheckOptions): ConfigContext {
   const { values, files } = readConfigFiles(options.configPaths, options.workingDirectory);
   const parse: ParseOptions = {
     configDir: configDirectory(files, options.keysDirectory, options.workingDirectory),
@@ -134,8 +136,7 @@ async function checkDatabase(ctx: ConfigContext, options: CheckOptions, findings
         async (txn) => {
           found = [];
           await useReadOnlySession(txn);
-          facts = await readFacts(txn);
-          found = await runChecks(ctx, txn, facts, options);
+          ({ facts, findings: found } = await examineDatabase(ctx, txn, options));
         },
         { readOnly: true },
       );
@@ -155,14 +156,22 @@ const DEEP: { events: Sampling; groups: Sampling } = {
   groups: { newest: 2000, blocks: 40, length: 200 },
 };
 
-async function runChecks(config: ConfigContext, txn: Txn, facts: DatabaseFacts, options: CheckOptions): Promise<Finding[]> {
+/** All checks of the database, as this transaction sees it. */
+export async function examineDatabase(
+  config: ConfigContext,
+  txn: Txn,
+  options: Pick<CheckOptions, "target" | "deep" | "progress">,
+): Promise<{ facts: DatabaseFacts; findings: Finding[] }> {
+  const facts = await readFacts(txn);
   const findings: Finding[] = [];
   const usable = facts.schema !== undefined && facts.tables.has("events") && facts.tables.has("state_groups");
+  let catalogue: Promise<Map<string, string>> | undefined;
   const sampling = options.deep ? DEEP : QUICK;
   const ctx: CheckContext = {
     ...config,
     read: txn,
     facts,
+    catalogue: () => (catalogue ??= describeDatabase(txn)),
     events: usable ? chooseBlocks(await eventRange(txn), sampling.events, config.random) : [],
     stateGroups: usable ? chooseBlocks(await stateGroupRange(txn), sampling.groups, config.random) : [],
   };
@@ -173,7 +182,7 @@ async function runChecks(config: ConfigContext, txn: Txn, facts: DatabaseFacts, 
     options.progress?.(each.name, index, checks.length);
     for (const draft of await runOne(each, ctx, txn)) findings.push({ ...draft, check: each.name });
   }
-  return findings;
+  return { facts, findings };
 }
 
 /** A check that fails, because the database is not as it should be or changes meanwhile, must not end the others. */

@@ -31,6 +31,8 @@ export interface ConfigContext {
 export interface CheckContext extends ConfigContext {
   readonly read: ReadHandle;
   readonly facts: DatabaseFacts;
+  /** The catalogue of the database, an object a line (`describeDatabase`); read once. */
+  readonly catalogue: () => Promise<ReadonlyMap<string, string>>;
   /** The stretches of the events that are looked at: all of a small database, of a large one the newest and some at random. */
   readonly events: readonly Block[];
   readonly stateGroups: readonly Block[];

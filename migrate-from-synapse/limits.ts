@@ -21,13 +21,12 @@ export const LIMITS: readonly Limit[] = [
   {
     id: "sso",
     level: "blocker",
-    asked: ({ oidc, saml2, cas, mas }) => [
+    asked: ({ oidc, saml2, cas }) => [
       ...oidc.providers.map(({ idpId }) => `oidc_providers: ${idpId}`),
       ...(saml2.enabled ? ["saml2_config"] : []),
       ...(cas.enabled ? ["cas_config"] : []),
-      ...(mas.enabled ? ["matrix_authentication_service"] : []),
     ],
-    what: "Users sign in by single sign-on or the Matrix Authentication Service, which Myelin does not offer yet",
+    what: "Users sign in by single sign-on, which Myelin does not offer yet",
     why: "Who is signed in stays so; nobody could sign in anew.",
     todo: "Wait for a release of Myelin that has it.",
     readme: /^\| .*(?:OpenID Connect|Single sign-on)/m,

@@ -202,7 +202,8 @@ const signingKey: DatabaseCheck = {
       if (known.some((id) => verifyEventJson(json, version, serverName, keys.get(id)!))) signed++;
       else forged.add(event_id);
     }
-    if (forged.count > 0) {
+    // Where others are good, single events are damaged, not the key.
+    if (forged.count > 0 && signed === 0) {
       found.push(
         blocker("risk-39", {
           what: `The signing key is not the one that ${serverName} has signed its events with`,

@@ -1,5 +1,5 @@
 import { expectedCatalogue, type Catalogue } from "../../src/storage/schema/catalogue-file.ts";
-import { describeCatalogue, describeDatabase, type Difference, differences } from "../../src/storage/schema/compare.ts";
+import { describeCatalogue, type Difference, differences } from "../../src/storage/schema/compare.ts";
 import { DELTAS, OLDEST_VERSION, SCHEMA_VERSION } from "../../src/storage/schema/deltas.ts";
 import { missingDeltas } from "../../src/storage/schema/open.ts";
 import type { CheckContext, DatabaseCheck } from "../context.ts";
@@ -162,7 +162,7 @@ const catalogue: DatabaseCheck = {
   async run(ctx) {
     const expected = expectedCatalogue();
     const found: Draft[] = [];
-    const all = differences(describeCatalogue(expected), await describeDatabase(ctx.read));
+    const all = differences(describeCatalogue(expected), new Map(await ctx.catalogue()));
     const upgrade = ctx.facts.schema!.version < SCHEMA_VERSION || missingFiles(ctx);
     const later = upgrade ? undefined : await indexesToCome(ctx, expected);
     const wrong = all.filter(({ expected: text, object }) => text !== undefined && (later === undefined ? false : !later(object)));
@@ -270,11 +270,11 @@ const BY_POSITION = ["scheduled_tasks", "push_rules"];
 /** Risks 74 and 76: what others have added. */
 const additions: DatabaseCheck = {
   name: "additions",
-  risks: [76],
-  async run({ read, target }) {
+  risks: [74, 76],
+  async run({ read, target, catalogue: catalogueOf }) {
     const found: Draft[] = [];
     const expected = describeCatalogue(expectedCatalogue());
-    const extra = differences(expected, await describeDatabase(read)).filter((each) => each.expected === undefined);
+    const extra = differences(expected, new Map(await catalogueOf())).filter((each) => each.expected === undefined);
     const own = Object.keys(expectedCatalogue().tables);
     const tables = extra.filter(({ object }) => object.startsWith("table ")).map(({ object }) => object.slice(6));
     const mandatory = new Set((await mandatoryColumns(read)).map(({ table, column }) => `${table}.${column}`));

@@ -120,7 +120,7 @@ const rooms = (ctx: CheckContext) => state.roomsWithOneExtremity(ctx.read, 400);
 /** Risks 55 and 67: the current state, the memberships and the state group of the last event tell the same. */
 const currentState: DatabaseCheck = {
   name: "current-state",
-  risks: [67],
+  risks: [55, 67],
   deep: true,
   async run(ctx) {
     const sample = await rooms(ctx);

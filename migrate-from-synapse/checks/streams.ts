@@ -127,7 +127,11 @@ const positions: DatabaseCheck = {
         }),
       );
     }
-    const spread = spreads(stored.filter(({ stream, instance }) => wanted.has(`${stream} of ${instance}`)));
+    const reached = new Map((await sequenceRows(ctx.read)).flatMap(({ stream, at }) => (stream === null ? [] : [[stream, at] as const])));
+    const spread = spreads(
+      stored.filter(({ stream, instance }) => wanted.has(`${stream} of ${instance}`)),
+      reached,
+    );
     const far = spread.filter(({ apart }) => apart > FAR);
     if (far.length > 0) {
       found.push(
@@ -154,10 +158,11 @@ const positions: DatabaseCheck = {
   },
 };
 
-function spreads(stored: readonly { stream: string; position: number }[]): { stream: string; apart: number }[] {
-  const byStream = new Map<string, number[]>();
-  for (const { stream, position } of stored) byStream.set(stream, [...(byStream.get(stream) ?? []), Math.abs(position)]);
-  return [...byStream].map(([stream, all]) => ({ stream, apart: Math.max(...all) - Math.min(...all) }));
+/** How far the slowest writer of each stream is behind the stream. */
+function spreads(stored: readonly { stream: string; position: number }[], reached: ReadonlyMap<string, number>): { stream: string; apart: number }[] {
+  const slowest = new Map<string, number>();
+  for (const { stream, position } of stored) slowest.set(stream, Math.min(Math.abs(position), slowest.get(stream) ?? Infinity));
+  return [...slowest].map(([stream, position]) => ({ stream, apart: (reached.get(stream) ?? position) - position }));
 }
 
 /** Risk 19. */

@@ -191,7 +191,7 @@ const followers: DatabaseCheck = {
       );
     }
     if (!ahead.some(({ name }) => name.startsWith("event_push"))) found.push(ok("risk-78", "Counts of unread messages follow their streams"));
-    const rebuild = rows.filter(({ position, name }) => position === null && name in NAMES).map(({ name }) => NAMES[name]!);
+    const rebuild = rows.filter(({ position, name, rows: n }) => n === 1 && position === null && name in NAMES).map(({ name }) => NAMES[name]!);
     if (rebuild.length > 0) {
       found.push(
         note("risk-84", {

@@ -1,0 +1,58 @@
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { taskActions } from "../src/services/tasks/actions.ts";
+import { BEFORE_SERVING as RUN_FIRST, UPDATES } from "../src/workers/background-updates/registry.ts";
+import { CONFIG_CHECKS, DATABASE_CHECKS } from "./checks.ts";
+import { EMAIL_NOTIFICATIONS, LIMITS } from "./limits.ts";
+import { BEFORE_SERVING, knowsUpdate, TASK_ACTIONS, updatesOfSynapse } from "./programs.ts";
+import { RISKS, riskTable } from "./risks.ts";
+
+const file = (name: string): string => readFileSync(fileURLToPath(new URL(name, import.meta.url)), "utf8");
+
+describe("the known risks of a swap", () => {
+  const checks = [...CONFIG_CHECKS, ...DATABASE_CHECKS];
+
+  it("are 102, each answered by checks that exist and say so, or not checkable with a reason", () => {
+    assert.deepEqual(
+      RISKS.map(({ number }) => number),
+      Array.from({ length: 102 }, (_, index) => index + 1),
+    );
+    for (const { number, answer } of RISKS) {
+      const holders = checks.filter(({ risks }) => risks.includes(number)).map(({ name }) => name);
+      if ("outside" in answer) {
+        assert.ok(answer.outside.length > 20, `risk ${number} has a reason`);
+        assert.deepEqual(holders, [], `risk ${number} is not checkable, and checked`);
+      } else assert.deepEqual([...new Set(holders)].sort(), [...answer.checks].sort(), `risk ${number}`);
+    }
+  });
+
+  it("stand in the README as in the code", () => {
+    assert.ok(file("README.md").includes(riskTable()), "migrate-from-synapse/README.md has another table than riskTable() makes");
+  });
+
+  it("are answered by checks with names of their own", () => {
+    const names = checks.map(({ name }) => name);
+    assert.equal(new Set(names).size, names.length);
+  });
+});
+
+describe("what the checker knows of the servers", () => {
+  it("knows the background updates that Myelin runs", () => {
+    for (const name of UPDATES.keys()) assert.ok(knowsUpdate("myelin", name), `Myelin runs ${name}, and the checker does not know`);
+    for (const name of updatesOfSynapse()) assert.equal(knowsUpdate("myelin", name), UPDATES.has(name), name);
+    assert.deepEqual([...BEFORE_SERVING].sort(), [...RUN_FIRST].sort());
+  });
+
+  it("knows the tasks that Myelin runs", () => {
+    assert.deepEqual([...TASK_ACTIONS].sort(), Object.keys(taskActions).sort());
+  });
+
+  it("calls missing what the README calls missing", () => {
+    const readme = file("../README.md");
+    const limits = readme.slice(readme.indexOf("## Limits"));
+    for (const { id, readme: line } of [...LIMITS, EMAIL_NOTIFICATIONS]) {
+      assert.match(limits, line, `The README no longer says that ${id} is missing: take it out of migrate-from-synapse/limits.ts`);
+    }
+  });
+});
