@@ -20,6 +20,7 @@ const { values } = parseArgs({
 
 const { MATRIX_OPENAPI } = process.env;
 const contract = MATRIX_OPENAPI === undefined ? undefined : Contract.read(MATRIX_OPENAPI);
+let shown = 0;
 const begun = performance.now();
 const report = await fuzz({
   requests: Number(values.requests),
@@ -29,7 +30,9 @@ const report = await fuzz({
   ...(contract === undefined ? {} : { contract }),
   onFailure: ({ servlet, what }) => process.stderr.write(`${servlet}: ${what}\n`),
   onProgress: (done) => {
-    if (done % 5000 === 0) process.stderr.write(`${done} after ${Math.round((performance.now() - begun) / 1000)} s\n`);
+    if (done < shown + 5000) return;
+    shown = done;
+    process.stderr.write(`${done} after ${Math.round((performance.now() - begun) / 1000)} s\n`);
   },
 });
 process.stdout.write(`${describeReport(report)}\n`);

@@ -16,7 +16,22 @@ if (checkout === undefined || out === undefined) {
 const folder = path.join(checkout, "data/api/client-server");
 
 /** What says something about an answer; titles, examples and texts do not. */
-const KEPT = ["type", "enum", "const", "required", "pattern", "minItems", "maxItems", "minimum", "maximum", "minLength", "maxLength", "oneOf", "anyOf", "allOf"];
+const KEPT = [
+  "type",
+  "enum",
+  "const",
+  "required",
+  "pattern",
+  "minItems",
+  "maxItems",
+  "minimum",
+  "maximum",
+  "minLength",
+  "maxLength",
+  "oneOf",
+  "anyOf",
+  "allOf",
+];
 const documents = new Map();
 
 function documentAt(file) {

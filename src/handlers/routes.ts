@@ -82,6 +82,9 @@ import { queryRoutes } from "./federation/query.ts";
 import { transactionRoutes } from "./federation/send.ts";
 import { health } from "./health.ts";
 import { metricsRoutes } from "./metrics.ts";
+import { staticRoutes } from "./static.ts";
+import { federationWhitelist } from "./synapse/client/federation-whitelist.ts";
+import { mediaUploadLimitExceeded } from "./synapse/client/media-upload-limit-exceeded.ts";
 import { wellKnownRoutes } from "./well-known.ts";
 import { localKeyRoutes } from "./key/local-key.ts";
 import { remoteKeyRoutes } from "./key/remote-key.ts";
@@ -216,5 +219,8 @@ export const routes: readonly Endpoint[] = [
   ...retentionRoutes,
   ...tokenRefreshRoutes,
   ...wellKnownRoutes,
+  federationWhitelist,
+  mediaUploadLimitExceeded,
+  ...staticRoutes,
   ...metricsRoutes,
 ];

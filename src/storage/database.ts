@@ -75,6 +75,15 @@ export interface StatementRecord {
   milliseconds: number;
 }
 
+/** What a finished transaction tells, one that was tried again once for each attempt. */
+export interface TransactionRecord {
+  name: string;
+  /** From the begin to the end, with a connection at hand. */
+  milliseconds: number;
+  /** Until a connection was free. */
+  waitedMilliseconds: number;
+}
+
 /** Thrown when Postgres cannot be reached: the edge answers 503, and the request may be repeated. */
 export class DatabaseUnavailable extends Error {
   constructor(cause: unknown) {
@@ -118,6 +127,7 @@ export class Database {
   private closing = false;
   private readonly statementNames = new Map<string, string>();
   private readonly observers = new Set<(record: StatementRecord) => void>();
+  private readonly transactionObservers = new Set<(record: TransactionRecord) => void>();
 
   constructor(
     options: DatabaseOptions,
@@ -164,6 +174,12 @@ export class Database {
     return () => this.observers.delete(fn);
   }
 
+  /** Calls `fn` for each finished transaction until the returned function is called. */
+  observeTransactions(fn: (record: TransactionRecord) => void): () => void {
+    this.transactionObservers.add(fn);
+    return () => this.transactionObservers.delete(fn);
+  }
+
   /**
    * Runs `fn` in a transaction and commits. Serialisation failures, deadlocks and lost connections are tried again, five
    * attempts in total, so `fn` must have no effect but through `txn` and its hooks.
@@ -182,7 +198,9 @@ export class Database {
   }
 
   private async attempt<T>(name: string, fn: (txn: Txn) => Promise<T | LastStatements<T>>, options: TransactionOptions): Promise<T> {
+    const asked = this.clock.monotonic();
     const client = await this.pool.connect();
+    const begin = this.clock.monotonic();
     const txn = new Handle((sql, params) => this.timed(name, sql, () => submit(client, this.statement(sql, params))), name);
     let broken: Error | undefined;
     try {
@@ -209,6 +227,8 @@ export class Database {
     } finally {
       for (const hook of txn.endHooks) hook();
       client.release(broken);
+      const record = { name, milliseconds: this.clock.monotonic() - begin, waitedMilliseconds: begin - asked };
+      for (const observer of this.transactionObservers) observer(record);
     }
   }
 
@@ -316,6 +336,11 @@ function asUnavailable(error: unknown): unknown {
 /** True when `error` is a violation of a unique or primary key constraint. */
 export function isUniqueViolation(error: unknown): boolean {
   return sqlState(error) === "23505";
+}
+
+/** True when `error` says that a row which must be there is not. */
+export function isForeignKeyViolation(error: unknown): boolean {
+  return sqlState(error) === "23503";
 }
 
 /** True when a value cannot be represented: U+0000 in text, a number out of range (SQLSTATE class 22). */

@@ -1,6 +1,7 @@
 import { isJsonObject } from "../../lib/json.ts";
 import { MatrixError, notFound } from "../../protocol/errors.ts";
 import type { MatrixEvent } from "../../protocol/event/event.ts";
+import { isForeignKeyViolation } from "../../storage/database.ts";
 import {
   endThreadSubscription,
   putThreadSubscription,
@@ -38,7 +39,7 @@ export async function subscribeToThread(
   await threadRoot(ctx, userId, roomId, rootId);
   const causing = cause === undefined ? undefined : await causeIn(ctx, userId, roomId, rootId, cause);
   const automatic = causing !== undefined;
-  await ctx.transaction("subscribe_user_to_thread", async (txn) => {
+  const subscribing = ctx.transaction("subscribe_user_to_thread", async (txn) => {
     const stored = await threadSubscription(txn, userId, roomId, rootId);
     if (stored?.subscribed === true && (!stored.automatic || automatic)) return;
     if (stored?.subscribed === false && causing !== undefined && cameBefore(causing, stored)) {
@@ -48,6 +49,10 @@ export async function subscribeToThread(
     const [streamId] = await stream.next(txn);
     await putThreadSubscription(txn, { userId, roomId, rootId, automatic, streamId: streamId!, instanceName: stream.instanceName });
     txn.afterCommit(() => announce(ctx, userId, streamId!));
+  });
+  await subscribing.catch((error: unknown) => {
+    // Purged in the meantime.
+    throw isForeignKeyViolation(error) ? notFound("No such thread root") : error;
   });
 }
 

@@ -69,7 +69,8 @@ export async function visibleLocalRooms(ctx: Needs, viewer: Viewer, roomIds: rea
       }
     }
     rooms.set(roomId, {
-      summary: summaryOf(row, gates),
+      // Statistics follow a moment later.
+      summary: summaryOf({ ...row, joined_members: row.joined_members ?? (await ctx.members.joined(roomId)).size }, gates),
       children: row.room_type === "m.space" ? (state?.children ?? []).filter(hasValidVia).sort(byChildOrder) : [],
     });
   }

@@ -1,4 +1,5 @@
 import { Agent, request as httpRequest } from "node:http";
+import type { Endpoint } from "../../handlers/http/endpoint.ts";
 import { Query } from "../../handlers/http/query.ts";
 import { Router } from "../../handlers/http/router.ts";
 import { routes } from "../../handlers/routes.ts";
@@ -48,6 +49,7 @@ const WAIT_MS = 700;
 /** Longer than any answer that is not waited for on purpose should take, on a slow machine. */
 const HANG_MS = 30_000;
 const REPAIR_EVERY = 250;
+const GRANTED = "an admin's request was granted to somebody else";
 
 interface Answer {
   readonly status: number;
@@ -68,6 +70,8 @@ export async function fuzz(options: FuzzOptions, inspect?: (world: World) => Pro
     const base = new URL((world.server.anonymous.get("/") as unknown as { url: string }).url);
     const agent = new Agent({ keepAlive: true, maxSockets: options.concurrency ?? 8 });
     const endpoints = routes.filter(({ servlet, when }) => (options.only?.test(servlet) ?? true) && (when?.(world.server.ctx.config) ?? true));
+    // An endpoint that stands for several actions is asked more often.
+    const chances = endpoints.flatMap((endpoint) => Array<Endpoint>(/=([^/*]+)/.exec(endpoint.paths[0]!)?.[1]!.split("|").length ?? 1).fill(endpoint));
     const router = new Router(routes.filter(({ when }) => when?.(world.server.ctx.config) ?? true));
     const byStatus = new Map<number, number>();
     const succeeded = new Set<string>();
@@ -77,7 +81,7 @@ export async function fuzz(options: FuzzOptions, inspect?: (world: World) => Pro
     let repair = true;
 
     const one = async (): Promise<void> => {
-      const endpoint = dice.pick(endpoints);
+      const endpoint = dice.pick(chances);
       const request = makeRequest(world, endpoint, [...(queryNames.names.get(endpoint.servlet) ?? [])], dice, pool);
       const errorsBefore = world.errors.length;
       const answer = await send(agent, base, request, WAITING.test(endpoint.servlet) ? WAIT_MS : HANG_MS);
@@ -96,7 +100,11 @@ export async function fuzz(options: FuzzOptions, inspect?: (world: World) => Pro
       }
       byStatus.set(answer.status, (byStatus.get(answer.status) ?? 0) + 1);
       if (answer.status < 300) succeeded.add(endpoint.servlet);
-      for (const what of faultsOf(world, router, request, answer)) fail(what);
+      for (const what of faultsOf(world, router, request, answer)) {
+        // An earlier request may have made an admin of them.
+        if (what === GRANTED && (await world.server.ctx.accounts.user(world.person(request.role).userId))?.admin !== false) continue;
+        fail(what);
+      }
       const path = request.url.split("?")[0]!;
       const operation = request.spoilt === undefined ? options.contract?.operationOf(request.method, path) : undefined;
       if (operation !== undefined && answer.status < 500) {
@@ -178,7 +186,7 @@ function faultsOf(world: World, router: Router, request: FuzzRequest, answer: An
     // Locked users may log out: then the token is unknown.
     if (role === "locked" && !endpoint.allowLocked) expect(401);
     if (role === "guest" && (endpoint.auth === "user" || endpoint.auth === "admin")) expect(403);
-    if (role !== "admin" && endpoint.auth === "admin" && answer.status < 400) faults.push("an admin's request was granted to somebody else");
+    if (role !== "admin" && endpoint.auth === "admin" && answer.status < 400) faults.push(GRANTED);
   } else if (found.endpoint === endpoint && endpoint.auth === "federation" && (role === "nobody" || role === "foreign" || role === "deactivated")) {
     if (answer.status !== 401 && answer.status !== 403 && answer.status !== 400 && answer.status !== 413 && answer.status !== 415)
       faults.push("another server's request was taken without its signature");

@@ -42,6 +42,8 @@ export class Pool {
     if (Array.isArray(value)) {
       for (const item of value.slice(0, 5)) this.harvest(item, roomId, depth + 1);
     } else if (isJsonObject(value)) {
+      // Key backups, unlike rooms, have nothing but a version, or secrets beside it.
+      if (typeof value["version"] === "string" && ("auth_data" in value || Object.keys(value).length === 1)) this.add("version", value["version"]);
       for (const [name, item] of Object.entries(value).slice(0, 60)) {
         if (HARVESTED.has(name) && (typeof item === "string" || typeof item === "number")) {
           this.add(name, String(item));
@@ -66,7 +68,6 @@ const HARVESTED: ReadonlySet<string> = new Set([
   "end",
   "filter_id",
   "delay_id",
-  "version",
   "content_uri",
   "device_id",
   "session",

@@ -98,6 +98,7 @@ export async function makeWorld(dice: Dice, pool: Pool): Promise<World> {
       if (created.status !== 200) continue;
       const roomId = created.body.room_id as string;
       pool.add("room_id", roomId);
+      if (body.preset === "public_chat") await server.as(people.get("other")!).post(`${C}/rooms/${encodeURIComponent(roomId)}/join`, {});
       for (let n = 0; n < 4; n++) {
         const sent = await as.put(`${C}/rooms/${encodeURIComponent(roomId)}/send/m.room.message/f${++made}`, { msgtype: "m.text", body: `hello ${n}` });
         if (sent.status === 200) pool.add(eventsOf(roomId), sent.body.event_id as string);
