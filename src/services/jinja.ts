@@ -24,13 +24,17 @@ export class JinjaLoader extends nunjucks.FileSystemLoader {
 
 /** A Jinja2 template as nunjucks reads it. Only what stands in `{% %}` and `{{ }}` is touched. */
 export function fromJinja(source: string): string {
-  return source.replace(/\{#[^]*?#\}|\{%[^]*?%\}(?!\})|\{\{[^]*?\}\}/g, (tag) => {
+  // Jinja2 drops the line break at the end of a template.
+  return source.replace(/\r?\n$/, "").replace(/\{#[^]*?#\}|\{%[^]*?%\}(?!\})|\{\{[^]*?\}\}/g, (tag) => {
     if (tag.startsWith("{#")) return tag;
     return tag
       .replace(/^(\{%[-+]?\s*(?:include|import|from)\b[^]*?)\s+with(?:out)?\s+context(?=\s*[-+]?%\}$)/, "$1")
-      .replace(/("[^"]*%[sd(][^"]*"|'[^']*%[sd(][^']*')\s*%\s*(\([^()]*\)|[\w.]+(?:\[[^\]]*\])?)/g, (_match, text: string, values: string) => {
-        return `(${text}|format${values.startsWith("(") ? values.replace(/,\s*\)$/, ")") : `(${values})`})`;
-      });
+      .replace(
+        /("[^"]*%[-+ 0\d.]*[sdifx(][^"]*"|'[^']*%[-+ 0\d.]*[sdifx(][^']*')\s*%\s*(\((?:[^()]|\([^()]*\))*\)|"[^"]*"|'[^']*'|[\w.]+(?:\[[^\]]*\])?)/g,
+        (_match, text: string, values: string) => {
+          return `(${text}|format${values.startsWith("(") ? values.replace(/,\s*\)$/, ")") : `(${values})`})`;
+        },
+      );
   });
 }
 
@@ -44,15 +48,29 @@ export function addJinjaFilters(environment: nunjucks.Environment, publicBaseurl
   environment.addFilter("localpart_from_email", (address: string) => address.slice(0, Math.max(0, address.lastIndexOf("@"))) || address);
 }
 
-/** Python's `%`: `%s` and `%d` in order, `%(name)s` by name. */
+/** Python's `%`: `%s`, `%d`, `%.1f` and their like in order, `%(name)s` by name. */
 function format(text: unknown, ...values: unknown[]): string {
   const named = (values.find((value) => typeof value === "object" && value !== null) ?? {}) as Record<string, unknown>;
   let next = 0;
-  return String(text).replace(/%(?:%|\((\w+)\)[sd]|[sd])/g, (match, name: string | undefined) => {
-    if (match === "%%") return "%";
-    const value = name === undefined ? values[next++] : Object.hasOwn(named, name) ? named[name] : "";
-    return value === undefined || value === null ? "" : typeof value === "object" ? String(value) : `${value as string | number}`;
-  });
+  return String(text).replace(
+    /%(?:%|(?:\((\w+)\))?([-+ 0]*)(\d*)(?:\.(\d+))?([sdifx]))/g,
+    (match, name: string | undefined, flags: string, width: string, precision: string | undefined, kind: string) => {
+      if (match === "%%") return "%";
+      const value = name === undefined ? values[next++] : Object.hasOwn(named, name) ? named[name] : "";
+      const shown = formatOne(value, kind, precision === undefined ? undefined : Number(precision));
+      const size = Math.min(Number(width), 1_000);
+      return flags.includes("-") ? shown.padEnd(size) : shown.padStart(size, flags.includes("0") ? "0" : " ");
+    },
+  );
+}
+
+function formatOne(value: unknown, kind: string, precision: number | undefined): string {
+  if (value === undefined || value === null) return "";
+  if (kind === "f") return Number(value).toFixed(Math.min(precision ?? 6, 20));
+  if (kind === "x") return Math.trunc(Number(value)).toString(16);
+  if (kind !== "s" && typeof value === "number") return String(Math.trunc(value));
+  const text = typeof value === "object" ? String(value) : `${value as string | number}`;
+  return precision === undefined || kind !== "s" ? text : text.slice(0, precision);
 }
 
 function mxcToHttp(baseurl: string, value: unknown, width: number, height: number, method: string): string {

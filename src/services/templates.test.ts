@@ -44,6 +44,11 @@ describe("templates", () => {
     );
     assert.equal(render(`{{ user_id.split(":")[0][1:] }}`, { user_id: "@alice:test" }), "alice");
     assert.equal(render(`{{ "%s has %d of %s" % (name, 3, name) }} {{ "%(a)s!"|format(a=name) }} {{ 7 % 4 }}`, { name: "x" }), "x has 3 of x x! 3");
+    assert.equal(
+      render(`{{ "%.1f"|format(ms / 60000) }}|{{ "%.2f" % (ms / (2 * 3)) }}|{{ "%03d" % ms }}|{{ "%-5s" % "a" }}|{{ "%x" % 255 }}`, { ms: 90 }),
+      "0.0|15.00|090|a    |ff",
+    );
+    assert.equal(render("a\n{{ ms }}\n\n", { ms: 1 }), "a\n1\n", "the last line break is not part of a template");
     assert.equal(render("{# 100% with context #}width: 100% {% if a %}x{% endif %}", { a: 1 }), "width: 100% x");
   });
 
