@@ -1,4 +1,4 @@
-import { generateKeyPairSync } from "node:crypto";
+import { generateKeyPairSync, type KeyObject } from "node:crypto";
 import http from "node:http";
 import type { AddressInfo } from "node:net";
 import Provider, { type Configuration, type JWKS } from "oidc-provider";
@@ -18,6 +18,9 @@ export interface OpenIdProviderOptions {
   readonly client?: Readonly<Record<string, unknown>>;
 }
 
+/** Made once a process: it takes a while. */
+let key: KeyObject | undefined;
+
 /** A real OpenID provider on the loopback address, at which people log in by a form, or at once as `person`. */
 export class OpenIdProvider {
   /** Who logs in, without being asked; undefined: a form asks. */
@@ -27,7 +30,7 @@ export class OpenIdProvider {
   /** The query of each authorization request. */
   readonly requests: URLSearchParams[] = [];
   /** With which ID tokens and logout tokens are signed. */
-  readonly signingKey = generateKeyPairSync("rsa", { modulusLength: 2048 }).privateKey;
+  readonly signingKey = (key ??= generateKeyPairSync("rsa", { modulusLength: 2048 }).privateKey);
   private provider: Provider | undefined;
 
   private constructor(

@@ -1,4 +1,9 @@
 import assert from "node:assert/strict";
+import { mkdir, mkdtemp, writeFile } from "node:fs/promises";
+import http from "node:http";
+import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import path from "node:path";
 import { OpenIdProvider, CLIENT_ID, CLIENT_SECRET, type Person } from "../../../../testing/openid-provider.ts";
 import { startTestServer, type TestServer } from "../../../../testing/server.ts";
 import { type Visit, WebBrowser } from "../../../../testing/web-browser.ts";
@@ -256,8 +261,284 @@ describe("logging in through an OpenID provider", function () {
     await here.server.as(admin).post("/_synapse/admin/v1/deactivate/@closed:test", { erase: false }).expect(200);
     const page = await throughProvider(here.newBrowser());
     here.provider.person = ALICE;
-    // Deactivation cuts the link to the provider; the name stays taken.
-    assert.ok(page.status === 403 || !page.text.includes("@closed:test"));
+    assert.equal(page.status, 403);
+    assert.ok(page.text.includes("The account is closed"));
+    assert.ok(!page.text.includes("loginToken"));
+  });
+});
+
+describe("what an admin can say of an OpenID provider", function () {
+  this.timeout(60_000);
+  let here: World | undefined;
+  afterEach(async () => {
+    await here?.close();
+    here = undefined;
+  });
+  const picture = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==";
+
+  it("lets the user choose name and details, and agree to the terms, before the account is made", async () => {
+    const folder = await mkdtemp(path.join(tmpdir(), "terms-"));
+    await mkdir(path.join(folder, "en"));
+    await writeFile(path.join(folder, "en", "1.0.html"), "the terms");
+    here = await world(
+      { user_mapping_provider: { localpart_template: undefined } },
+      { user_consent: { version: "1.0", template_dir: folder, require_at_registration: true, policy_name: "Terms" } },
+    );
+    const browser = here.newBrowser();
+    const details = await throughProvider(browser);
+    assert.equal(details.url, "https://test/_synapse/client/pick_username/account_details");
+    assert.ok(details.text.includes("Alice {{7*7}} &lt;b&gt;"));
+    assert.ok(details.text.includes("alice@example.org"));
+    assert.match(browser.cookie("username_mapping_session")!, /^[a-zA-Z]{16}$/);
+    const check = (name: string): Promise<Visit> => browser.get(`https://test/_synapse/client/pick_username/check?username=${encodeURIComponent(name)}`);
+    await here.server.register("taken");
+    assert.deepEqual(JSON.parse((await check("free")).text), { available: true });
+    assert.deepEqual(JSON.parse((await check("taken")).text), { available: false });
+    assert.equal((await check("Not Good")).status, 400);
+    assert.equal((await here.newBrowser().get("https://test/_synapse/client/pick_username/check?username=taken")).status, 400);
+
+    const early = await browser.get("https://test/_synapse/client/sso_register");
+    assert.equal(early.location, "https://test/_synapse/client/pick_username/account_details");
+    const url = "https://test/_synapse/client/pick_username/account_details";
+    const taken = await browser.post(url, { username: "taken" });
+    assert.equal(taken.status, 400);
+    assert.ok(taken.text.includes("User ID already taken."));
+    const submitted = await browser.post(url, "username=picked&use_email=alice%40example.org&use_email=boss%40example.org");
+    assert.equal(submitted.location, "https://test/_synapse/client/new_user_consent");
+    const consent = await browser.get(submitted.location!);
+    assert.ok(consent.text.includes("@picked:test"));
+    const again = await browser.get("https://test/_synapse/client/sso_register");
+    assert.equal(again.location, "https://test/_synapse/client/new_user_consent");
+    const accepted = await browser.post(submitted.location!, { accepted_version: "1.0" });
+    assert.equal(accepted.location, "https://test/_synapse/client/sso_register");
+    const done = await browser.get(accepted.location!);
+    assert.equal(browser.cookie("username_mapping_session"), undefined);
+    assert.equal((await logIn(here.server, tokenOf(done))).user_id, "@picked:test");
+    assert.deepEqual(await rows(here.server, "SELECT consent_version FROM users WHERE name = '@picked:test'"), [{ consent_version: "1.0" }]);
+    assert.deepEqual(await rows(here.server, "SELECT address FROM user_threepids"), [{ address: "alice@example.org" }]);
+    // Not asked for: the name of the provider.
+    assert.deepEqual(await rows(here.server, "SELECT displayname FROM profiles WHERE user_id = 'picked'"), [{ displayname: "picked" }]);
+    assert.equal((await browser.get("https://test/_synapse/client/sso_register")).status, 400);
+  });
+
+  it("lets the user confirm a name that was made up", async () => {
+    here = await world({ user_mapping_provider: { confirm_localpart: true } });
+    const page = await throughProvider(here.newBrowser());
+    assert.ok(page.text.includes('value="alice"'));
+  });
+
+  it("puts a number behind names that are taken", async () => {
+    here = await world();
+    await here.server.register("alice");
+    await here.server.register("alice1");
+    assert.equal((await logIn(here.server, tokenOf(await throughProvider(here.newBrowser())))).user_id, "@alice2:test");
+  });
+
+  it("links existing users by name where allow_existing_users says so", async () => {
+    here = await world({ allow_existing_users: true });
+    const before = await here.server.register("alice");
+    assert.equal((await logIn(here.server, tokenOf(await throughProvider(here.newBrowser())))).user_id, before.userId);
+    assert.deepEqual(await rows(here.server, "SELECT user_id, external_id FROM user_external_ids"), [{ user_id: before.userId, external_id: "subject-1" }]);
+  });
+
+  it("refuses newcomers where registration through the provider is off, and lets known users in", async () => {
+    here = await world({ enable_registration: false, allow_existing_users: true });
+    assert.ok((await throughProvider(here.newBrowser())).text.includes("registrations are disabled"));
+    await here.server.register("alice");
+    tokenOf(await throughProvider(here.newBrowser()));
+  });
+
+  it("refuses those who lack an attribute", async () => {
+    here = await world({ attribute_requirements: [{ attribute: "groups", one_of: ["admins", "staff"] }] });
+    tokenOf(await throughProvider(here.newBrowser()));
+    here.provider.person = { sub: "subject-2", preferred_username: "bob", groups: ["chess"] };
+    const page = await throughProvider(here.newBrowser());
+    assert.equal(page.status, 400);
+    assert.ok(page.text.includes("unauthorised"));
+  });
+
+  it("reads userinfo, posts the secret, and uses no code challenge where the config says so", async () => {
+    here = await world(
+      { user_profile_method: "userinfo_endpoint", client_auth_method: "client_secret_post", pkce_method: "never" },
+      {},
+      {
+        token_endpoint_auth_method: "client_secret_post",
+      },
+    );
+    tokenOf(await throughProvider(here.newBrowser()));
+    assert.equal(here.provider.requests[0]!.get("code_challenge"), null);
+  });
+
+  it("works without discovery, with the endpoints of the config, and passes parameters on", async () => {
+    const issuer = await OpenIdProvider.open();
+    const server = await startTestServer({
+      config: {
+        oidc_providers: [
+          {
+            idp_id: "prov",
+            idp_name: "P",
+            issuer: issuer.issuer,
+            client_id: CLIENT_ID,
+            client_secret: CLIENT_SECRET,
+            discover: false,
+            skip_verification: true,
+            pkce_method: "always",
+            authorization_endpoint: `${issuer.issuer}/auth?kept=1`,
+            token_endpoint: `${issuer.issuer}/token`,
+            userinfo_endpoint: `${issuer.issuer}/me`,
+            jwks_uri: `${issuer.issuer}/jwks`,
+            scopes: ["openid", "profile"],
+            additional_authorization_parameters: { acr_values: "2fa", state: "fixed" },
+            passthrough_authorization_parameters: ["login_hint"],
+            user_mapping_provider: { config: { localpart_template: "{{ user.preferred_username }}" } },
+          },
+        ],
+      },
+    });
+    issuer.serve({ redirectUri: CALLBACK });
+    issuer.person = ALICE;
+    try {
+      const browser = new WebBrowser({ "https://test": server.url });
+      const first = await browser.get(`${REDIRECT}?redirectUrl=${encodeURIComponent(CLIENT)}&login_hint=ann&nonce=mine`);
+      const query = new URL(first.location!).searchParams;
+      assert.equal(query.get("kept"), "1");
+      assert.equal(query.get("acr_values"), "2fa");
+      assert.equal(query.get("login_hint"), "ann");
+      assert.equal(query.get("code_challenge_method"), "S256");
+      assert.notEqual(query.get("state"), "fixed");
+      assert.notEqual(query.get("nonce"), "mine");
+      tokenOf(await browser.follow(first, toClient));
+    } finally {
+      await server.close();
+      await issuer.close();
+    }
+  });
+
+  it("goes straight to clients that the admin trusts, and not to those whose names begin alike", async () => {
+    here = await world({}, { sso: { client_whitelist: ["https://trusted.example"] } });
+    const direct = await throughProvider(here.newBrowser(), "https://trusted.example/app");
+    assert.equal(direct.status, 302);
+    assert.match(direct.location!, /^https:\/\/trusted\.example\/app\?loginToken=syl_/);
+    for (const url of ["https://trusted.example.evil.example/", "https://trusted.example@evil.example/", "https://trusted.example:pw@evil.example/"]) {
+      const page = await here.newBrowser();
+      const visit = await page.follow(await begin(page, url));
+      assert.equal(visit.status, 200, url);
+      assert.match(visit.text, /class="client">(?:trusted\.example\.)?evil\.example</, url);
+    }
+  });
+
+  it("shows a page to choose from where there are several providers", async () => {
+    const one = { idp_name: "One <1>", issuer: "https://one.example", client_id: "x", client_secret: "y" };
+    const server = await startTestServer({
+      config: {
+        oidc_providers: [
+          { ...one, idp_id: "one" },
+          { ...one, idp_id: "two", idp_name: "Two" },
+        ],
+      },
+    });
+    try {
+      const browser = new WebBrowser({ "https://test": server.url });
+      const page = await browser.follow(await begin(browser));
+      assert.equal(page.url, `https://test/_synapse/client/pick_idp?redirectUrl=${encodeURIComponent(CLIENT)}`);
+      assert.ok(page.text.includes("One &lt;1&gt;") && page.text.includes('value="oidc-two"'));
+      const chosen = await browser.get(`${page.url}&idp=oidc-two`);
+      assert.equal(chosen.location, `${REDIRECT}/oidc-two?redirectUrl=${encodeURIComponent(CLIENT)}`);
+      assert.equal((await browser.get(`${page.url}&idp=//evil.example`)).status, 400);
+      assert.equal((await browser.get("https://test/_synapse/client/pick_idp?redirectUrl=javascript:x")).status, 400);
+      // The providers are not there: a page says so.
+      const down = await browser.get(chosen.location!);
+      assert.equal(down.status, 503);
+      assert.ok(down.text.includes("provider_unavailable"));
+    } finally {
+      await server.close();
+    }
+  });
+
+  it("follows the provider's name and picture at each login where the config says so", async () => {
+    const pictures = http.createServer((_req, res) => res.writeHead(200, { "content-type": "image/png" }).end(Buffer.from(picture, "base64")));
+    await new Promise<void>((resolve) => pictures.listen(0, "127.0.0.1", resolve));
+    const address = `http://127.0.0.1:${(pictures.address() as AddressInfo).port}/me.png`;
+    const mediaFolder = await mkdtemp(path.join(tmpdir(), "media-"));
+    here = await world({}, { sso: { update_profile_information: true }, ip_range_blacklist: [], media_store_path: mediaFolder });
+    try {
+      here.provider.person = { ...ALICE, picture: address };
+      await throughProvider(here.newBrowser());
+      const { body: first } = await here.server.anonymous.get("/_matrix/client/v3/profile/@alice:test").expect(200);
+      assert.match(first.avatar_url, /^mxc:\/\/test\//);
+      here.provider.people.set("subject-1", { ...ALICE, name: "Alice B", picture: address });
+      here.provider.person = here.provider.people.get("subject-1");
+      await throughProvider(here.newBrowser());
+      const { body: second } = await here.server.anonymous.get("/_matrix/client/v3/profile/@alice:test").expect(200);
+      assert.equal(second.displayname, "Alice B");
+      assert.equal(second.avatar_url, first.avatar_url);
+    } finally {
+      await new Promise((resolve) => pictures.close(resolve));
+    }
+  });
+
+  it("fetches no picture from an address that is out of reach", async () => {
+    here = await world();
+    let asked = 0;
+    const inside = http.createServer((_req, res) => res.writeHead(200, { "content-type": "image/png" }).end(String(++asked)));
+    await new Promise<void>((resolve) => inside.listen(0, "127.0.0.1", resolve));
+    try {
+      here.provider.person = { ...ALICE, picture: `http://127.0.0.1:${(inside.address() as AddressInfo).port}/` };
+      tokenOf(await throughProvider(here.newBrowser()));
+      assert.equal(asked, 0);
+    } finally {
+      await new Promise((resolve) => inside.close(resolve));
+    }
+  });
+});
+
+describe("an interactive authentication through the provider", function () {
+  this.timeout(60_000);
+  let here: World;
+  let alice: { access_token: string; device_id: string };
+  before(async () => {
+    here = await world();
+    alice = await logIn(here.server, tokenOf(await throughProvider(here.newBrowser())));
+  });
+  after(() => here.close());
+
+  const deleteDevice = (auth?: object) =>
+    here.server.as({ accessToken: alice.access_token }).delete(`/_matrix/client/v3/devices/${alice.device_id}`, auth === undefined ? {} : { auth });
+  const fallback = (session: string): string => `https://test/_matrix/client/v3/auth/m.login.sso/fallback/web?session=${session}`;
+
+  it("is offered to users of a provider, is refused for another account, and passes for theirs", async () => {
+    const { body } = await deleteDevice().expect(401);
+    assert.deepEqual(body.flows, [{ stages: ["m.login.sso"] }]);
+    const session = body.session as string;
+    const through = async (): Promise<Visit> => {
+      const browser = here.newBrowser();
+      const page = await browser.get(fallback(session));
+      assert.equal(page.status, 200);
+      assert.ok(page.text.includes("remove a device from your account"));
+      const link = /href="([^"]*\/auth\?[^"]*)"/.exec(page.text)![1]!.replaceAll("&amp;", "&");
+      return await browser.follow(await browser.get(link));
+    };
+    here.provider.person = { sub: "subject-9", preferred_username: "mallory" };
+    const wrong = await through();
+    assert.ok(wrong.text.includes("@alice:test"));
+    assert.ok(wrong.text.includes("That is somebody else"));
+    await deleteDevice({ session }).expect(403);
+    assert.deepEqual(await rows(here.server, "SELECT stage_type, result FROM ui_auth_sessions_credentials WHERE session_id = $1", session), [
+      { stage_type: "m.login.sso", result: '""' },
+    ]);
+    assert.equal(await here.server.ctx.accounts.user("@mallory:test"), undefined);
+    here.provider.person = ALICE;
+    assert.ok((await through()).text.includes("Thank you"));
+    await deleteDevice({ session }).expect(200);
+  });
+
+  it("knows no sessions of others, and no providers that the user has not used", async () => {
+    const browser = here.newBrowser();
+    assert.equal((await browser.get(fallback("made-up"))).status, 400);
+    const user = await here.server.register("plain");
+    const { body } = await here.server.as(user).delete(`/_matrix/client/v3/devices/${user.deviceId}`).expect(401);
+    assert.deepEqual(body.flows, [{ stages: ["m.login.password"] }]);
+    assert.equal((await browser.get(fallback(body.session as string))).status, 400);
   });
 });
 
