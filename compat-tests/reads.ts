@@ -1,4 +1,5 @@
 import { A, C, enc, U, V1, type Json } from "./harness/client.ts";
+import { termsQuery } from "./fixtures/accounts.ts";
 import { slidingRequest } from "./fixtures/traffic.ts";
 import type { World } from "./fixtures/world.ts";
 
@@ -32,6 +33,7 @@ export function allReads(world: World): Read[] {
     ...keys(world),
     ...mediaReads(world),
     ...admin(world),
+    ...accounts(world),
   ];
 }
 
@@ -267,6 +269,29 @@ function keys(world: World): Read[] {
       get(person, `${C}/room_keys/keys`, { version: "1" }),
     );
   }
+  return reads;
+}
+
+function accounts(world: World): Read[] {
+  const terms = termsQuery("alice");
+  const reads = [
+    get(undefined, "/_matrix/consent", terms),
+    get(undefined, "/_matrix/consent", termsQuery("bob")),
+    get(undefined, "/_matrix/consent", { ...terms, h: "0".repeat(64) }),
+    get("olga", `${C}/account/whoami`),
+    get("olga", `${C}/sync`),
+    get("pat", `${C}/account/whoami`),
+    get("nora", `${U}/org.matrix.msc4140/delayed_events`),
+    get("alice", `${U}/org.matrix.msc4140/delayed_events`),
+  ];
+  const { dehydrated, leg } = world;
+  if (dehydrated !== undefined) reads.push(post("alice", `${U}/org.matrix.msc3814.v1/dehydrated_device/${dehydrated}/events`, {}));
+  const paths = ["v1/threepid/msisdn/users/49123456781", `v1/threepid/email/users/kim${leg}@example.org`, "v1/auth_providers/oidc-second/users/kim"];
+  for (const name of ["nora", "olga", "pat", "hana"])
+    paths.push(`v2/users/${enc(world.people[name]!.userId)}`, `v1/users/${enc(world.people[name]!.userId)}/pushers`);
+  for (const path of paths) reads.push(get("admin", `${A}/${path}`));
+  for (const [what, event] of Object.entries(world.rooms["lobby"]!.events))
+    if (what.startsWith("root")) reads.push(get("dave", `${U}/io.element.msc4306/rooms/${enc(world.rooms["lobby"]!.id)}/thread/${enc(event)}/subscription`));
   return reads;
 }
 

@@ -166,8 +166,10 @@ function normalise(read: Read, body: Json): Json {
 function isWholeTimeline(read: Read, kind: string, timeline: Json): boolean {
   const filter = String(read.query?.["filter"] ?? "{}");
   const limit: number = filter.startsWith("{") ? (JSON.parse(filter).room?.timeline?.limit ?? 10) : 10;
-  const whole = timeline.limited ? timeline.events.length < limit : timeline.events.length <= limit;
-  return whole && (timeline.limited || kind === "leave" || read.query?.["since"] === undefined);
+  const since = read.query?.["since"] !== undefined;
+  // Rooms joined and left since then are always marked as limited.
+  const whole = timeline.limited && !(kind === "leave" && since) ? timeline.events.length < limit : timeline.events.length <= limit;
+  return whole && (timeline.limited || kind === "leave" || !since);
 }
 
 function leaf(value: Json, key: string, path: string): Json {

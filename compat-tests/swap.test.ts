@@ -3,6 +3,7 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { allowedAnswer } from "./allowed.ts";
 import { isOpenAnswer } from "./open-differences.ts";
+import { delayAcross, delayedArrives } from "./fixtures/accounts.ts";
 import { makeWorld } from "./fixtures/make.ts";
 import { goOn, slidingRequest } from "./fixtures/traffic.ts";
 import type { Maker } from "./fixtures/world.ts";
@@ -118,6 +119,26 @@ describe("swap: one database, two servers in turn", function () {
           .filter(([, room]) => room.initial)
           .map(([id]) => id);
         assert.deepEqual(initial, []);
+        // What happens now comes alone.
+        const lobby = maker.room("lobby");
+        const event = await maker.as("hana").text(lobby.id, `for sliding sync, leg ${leg}`);
+        const next = await maker.as(connection.person, connection.device).request("POST", "/_matrix/client/unstable/org.matrix.simplified_msc3575/sync", {
+          query: { pos: answer.body.pos, timeout: 20_000 },
+          body: slidingRequest(connection.connection),
+        });
+        assert.equal(next.status, 200, next.raw.toString("utf8"));
+        const room = next.body.rooms[lobby.id];
+        assert.deepEqual(
+          room.timeline.map((each: { event_id: string }) => each.event_id),
+          [event],
+        );
+        assert.equal(room.initial ?? false, false);
+        assert.deepEqual(room.required_state ?? [], []);
+      });
+
+      it("sends the delayed event that fell due while no server ran", async () => {
+        running();
+        if (leg > 2) await delayedArrives(maker, `between ${leg - 1} and ${leg}`);
       });
 
       it("knows the transaction ids of the server before", async () => {
@@ -194,6 +215,7 @@ describe("swap: one database, two servers in turn", function () {
         running();
         await settle();
         last = await snapshot();
+        if (leg < 5) await delayAcross(maker, `between ${leg} and ${leg + 1}`, 1000);
         await stopAndCheck();
       });
     });

@@ -44,6 +44,13 @@ export const OLD_FEATURES = { msc2697_enabled: false };
 const PLENTY = { per_second: 1e6, burst_count: 1e6 };
 export const AS_TOKEN = "compat_as_token";
 const SECRET = "compat shared secret";
+export const FORM_SECRET = "compat form secret";
+export const CONSENT_VERSION = "1.0";
+
+const TERMS = `<form method="post" action="consent">{% if has_consented %}<p>{{ user }} agreed.</p>{% endif %}
+<input type="hidden" name="v" value="{{ version }}"><input type="hidden" name="u" value="{{ user }}"><input type="hidden" name="h" value="{{ userhmac }}">
+</form>
+`;
 
 /** Writes a home into the scratch folder and makes its database. */
 export async function makeHome(options: HomeOptions): Promise<Home> {
@@ -56,6 +63,10 @@ export async function makeHome(options: HomeOptions): Promise<Home> {
   writeFileSync(join(folder, "signing.key"), `ed25519 a_comp ${randomBytes(32).toString("base64").replace(/=+$/, "")}\n`);
   writeFileSync(join(folder, "log.yaml"), logConfig(join(folder, "homeserver.log"), options.logLevel ?? "INFO"));
   writeFileSync(join(folder, "as.yaml"), stringify(appservice(options.sinkUrl)));
+  const terms = join(folder, "terms", "en");
+  mkdirSync(terms, { recursive: true });
+  writeFileSync(join(terms, `${CONSENT_VERSION}.html`), TERMS);
+  writeFileSync(join(terms, "success.html"), "<p>Agreed</p>\n");
   const config = join(folder, "homeserver.yaml");
   const { host, port: pgPort, user, password } = options.postgres;
   writeFileSync(
@@ -65,7 +76,14 @@ export async function makeHome(options: HomeOptions): Promise<Home> {
       pid_file: join(folder, "homeserver.pid"),
       public_baseurl: `http://127.0.0.1:${port}/`,
       listeners: [
-        { port, bind_addresses: ["127.0.0.1"], type: "http", tls: false, x_forwarded: true, resources: [{ names: ["client", "federation"], compress: false }] },
+        {
+          port,
+          bind_addresses: ["127.0.0.1"],
+          type: "http",
+          tls: false,
+          x_forwarded: true,
+          resources: [{ names: ["client", "federation", "consent"], compress: false }],
+        },
       ],
       database: { name: "psycopg2", args: { user, password, dbname: database, host, port: pgPort, cp_min: 2, cp_max: 10 } },
       log_config: join(folder, "log.yaml"),
@@ -73,7 +91,7 @@ export async function makeHome(options: HomeOptions): Promise<Home> {
       signing_key_path: join(folder, "signing.key"),
       registration_shared_secret: SECRET,
       macaroon_secret_key: "compat macaroon secret",
-      form_secret: "compat form secret",
+      form_secret: FORM_SECRET,
       report_stats: false,
       trusted_key_servers: [],
       suppress_key_server_warning: true,
@@ -93,6 +111,8 @@ export async function makeHome(options: HomeOptions): Promise<Home> {
       caches: { sync_response_cache_duration: 0 }, // the same sync twice is asked twice
       max_event_delay_duration: "24h",
       server_notices: { system_mxid_localpart: "notices", system_mxid_display_name: "Notices", room_name: "Notices" },
+      user_consent: { template_dir: join(folder, "terms"), version: CONSENT_VERSION },
+      account_validity: { enabled: true, period: "52w" },
       login_via_existing_session: { enabled: true, require_ui_auth: false },
       ui_auth: { session_timeout: "15m" },
       app_service_config_files: [join(folder, "as.yaml")],

@@ -152,7 +152,7 @@ function named(side: Database, text: string): string {
 
 /** Columns that hold a place in the stream of events. */
 const ORDERING =
-  /^(stream_ordering|event_stream_ordering|bump_stamp|last_receipt_stream_ordering|completed_delta_stream_id|join_event_stream_ordering|unread_count_since)$/;
+  /^(stream_ordering|event_stream_ordering|bump_stamp|last_receipt_stream_ordering|completed_delta_stream_id|join_event_stream_ordering|unread_count_since|(un)?subscribed_at_stream_ordering)$/;
 /** Columns that number the rows of a stream of their table. */
 const STREAM_ID = /^(stream_id|max_stream_id|push_rules_stream_id|prev_stream_id|since_stream_id|connection_position)$/;
 const TIME = /(^|_)(ts|at|timestamp|ms|time|seen|valid_until|expires|created)(_ms|_ts)?$/;
