@@ -1,3 +1,4 @@
+import { checkBlocking } from "../../services/accounts/blocking.ts";
 import { parsePosition, slidingSync } from "../../services/sliding-sync/sliding-sync.ts";
 import { slidingSyncBody } from "../../services/sliding-sync/request.ts";
 import { endpoint } from "../http/endpoint.ts";
@@ -9,9 +10,11 @@ export const postSlidingSync = endpoint({
   auth: "guest",
   emptyBody: false,
   body: slidingSyncBody,
-  handle(ctx, { requester, query, body, signal }) {
+  async handle(ctx, { requester, query, body, signal }) {
     const pos = query.string("pos");
-    return slidingSync(ctx, { requester, position: pos === undefined ? undefined : parsePosition(pos), body, timeoutMs: query.integer("timeout", 0) }, signal);
+    const request = { requester, position: pos === undefined ? undefined : parsePosition(pos), body, timeoutMs: query.integer("timeout", 0) };
+    await checkBlocking(ctx, { requester });
+    return await slidingSync(ctx, request, signal);
   },
 });
 

@@ -2,6 +2,7 @@ import { isJsonObject, type JsonObject } from "../../lib/json.ts";
 import { invalidParam, MatrixError } from "../../protocol/errors.ts";
 import { compileSyncFilter, type SyncFilter } from "../../protocol/sync-filter.ts";
 import { checkFilter, limitTimeline, storedFilter } from "../../services/account-data/filters.ts";
+import { checkBlocking } from "../../services/accounts/blocking.ts";
 import type { Context } from "../../services/context.ts";
 import { parseStreamToken } from "../../services/streams/token.ts";
 import { sync } from "../../services/sync/sync.ts";
@@ -39,6 +40,7 @@ export const getSync = endpoint({
     );
     const endSync = await ctx.presence.beginSync(requester.userId, requester.deviceId, allowed ? setPresence : "offline");
     try {
+      await checkBlocking(ctx, { requester });
       return await sync(ctx, request, timeout, signal);
     } finally {
       endSync();
