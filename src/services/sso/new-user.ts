@@ -31,7 +31,8 @@ export function accountDetailsPage(
     idp: provider === undefined ? {} : providerValues(provider),
     user_attributes: {
       display_name: session.displayName ?? null,
-      emails: [...session.emails],
+      // To Jinja an empty list is false, to nunjucks it is not.
+      emails: session.emails.length > 0 ? [...session.emails] : null,
       localpart: refused?.username ?? session.choices.localpart ?? "",
       avatar_url: session.avatarUrl ?? null,
     },

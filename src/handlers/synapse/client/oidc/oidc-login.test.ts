@@ -420,7 +420,7 @@ describe("what an admin can say of an OpenID provider", function () {
     assert.equal(direct.status, 302);
     assert.match(direct.location!, /^https:\/\/trusted\.example\/app\?loginToken=syl_/);
     for (const url of ["https://trusted.example.evil.example/", "https://trusted.example@evil.example/", "https://trusted.example:pw@evil.example/"]) {
-      const page = await here.newBrowser();
+      const page = here.newBrowser();
       const visit = await page.follow(await begin(page, url));
       assert.equal(visit.status, 200, url);
       assert.match(visit.text, /class="client">(?:trusted\.example\.)?evil\.example</, url);
