@@ -3,7 +3,16 @@ import { openListeners, type OpenListeners } from "./handlers/http/listen.ts";
 import { routes } from "./handlers/routes.ts";
 import { type Clock, systemClock } from "./lib/clock.ts";
 import type { Logger } from "./lib/log.ts";
-import { databaseMetrics, delegationMetrics, deliveryMetrics, Metrics, requestMetrics, threepidMetrics } from "./lib/metrics.ts";
+import {
+  accountMetrics,
+  delegationMetrics,
+  deliveryMetrics,
+  federationMetrics,
+  inBackgroundProcess,
+  Metrics,
+  requestMetrics,
+  threepidMetrics,
+} from "./lib/metrics.ts";
 import { type Random, systemRandom } from "./lib/random.ts";
 import { accountHooks } from "./services/account-hooks.ts";
 import { IgnoredUsers } from "./services/account-data/ignored-users.ts";
@@ -95,6 +104,7 @@ import { openStreams, saveStreamPositions } from "./storage/stream-ids.ts";
 import { BackgroundUpdates } from "./workers/background-updates/runner.ts";
 import { jobs } from "./workers/jobs.ts";
 import { PeriodicJobs } from "./workers/periodic.ts";
+import { countUsage, watchServer } from "./workers/server-metrics.ts";
 
 /** What tests replace. */
 export interface Overrides {
@@ -257,13 +267,12 @@ export async function createServer(config: Config, log: Logger, overrides: Overr
       ...threepidMetrics(metrics),
       ...delegationMetrics(metrics),
       ...deliveryMetrics(metrics),
+      ...accountMetrics(metrics),
+      ...federationMetrics(metrics, config.federation.metricsDomains, () => clock.now()),
+      inBackground: <T>(name: string, run: () => Promise<T>) => inBackgroundProcess(metrics, name, run),
       scrape: () => metrics.scrape(),
     };
-    if (config.metrics.enableMetrics) {
-      metrics.watchProcess();
-      const database = databaseMetrics(metrics);
-      onClose(db.observe(({ sql, milliseconds }) => database.statement(sql, milliseconds / 1000)));
-    }
+    onClose(countUsage(db));
 
     const { persister, publisher } = openPersister({ ...basis, isPartial: async (roomId) => (await partialRooms.serversOf(roomId)) !== undefined });
     const unreadCache = new UnreadCache((userId, roomIds) => unreadCounts(ctx, userId, roomIds));
@@ -380,6 +389,7 @@ export async function createServer(config: Config, log: Logger, overrides: Overr
     onClose(() => newEvents.close());
     moduleApi.start();
 
+    if (config.metrics.enableMetrics) onClose(watchServer(metrics, ctx, { federationSender, backgroundUpdates }));
     const followers = new StateFollowers(ctx);
     onClose(() => followers.close());
     publisher.onStored((stored) => kickGuestsWhenClosed(ctx, stored));
@@ -387,7 +397,7 @@ export async function createServer(config: Config, log: Logger, overrides: Overr
     publisher.onStored((stored) => announceNewcomers(ctx, stored));
     await recoverCrowds(ctx);
 
-    const periodic = new PeriodicJobs(ctx, jobs);
+    const periodic = new PeriodicJobs(ctx, jobs(config));
     onClose(() => periodic.stop());
     let listeners: OpenListeners | undefined;
     return {

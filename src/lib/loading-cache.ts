@@ -1,5 +1,6 @@
 import type { LRUCache } from "lru-cache";
 import { lruCache } from "./lru-cache.ts";
+import type { CacheReading } from "./metrics.ts";
 
 /**
  * Values by key, loaded when first asked for; the least recently used are dropped. What is cached is the promise of the load, so
@@ -7,6 +8,8 @@ import { lruCache } from "./lru-cache.ts";
  */
 export class LoadingCache<V> {
   private readonly entries: LRUCache<string, Promise<V>>;
+  private hits = 0;
+  private misses = 0;
 
   /** @param max number of entries kept */
   constructor(max: number) {
@@ -15,7 +18,9 @@ export class LoadingCache<V> {
 
   async get(key: string, load: () => Promise<V>): Promise<V> {
     let entry = this.entries.get(key);
-    if (entry === undefined) {
+    if (entry !== undefined) this.hits++;
+    else {
+      this.misses++;
       entry = load();
       this.keep(key, entry);
     }
@@ -31,6 +36,8 @@ export class LoadingCache<V> {
       if (entry === undefined) missing.push(key);
       else found.set(key, entry);
     }
+    this.hits += found.size;
+    this.misses += missing.length;
     if (missing.length > 0) {
       const loading = load(missing);
       for (const key of missing) {
@@ -59,6 +66,11 @@ export class LoadingCache<V> {
 
   get size(): number {
     return this.entries.size;
+  }
+
+  /** For the metrics. */
+  get reading(): CacheReading {
+    return { size: this.entries.size, maxSize: this.entries.maxSize, hits: this.hits, misses: this.misses };
   }
 
   /** A failed load is not remembered. */

@@ -9,10 +9,12 @@ describe("metrics", () => {
     const edge = requestMetrics(metrics);
     edge.requestStarted("GET", "SyncRestServlet");
     edge.requestStarted("GET", "SyncRestServlet");
-    edge.requestFinished("GET", "SyncRestServlet", 200, 0.3, 10);
+    const usage = { transactions: 2, seconds: 0.1, waitedSeconds: 0 };
+    edge.requestFinished({ method: "GET", servlet: "SyncRestServlet", status: 200, seconds: 0.3, bytes: 10, usage });
     const found = await lines(metrics);
     assert.ok(found.includes('synapse_http_server_requests_received_total{method="GET",servlet="SyncRestServlet",server_name="test"} 2'));
     assert.ok(found.includes('synapse_http_server_in_flight_requests_count{method="GET",servlet="SyncRestServlet",server_name="test"} 1'));
+    assert.ok(found.includes('synapse_http_server_response_db_txn_count_total{method="GET",servlet="SyncRestServlet",tag="",server_name="test"} 2'));
     assert.ok(found.includes('synapse_http_server_responses_total{method="GET",code="200",server_name="test"} 1'));
     assert.ok(
       found.includes(

@@ -1,5 +1,7 @@
+import { constants, type PerformanceEntry, PerformanceObserver } from "node:perf_hooks";
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from "prom-client";
 import { SERIES, type SeriesSpec } from "./metrics-series.ts";
+import { type DatabaseUsage, noUsage, runInRequest } from "./request-context.ts";
 
 type SeriesTable = typeof SERIES;
 export type SeriesName = keyof SeriesTable;
@@ -12,6 +14,8 @@ export type LabelsOf<N extends SeriesName> = Readonly<Record<SeriesTable[N]["lab
 
 /** prometheus_client's buckets, which differ from prom-client's. */
 const DEFAULT_BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10];
+
+const GC_BUCKETS = [0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 7.5, 15, 30, 45, 60];
 
 /** What a cache tells at each scrape. */
 export interface CacheReading {
@@ -74,9 +78,25 @@ export class Metrics {
     this.caches.set(name, read);
   }
 
-  /** Adds CPU time, memory, open files, event loop lag and garbage collection of the process. Once a process. */
-  watchProcess(): void {
+  /** Adds CPU time, memory, open files, event loop lag and garbage collection of the process. Once a process; returns what ends it. */
+  watchProcess(): () => void {
     collectDefaultMetrics({ register: this.registry });
+    // The generations of Python's collector are the nearest to node's: 0 the young objects, 1 marking on the way, 2 all of the heap.
+    const time = new Histogram({
+      name: "python_gc_time",
+      help: "Time taken to GC (sec)",
+      labelNames: ["gen"],
+      buckets: GC_BUCKETS,
+      registers: [this.registry],
+    });
+    const observer = new PerformanceObserver((list) => {
+      for (const { duration, detail } of list.getEntries() as (PerformanceEntry & { detail?: { kind?: number } })[]) {
+        const kind = detail?.kind;
+        time.observe({ gen: kind === constants.NODE_PERFORMANCE_GC_MAJOR ? 2 : kind === constants.NODE_PERFORMANCE_GC_MINOR ? 0 : 1 }, duration / 1000);
+      }
+    });
+    observer.observe({ entryTypes: ["gc"] });
+    return () => observer.disconnect();
   }
 
   /** The answer to a scrape: text format 0.0.4. */
@@ -123,7 +143,7 @@ function find<T>(map: Map<string, T>, name: string, make: () => T): T {
 /** Counters of the HTTP edge: one call when a request begins, one when it has been answered. */
 export function requestMetrics(metrics: Metrics): {
   requestStarted(method: string, servlet: string): void;
-  requestFinished(method: string, servlet: string, status: number, seconds: number, bytes?: number): void;
+  requestFinished(request: FinishedRequest): void;
 } {
   const tag = "";
   return {
@@ -131,13 +151,70 @@ export function requestMetrics(metrics: Metrics): {
       metrics.count("synapse_http_server_requests_received_total", { method, servlet });
       metrics.add("synapse_http_server_in_flight_requests_count", { method, servlet }, 1);
     },
-    requestFinished(method, servlet, status, seconds, bytes) {
+    requestFinished({ method, servlet, status, seconds, bytes, usage }) {
       metrics.add("synapse_http_server_in_flight_requests_count", { method, servlet }, -1);
       metrics.count("synapse_http_server_responses_total", { method, code: status });
       metrics.count("synapse_http_server_response_count_total", { method, servlet, tag });
       metrics.observe("synapse_http_server_response_time_seconds", { method, servlet, tag, code: status }, seconds);
-      if (bytes !== undefined) metrics.count("synapse_http_server_response_size_total", { method, servlet, tag }, bytes);
+      metrics.count("synapse_http_server_response_size_total", { method, servlet, tag }, bytes);
+      metrics.count("synapse_http_server_response_db_txn_count_total", { method, servlet, tag }, usage.transactions);
+      metrics.count("synapse_http_server_response_db_txn_duration_seconds_total", { method, servlet, tag }, usage.seconds);
+      metrics.count("synapse_http_server_response_db_sched_duration_seconds_total", { method, servlet, tag }, usage.waitedSeconds);
+      metrics.count("synapse_http_server_in_flight_requests_db_txn_count_total", { method, servlet }, usage.transactions);
+      metrics.count("synapse_http_server_in_flight_requests_db_txn_duration_seconds_total", { method, servlet }, usage.seconds);
+      metrics.count("synapse_http_server_in_flight_requests_db_sched_duration_seconds_total", { method, servlet }, usage.waitedSeconds);
     },
+  };
+}
+
+/** What a request that is over has come to. */
+export interface FinishedRequest {
+  readonly method: string;
+  readonly servlet: string;
+  readonly status: number;
+  readonly seconds: number;
+  readonly bytes: number;
+  readonly usage: DatabaseUsage;
+}
+
+/** Sessions and accounts, by who vouched for the user: an identity provider, "" for a password. */
+export function accountMetrics(metrics: Metrics): {
+  loggedIn(provider: string, isGuest: boolean): void;
+  registered(provider: string, isGuest: boolean, shadowBanned: boolean): void;
+} {
+  const text = (value: boolean): string => (value ? "True" : "False");
+  return {
+    loggedIn: (provider, isGuest) => metrics.count("synapse_user_logins_total", { auth_provider: provider, guest: text(isGuest) }),
+    registered: (provider, isGuest, shadowBanned) =>
+      metrics.count("synapse_user_registrations_total", { auth_provider: provider, guest: text(isGuest), shadow_banned: text(shadowBanned) }),
+  };
+}
+
+/** What goes to other servers and comes from them; times are kept for the `watched` servers. `now` in milliseconds. */
+export function federationMetrics(
+  metrics: Metrics,
+  watched: readonly string[],
+  now: () => number,
+): {
+  transactionSent(destination: string, pdus: number, eduTypes: readonly string[]): void;
+  transactionReceived(origin: string, pdus: number, edus: number): void;
+  queryReceived(type: string): void;
+} {
+  return {
+    transactionSent(destination, pdus, eduTypes) {
+      metrics.count("synapse_federation_client_sent_transactions_total", {});
+      metrics.count("synapse_federation_client_sent_pdu_destinations_total", {}, pdus);
+      metrics.count("synapse_federation_client_sent_edus_total", {}, eduTypes.length);
+      for (const type of eduTypes) metrics.count("synapse_federation_client_sent_edus_by_type_total", { type });
+      if (pdus > 0 && watched.includes(destination))
+        metrics.set("synapse_federation_last_sent_pdu_time", { destination_server_name: destination }, now() / 1000);
+    },
+    transactionReceived(origin, pdus, edus) {
+      metrics.count("synapse_federation_server_received_pdus_total", {}, pdus);
+      metrics.count("synapse_federation_server_received_edus_total", {}, edus);
+      if (pdus > 0 && watched.includes(origin)) metrics.set("synapse_federation_last_received_pdu_time", { origin_server_name: origin }, now() / 1000);
+    },
+    queryReceived: (type) => metrics.count("synapse_federation_server_received_queries_total", { type }),
   };
 }
 
@@ -183,13 +260,17 @@ export interface DeliveryMetrics {
 }
 
 /** Times of the database: `statement` for each finished statement, `transaction` for each finished transaction, in seconds. */
-export function databaseMetrics(metrics: Metrics): { statement(sql: string, seconds: number): void; transaction(name: string, seconds: number): void } {
+export function databaseMetrics(metrics: Metrics): {
+  statement(sql: string, seconds: number): void;
+  transaction(name: string, seconds: number, waited: number): void;
+} {
   return {
     statement(sql, seconds) {
       const verb = /^\s*(\w+)/.exec(sql)?.[1]?.toUpperCase() ?? "OTHER";
       metrics.observe("synapse_storage_query_time", { verb }, seconds);
     },
-    transaction(name, seconds) {
+    transaction(name, seconds, waited) {
+      metrics.observe("synapse_storage_schedule_time", {}, waited);
       metrics.count("synapse_storage_transaction_time_count_total", { desc: name });
       metrics.count("synapse_storage_transaction_time_sum_total", { desc: name }, seconds);
     },
@@ -198,11 +279,15 @@ export function databaseMetrics(metrics: Metrics): { statement(sql: string, seco
 
 /** Runs a background process under Synapse's metrics of them: how often it starts, how many run. */
 export async function inBackgroundProcess<T>(metrics: Metrics, name: string, fn: () => Promise<T>): Promise<T> {
+  const usage = noUsage();
   metrics.count("synapse_background_process_start_count_total", { name });
   metrics.add("synapse_background_process_in_flight_count", { name }, 1);
   try {
-    return await fn();
+    return await runInRequest({ id: name, usage }, fn);
   } finally {
     metrics.add("synapse_background_process_in_flight_count", { name }, -1);
+    metrics.count("synapse_background_process_db_txn_count_total", { name }, usage.transactions);
+    metrics.count("synapse_background_process_db_txn_duration_seconds_total", { name }, usage.seconds);
+    metrics.count("synapse_background_process_db_sched_duration_seconds_total", { name }, usage.waitedSeconds);
   }
 }

@@ -9,7 +9,18 @@ export interface RequestContext {
   readonly url?: string;
   readonly userAgent?: string;
   readonly requester?: string | undefined;
+  readonly usage?: DatabaseUsage;
 }
+
+/** What a request or process has cost the database so far: statements outside transactions count as one each. */
+export interface DatabaseUsage {
+  transactions: number;
+  seconds: number;
+  /** Waiting for a connection. */
+  waitedSeconds: number;
+}
+
+export const noUsage = (): DatabaseUsage => ({ transactions: 0, seconds: 0, waitedSeconds: 0 });
 
 const storage = new AsyncLocalStorage<RequestContext>();
 

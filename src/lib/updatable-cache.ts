@@ -1,5 +1,6 @@
 import { LRUCache } from "lru-cache";
 import { lruCache } from "./lru-cache.ts";
+import type { CacheReading } from "./metrics.ts";
 
 /**
  * Values by key, loaded when first asked for and kept in step by those who write: `update` changes a value that is held, and drops a
@@ -8,6 +9,8 @@ import { lruCache } from "./lru-cache.ts";
 export class UpdatableCache<K extends string | number, V> {
   private readonly held: LRUCache<K, { readonly value: V }>;
   private readonly loading = new Map<K, Promise<V>>();
+  private hits = 0;
+  private misses = 0;
 
   /** @param limit total weight kept; @param weight of a value, at least 1 (default 1: the limit counts values) */
   constructor(limit: number, weight?: (value: V) => number) {
@@ -19,11 +22,14 @@ export class UpdatableCache<K extends string | number, V> {
 
   /** The value held, or undefined; counts as a use. */
   peek(key: K): V | undefined {
-    return this.held.get(key)?.value;
+    const entry = this.held.get(key);
+    this.count(entry !== undefined);
+    return entry?.value;
   }
 
   async get(key: K, load: () => Promise<V>): Promise<V> {
     const entry = this.held.get(key);
+    this.count(entry !== undefined);
     if (entry !== undefined) return entry.value;
     let promise = this.loading.get(key);
     if (promise === undefined) {
@@ -66,5 +72,15 @@ export class UpdatableCache<K extends string | number, V> {
 
   get size(): number {
     return this.held.size;
+  }
+
+  /** For the metrics. */
+  get reading(): CacheReading {
+    return { size: this.held.size, hits: this.hits, misses: this.misses };
+  }
+
+  private count(isHit: boolean): void {
+    if (isHit) this.hits++;
+    else this.misses++;
   }
 }

@@ -2,7 +2,7 @@ import type { Config } from "../config/config.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { JsonObject } from "../lib/json.ts";
 import type { Logger } from "../lib/log.ts";
-import type { DeliveryMetrics } from "../lib/metrics.ts";
+import type { DeliveryMetrics, FinishedRequest } from "../lib/metrics.ts";
 import type { Random } from "../lib/random.ts";
 import type { AccountCache } from "../storage/accounts/account-cache.ts";
 import type { Database, ReadHandle, Txn, TransactionOptions } from "../storage/database.ts";
@@ -250,7 +250,16 @@ export interface BackgroundUpdateControl {
 /** Counters of the HTTP edge, and the answer to a scrape. */
 export interface ServerMetrics extends DeliveryMetrics {
   requestStarted(method: string, servlet: string): void;
-  requestFinished(method: string, servlet: string, status: number, seconds: number): void;
+  requestFinished(request: FinishedRequest): void;
+  /** Runs something beside the requests under the metrics of background processes. */
+  inBackground<T>(name: string, run: () => Promise<T>): Promise<T>;
+  /** Somebody logged in, by this provider of identities (Synapse: `auth_provider`). */
+  loggedIn(provider: string, isGuest: boolean): void;
+  /** An account was made. */
+  registered(provider: string, isGuest: boolean, shadowBanned: boolean): void;
+  transactionSent(destination: string, pdus: number, eduTypes: readonly string[]): void;
+  transactionReceived(origin: string, pdus: number, edus: number): void;
+  queryReceived(type: string): void;
   /** The authentication service answered with this status (`ERR`: not at all). */
   introspected(code: string, seconds: number): void;
   /** A mail of that kind was sent. */

@@ -1,5 +1,4 @@
 import type { Timer } from "../lib/clock.ts";
-import { runInRequest } from "../lib/request-context.ts";
 import type { Context } from "../services/context.ts";
 
 /** Something that the server does again and again beside its requests. */
@@ -45,7 +44,7 @@ export class PeriodicJobs {
 
   private schedule(job: Job): void {
     const timer = this.ctx.clock.after(job.intervalMs, () => {
-      const run = runInRequest({ id: job.name }, () => this.guarded(job)).finally(() => {
+      const run = this.guarded(job).finally(() => {
         this.running.delete(run);
         if (!this.stopping.signal.aborted) this.schedule(job);
       });
@@ -56,7 +55,7 @@ export class PeriodicJobs {
 
   private async guarded(job: Job): Promise<void> {
     try {
-      await job.run(this.ctx, this.stopping.signal);
+      await this.ctx.metrics.inBackground(job.name, () => job.run(this.ctx, this.stopping.signal));
     } catch (error) {
       if (!this.stopping.signal.aborted)
         this.ctx.log.named("synapse.metrics.background_process_metrics").error(`Background process '${job.name}' threw an exception`, { error });

@@ -7,6 +7,8 @@ export const sendTransaction = federationEndpoint({
   path: ["/_matrix/federation/v1/send/:transactionId", "/_matrix/federation/v1/send/:transactionId/"],
   unlimited: true,
   async handle(ctx, { origin, params, body }) {
+    const { pdus, edus } = body;
+    ctx.metrics.transactionReceived(origin, Array.isArray(pdus) ? pdus.length : 0, Array.isArray(edus) ? edus.length : 0);
     const { status, body: answer } = await ctx.inbound.transactions.receive(origin, params.transactionId, body);
     return new Reply(status, answer);
   },

@@ -4,7 +4,7 @@ import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import express from "express";
 import { stringify } from "../../lib/json.ts";
-import { runInRequest } from "../../lib/request-context.ts";
+import { noUsage, runInRequest } from "../../lib/request-context.ts";
 import { unrecognized } from "../../protocol/errors.ts";
 import type { Context } from "../../services/context.ts";
 import { authenticateRequest } from "./authenticate.ts";
@@ -65,12 +65,15 @@ async function serve(ctx: Context, options: AppOptions, router: Router, req: Inc
     ip: clientAddress(req, options.trustForwarded),
     siteTag: options.siteTag,
     tls: options.tls,
-    userAgent: req.headers["user-agent"] ?? "",
+    userAgent: req.headers["user-agent"],
     requester: undefined,
     servlet: "NotFound",
     quiet: method === "OPTIONS",
     started: ctx.clock.monotonic(),
-    statements: 0,
+    handled: undefined,
+    authenticatedEntity: undefined,
+    protocol: `HTTP/${req.httpVersion}`,
+    usage: noUsage(),
   };
   const gone = new AbortController();
   const onStop = (): void => gone.abort();
@@ -87,6 +90,7 @@ async function serve(ctx: Context, options: AppOptions, router: Router, req: Inc
     } catch (error) {
       reply = errorReply(ctx, error);
     }
+    record.handled = ctx.clock.monotonic();
     if (res.destroyed || res.headersSent) return;
     await send(method, res, reply);
     // A body that nobody read is drained, or the connection could not be used again.
@@ -135,7 +139,7 @@ async function answer(ctx: Context, router: Router, req: IncomingMessage, res: S
     requester: requester as never,
     origin: origin as never,
     ip: record.ip,
-    userAgent: record.userAgent,
+    userAgent: record.userAgent ?? "",
     signal,
     method,
     url,

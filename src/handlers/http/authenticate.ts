@@ -29,12 +29,13 @@ export async function authenticateRequest(
     asUser: query.string("user_id"),
     asDevice: query.string("device_id") ?? query.string("org.matrix.msc3202.device_id"),
     ip: record.ip,
-    userAgent: record.userAgent,
+    userAgent: record.userAgent ?? "",
     allowGuest: endpoint.auth === "guest" || endpoint.auth === "optional",
     allowLocked: endpoint.allowLocked,
     allowExpired: endpoint.allowExpired,
   });
   record.requester = requester.userId;
+  if (requester.authenticatedEntity !== requester.userId) record.authenticatedEntity = requester.authenticatedEntity;
   if (endpoint.auth === "admin" && !(await ctx.isServerAdmin(requester))) throw forbidden("You are not a server admin");
   return requester;
 }

@@ -11,7 +11,7 @@ const MAX_BODY = 100 * 65536;
 export async function moduleReply(resource: WebResource, req: IncomingMessage, path: string, record: RequestRecord): Promise<RawReply | Reply> {
   const mark = record.url.indexOf("?");
   const query = new URLSearchParams(mark < 0 ? "" : record.url.slice(mark + 1));
-  const request = new ModuleRequest(record.method, path, query, req.headers, await readBody(req, MAX_BODY), record.ip, record.userAgent);
+  const request = new ModuleRequest(record.method, path, query, req.headers, await readBody(req, MAX_BODY), record.ip, record.userAgent ?? "");
   try {
     const { status = 200, headers = {}, body } = await resource(request);
     const type = Object.entries(headers).find(([name]) => name.toLowerCase() === "content-type");

@@ -1,4 +1,6 @@
 import type { ServerResponse } from "node:http";
+import { accessLoggerName, accessLogLine } from "../../lib/logging/access-log.ts";
+import type { DatabaseUsage } from "../../lib/request-context.ts";
 import type { Context } from "../../services/context.ts";
 
 /** What is known of a request in flight; the logger's request context. */
@@ -6,34 +8,55 @@ export interface RequestRecord {
   readonly id: string;
   readonly method: string;
   readonly url: string;
+  readonly protocol: string;
   readonly ip: string;
   readonly siteTag: string;
   readonly tls: boolean;
-  readonly userAgent: string;
+  readonly userAgent: string | undefined;
   requester: string | undefined;
+  /** Who authenticated, where that is another one than the requester. */
+  authenticatedEntity: string | undefined;
   servlet: string;
   quiet: boolean;
   readonly started: number;
-  statements: number;
+  /** When the answer was ready to be sent; undefined: it is not. */
+  handled: number | undefined;
+  readonly usage: DatabaseUsage;
 }
 
-/** Values of secrets in a URI are never written. */
-export function redactUri(uri: string): string {
-  return uri.replace(/([?&](?:access_token|client_secret|token|loginToken)=)[^&]*/g, "$1<redacted>");
-}
-
-/** One line in the access log when the answer is out or the client is gone, in the layout of Synapse's. */
+/** Metrics, and one line in the access log, when the answer is out or the client is gone. */
 export function logRequest(ctx: Context, record: RequestRecord, res: ServerResponse): void {
-  const seconds = (ctx.clock.monotonic() - record.started) / 1000;
-  ctx.metrics.requestFinished(record.method, record.servlet, res.statusCode, seconds);
-  const log = ctx.log.named(`synapse.access.${record.tls ? "https" : "http"}.${record.siteTag}`);
+  const end = ctx.clock.monotonic();
+  const handled = record.handled ?? end;
+  const bytesSent = Number(res.getHeader("content-length") ?? 0);
+  const { method, servlet, usage } = record;
+  ctx.metrics.requestFinished({ method, servlet, status: res.statusCode, seconds: (end - record.started) / 1000, bytes: bytesSent, usage });
+  const log = ctx.log.named(accessLoggerName(record.tls, record.siteTag));
   const level = record.quiet ? "debug" : "info";
   if (!log.enabled(level)) return;
-  const size = res.getHeader("content-length") ?? 0;
-  const status = res.writableFinished ? String(res.statusCode) : `${res.statusCode}!`;
+  const { ip, siteTag, requester, authenticatedEntity, url, protocol, userAgent } = record;
   log[level](
-    `${record.ip} - ${record.siteTag} - {${record.requester ?? "None"}} Processed request: ${seconds.toFixed(3)}sec/0.000sec ` +
-      `(0.000sec, 0.000sec) (0.000sec/0.000sec/${record.statements}) ${String(size)}B ${status} ` +
-      `"${record.method} ${redactUri(record.url)} HTTP/1.1" "${record.userAgent}" [0 dbevts]`,
+    accessLogLine({
+      ip,
+      siteTag,
+      requester,
+      authenticatedEntity,
+      processingSeconds: (handled - record.started) / 1000,
+      sendingSeconds: (end - handled) / 1000,
+      // Requests share one thread: what each of them used of it is not known.
+      cpuUserSeconds: 0,
+      cpuSystemSeconds: 0,
+      dbSchedulingSeconds: usage.waitedSeconds,
+      dbTransactionSeconds: usage.seconds,
+      dbTransactionCount: usage.transactions,
+      bytesSent,
+      status: res.statusCode,
+      finished: res.writableFinished,
+      method,
+      uri: url,
+      protocol,
+      userAgent,
+      dbEventCount: 0,
+    }),
   );
 }

@@ -49,7 +49,7 @@ export function accessLoggerName(tls: boolean, siteTag: string): string {
   return `synapse.access.${tls ? "https" : "http"}.${siteTag}`;
 }
 
-/** The address without the values of `access_token` and `client_secret`. */
+/** The address without the values of tokens and secrets. */
 export function redactUri(uri: string): string {
-  return uri.replace(/([?&](?:access(?:_|%5f)token|client(?:_|%5f)secret)=)[^&]*/gi, "$1<redacted>");
+  return uri.replace(/([?&](?:access(?:_|%5f)token|client(?:_|%5f)secret|(?:login|logout)?token)=)[^&]*/gi, "$1<redacted>");
 }

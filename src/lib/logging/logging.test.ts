@@ -292,6 +292,7 @@ describe("the access log", () => {
   it("hides secrets however they are spelt", () => {
     assert.equal(redactUri("/a?x=1&access%5Ftoken=s&y=2"), "/a?x=1&access%5Ftoken=<redacted>&y=2");
     assert.equal(redactUri("/a?client_secret=s"), "/a?client_secret=<redacted>");
+    assert.equal(redactUri("/a?loginToken=s&token=t&from=t"), "/a?loginToken=<redacted>&token=<redacted>&from=t");
   });
 });
 

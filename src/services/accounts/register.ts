@@ -50,6 +50,7 @@ export async function registerUser(ctx: Context, registration: Registration): Pr
   if (localpart !== undefined) await checkUsername(ctx, localpart, { guestToken });
   const userId = await makeAccount(ctx, registration, verdict === "shadow ban");
   ctx.log.named("synapse.handlers.register").info(`Registered ${userId}`);
+  ctx.metrics.registered(registration.authProviderId ?? "", isGuest, verdict === "shadow ban");
   await ctx.modules.accountValidity.registered(userId);
   const { consent, registration: options } = ctx.config;
   if (!consent.requireAtRegistration && (!isGuest || options.autoJoinRoomsForGuests)) await welcome(ctx, userId, isGuest);

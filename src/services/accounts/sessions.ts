@@ -42,6 +42,7 @@ export async function startSession(ctx: Context, request: SessionRequest): Promi
   const lifetimes = ctx.config.registration;
   const sessionEnd = until(now, lifetimes.sessionLifetimeMs);
   return await ctx.transaction("start_session", async (txn) => {
+    txn.afterCommit(() => ctx.metrics.loggedIn(request.authProvider?.id ?? "", isGuest));
     const deviceId = await registerDevice(ctx, txn, {
       userId,
       deviceId: isGuest ? GUEST_DEVICE_ID : request.deviceId,

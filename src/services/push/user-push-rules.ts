@@ -2,6 +2,7 @@ import { lruCache } from "../../lib/lru-cache.ts";
 import type { Config } from "../../config/config.ts";
 import type { Json, JsonObject } from "../../lib/json.ts";
 import { LoadingCache } from "../../lib/loading-cache.ts";
+import type { CacheReading } from "../../lib/metrics.ts";
 import type { PushFeatures } from "../../protocol/push-rules/base-rules.ts";
 import { RuleSet, ruleSetKey, type StoredRule } from "../../protocol/push-rules/rule-set.ts";
 import type { ReadHandle } from "../../storage/database.ts";
@@ -15,6 +16,11 @@ export class UserPushRules {
   private readonly users = new LoadingCache<RuleSet>(20_000);
   private readonly sets = lruCache<string, RuleSet>(5_000);
   private readonly features: PushFeatures;
+
+  /** Reading of the cache under Synapse's name, for the metrics. */
+  get caches(): Readonly<Record<string, () => CacheReading>> {
+    return { get_push_rules_for_user: () => this.users.reading };
+  }
 
   constructor(
     private readonly read: ReadHandle,

@@ -40,6 +40,13 @@ export class Notifier {
     return this.byUser.size;
   }
 
+  /** Number of those who wait: requests. */
+  get listeners(): number {
+    let count = 0;
+    for (const set of this.byUser.values()) count += set.size;
+    return count;
+  }
+
   /** Calls `fn` at each new thing of any kind (senders that look at stream positions by themselves); returns the function that stops it. */
   onAnything(fn: () => void): () => void {
     this.everybody.add(fn);

@@ -1,4 +1,5 @@
 import { LoadingCache } from "../../lib/loading-cache.ts";
+import type { CacheReading } from "../../lib/metrics.ts";
 import type { ReadHandle } from "../database.ts";
 import { findAccessToken, type AccessToken } from "./access-tokens.ts";
 import { getUser, type User } from "./users.ts";
@@ -18,6 +19,11 @@ export class AccountCache {
   ) {
     this.tokens = new LoadingCache(sizes.tokens);
     this.users = new LoadingCache(sizes.users);
+  }
+
+  /** Readings of the caches under Synapse's names, for the metrics. */
+  get caches(): Readonly<Record<string, () => CacheReading>> {
+    return { get_user_by_access_token: () => this.tokens.reading, get_user_by_id: () => this.users.reading };
   }
 
   /** The row of an access token, undefined when unknown. */

@@ -49,6 +49,15 @@ export async function stagedEvents(read: ReadHandle, roomId: string, limit: numb
   }));
 }
 
+/** How many events wait, and since when the first (milliseconds since the epoch). */
+export async function stagingBacklog(read: ReadHandle): Promise<{ readonly events: number; readonly oldestTs: number | undefined }> {
+  const rows = await query<{ events: number; oldest: number | null }>(
+    read,
+    "SELECT count(*) AS events, min(s.received_ts) AS oldest FROM federation_inbound_events_staging AS s",
+  );
+  return { events: rows[0]!.events, oldestTs: rows[0]!.oldest ?? undefined };
+}
+
 /** Rooms with events that wait. */
 export async function roomsWithStagedEvents(read: ReadHandle): Promise<string[]> {
   const rows = await query<{ room_id: string }>(read, `SELECT DISTINCT s.room_id FROM federation_inbound_events_staging AS s`);

@@ -1,5 +1,6 @@
 import { PersistentMap } from "../../lib/persistent-map.ts";
 import { UpdatableCache } from "../../lib/updatable-cache.ts";
+import type { CacheReading } from "../../lib/metrics.ts";
 import { getDomain } from "../../protocol/ids.ts";
 import { query, type ReadHandle } from "../database.ts";
 
@@ -98,6 +99,15 @@ export class Memberships {
     this.rooms = new UpdatableCache(members, (room) => room.joined.size + 4);
     this.users = new UpdatableCache(options.users ?? 20_000);
     this.profiles = new UpdatableCache(members, (room) => room.size + 4);
+  }
+
+  /** Readings of the caches under Synapse's names, for the metrics. */
+  get caches(): Readonly<Record<string, () => CacheReading>> {
+    return {
+      get_users_in_room: () => this.rooms.reading,
+      get_rooms_for_user: () => this.users.reading,
+      get_users_in_room_with_profiles: () => this.profiles.reading,
+    };
   }
 
   /** All that is known of a room's joined members. */

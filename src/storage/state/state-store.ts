@@ -1,5 +1,6 @@
 import type { LRUCache } from "lru-cache";
 import { lruCache } from "../../lib/lru-cache.ts";
+import type { CacheReading } from "../../lib/metrics.ts";
 import { UpdatableCache } from "../../lib/updatable-cache.ts";
 import { type MatrixEvent, stateKeyOf, type StateKey, type StateMap } from "../../protocol/event/event.ts";
 import type { ReadHandle } from "../database.ts";
@@ -186,6 +187,11 @@ export class StateStore {
   forgetGroups(): void {
     this.snapshots.clear();
     this.groupOfEvent.clear();
+  }
+
+  /** Readings of the caches under Synapse's names, for the metrics. */
+  get caches(): Readonly<Record<string, () => CacheReading>> {
+    return { get_partial_current_state_ids: () => this.currentMaps.reading, "*stateGroupCache*": () => this.snapshots.reading };
   }
 
   private async loadSnapshots(groups: readonly number[]): Promise<Map<number, StateSnapshot>> {

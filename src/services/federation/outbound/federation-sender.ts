@@ -40,7 +40,7 @@ export class FederationSender {
   private started = false;
   private readonly ctx: QueueContext & SenderContext;
 
-  constructor(basis: SenderContext, context: () => Pick<Context, "persister">) {
+  constructor(basis: SenderContext, context: () => Pick<Context, "metrics" | "persister">) {
     this.ctx = {
       ...basis,
       get persister() {
@@ -48,7 +48,7 @@ export class FederationSender {
       },
     };
     this.tools = {
-      transactions: new TransactionSender(basis, new Turns(SENDING_AT_ONCE), this.stopping.signal),
+      transactions: new TransactionSender(basis, new Turns(SENDING_AT_ONCE), this.stopping.signal, (...sent) => context().metrics.transactionSent(...sent)),
       preparing: new Turns(PREPARING_AT_ONCE),
       signal: this.stopping.signal,
     };
@@ -67,6 +67,17 @@ export class FederationSender {
       this.ctx.backoff.onRecovered((destination) => this.wakeNow(destination)),
     );
     this.feed.poke();
+  }
+
+  /** What waits to be sent, for the metrics. */
+  get backlog(): { readonly destinations: number; readonly events: number; readonly edus: number } {
+    const queues = [...this.queues.values()];
+    const sum = (of: (queue: DestinationQueue) => number): number => queues.reduce((total, queue) => total + of(queue), 0);
+    return {
+      destinations: queues.filter((queue) => queue.isSending).length,
+      events: sum((queue) => queue.pendingEvents),
+      edus: sum((queue) => queue.pendingEdus),
+    };
   }
 
   /** An EDU that newer ones of the same key replace. */

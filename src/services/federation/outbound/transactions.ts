@@ -21,6 +21,7 @@ export class TransactionSender {
     private readonly ctx: Pick<Context, "clock" | "config" | "federationClient" | "log" | "modules">,
     private readonly turns: Turns,
     private readonly signal: AbortSignal,
+    private readonly onSent: (destination: string, pdus: number, eduTypes: readonly string[]) => void,
   ) {
     this.nextId = ctx.clock.now();
   }
@@ -49,6 +50,11 @@ export class TransactionSender {
       signal: this.signal,
     });
     this.noteRefusals(destination, answer);
+    this.onSent(
+      destination,
+      pdus.length,
+      edus.map(({ type }) => type),
+    );
     const results = isRecord(answer) && isRecord(answer.pdus) ? answer.pdus : {};
     const taken = (event: MatrixEvent): boolean => {
       const result = results[event.eventId];
