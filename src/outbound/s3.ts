@@ -25,6 +25,8 @@ export interface S3Options {
 }
 
 const ATTEMPTS = 3;
+const nothing = (): void => {};
+const QUIET = { trace: nothing, debug: nothing, info: nothing, warn: nothing, error: nothing };
 
 /** A bucket of S3, or of what speaks like it. The SDK is loaded when it is first used. */
 export class S3Bucket {
@@ -89,6 +91,7 @@ export class S3Bucket {
       ...(accessKeyId === undefined || secretAccessKey === undefined
         ? {}
         : { credentials: { accessKeyId, secretAccessKey, ...(sessionToken === undefined ? {} : { sessionToken }) } }),
+      logger: QUIET, // it writes to the console by itself; what fails is logged where it matters
       requestChecksumCalculation: requestChecksums === "when_supported" ? "WHEN_SUPPORTED" : "WHEN_REQUIRED",
       responseChecksumValidation: responseChecksums === "when_supported" ? "WHEN_SUPPORTED" : "WHEN_REQUIRED",
     });

@@ -123,7 +123,12 @@ export class MediaStore {
       await rm(temporary, { force: true });
       throw error;
     }
-    await this.copyToProviders(file, relative, local);
+    try {
+      await this.copyToProviders(file, relative, local);
+    } catch (error) {
+      await rm(local, { force: true });
+      throw error;
+    }
   }
 
   private async copyToProviders(file: MediaFile, relative: string, local: string): Promise<void> {

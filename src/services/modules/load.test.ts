@@ -9,7 +9,9 @@ import { startTestServer } from "../../testing/server.ts";
 import { findJavaScript, loadJavaScript, makeModule, ModuleMissing } from "./find-module.ts";
 import { requireModules } from "./load.ts";
 
-describe("modules of the configuration", () => {
+describe("modules of the configuration", function () {
+  this.timeout(60_000);
+
   let folder: string;
 
   before(async () => {

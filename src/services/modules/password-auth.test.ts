@@ -140,7 +140,9 @@ describe("password auth provider modules", () => {
   });
 });
 
-describe("LDAP", () => {
+describe("LDAP", function () {
+  this.timeout(60_000);
+
   let ldap: TestLdapServer;
   const base = "ou=users,dc=example,dc=org";
   const person = (uid: string, userPassword: string, attributes: Record<string, string[]>) => ({

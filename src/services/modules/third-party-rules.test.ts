@@ -231,7 +231,9 @@ describe("third-party rules modules", () => {
   });
 });
 
-describe("modules in their old form", () => {
+describe("modules in their old form", function () {
+  this.timeout(60_000);
+
   it("are objects whose methods are the callbacks", async () => {
     const checker = testModule(() => ({ check_event_for_spam: (event: ModuleEvent) => event.content["body"] === "spam" }));
     const rules = testModule(() => ({
