@@ -1,4 +1,6 @@
+import type { Config } from "../config/config.ts";
 import { accountJobs } from "../services/accounts/jobs.ts";
+import { applyMediaRetention, purgeByRetention } from "../services/admin/retention.ts";
 import { pruneDeviceTables } from "../services/devices/hooks.ts";
 import { retryResyncs } from "../services/devices/lists-remote.ts";
 import { eventJobs } from "../services/events/jobs.ts";
@@ -12,7 +14,20 @@ import { cullExpiredTokens } from "../services/threepid/validation.ts";
 import type { Job } from "./periodic.ts";
 
 /** Every periodic job of the server. */
-export const jobs: readonly Job[] = [
+export const jobs = (config: Config): readonly Job[] => [...COMMON, ...purgeJobs(config)];
+
+/** One for each of `retention.purge_jobs`. */
+function purgeJobs({ retention }: Config): Job[] {
+  if (!retention.enabled) return [];
+  return retention.purgeJobs.map((job, index) => ({
+    name: index === 0 ? "purge_history_for_rooms_in_range" : `purge_history_for_rooms_in_range-${index + 1}`,
+    intervalMs: job.intervalMs,
+    when: (ctx) => ctx.config.workers.isMain,
+    run: (ctx, signal) => purgeByRetention(ctx, job, signal),
+  }));
+}
+
+const COMMON: readonly Job[] = [
   ...accountJobs,
   { name: "launch_scheduled_tasks", intervalMs: 60_000, run: (ctx) => Promise.resolve(ctx.tasks.launch()) },
   { name: "clean_scheduled_tasks", intervalMs: 60_000, run: (ctx) => ctx.tasks.clean() },
@@ -20,7 +35,7 @@ export const jobs: readonly Job[] = [
   { name: "_delete_state_groups_loop", intervalMs: 60_000, when: (ctx) => ctx.config.workers.runBackgroundTasks, run: deleteUnusedGroups },
   {
     name: "compress_state_groups",
-    intervalMs: (ctx) => ctx.config.myelin.stateCompression?.intervalMs ?? 3_600_000,
+    intervalMs: 3_600_000,
     when: ({ config }) => config.workers.runBackgroundTasks && config.myelin.stateCompression !== undefined,
     run: compressAsConfigured,
   },
@@ -41,6 +56,14 @@ export const jobs: readonly Job[] = [
   },
   { name: "cull_expired_threepid_validation_tokens", intervalMs: 1_800_000, run: (ctx) => cullExpiredTokens(ctx) },
   { name: "update_recently_accessed_media", intervalMs: 60_000, run: (ctx) => flushMediaUses(ctx) },
+  {
+    name: "apply_media_retention_rules",
+    intervalMs: 3_600_000,
+    when: ({ config: { media, workers } }) =>
+      (media.localMediaLifetimeMs !== undefined || media.remoteMediaLifetimeMs !== undefined) &&
+      [undefined, workers.instanceName].includes(media.instanceRunningBackgroundJobs),
+    run: applyMediaRetention,
+  },
   {
     name: "expire_url_cache_data",
     intervalMs: 10_000,

@@ -1,6 +1,7 @@
 import { deleteExpiredStickyEvents, deleteOldExtremities, deleteOldTransactions } from "../../storage/events/graph.ts";
 import { clearStaging, firstPositionSince } from "../../storage/push/rotate.ts";
 import type { Context } from "../context.ts";
+import { censorRedactions, expireEvents } from "./censor.ts";
 import { DummyEvents } from "./dummy-events.ts";
 
 const HOUR_MS = 60 * 60 * 1000;
@@ -34,6 +35,18 @@ export const eventJobs: readonly { name: string; intervalMs: number; when?(ctx: 
     intervalMs: HOUR_MS,
     when: (ctx) => ctx.config.experimental.msc4354Enabled,
     run: async (ctx) => void (await ctx.transaction("delete_expired_sticky_events", (txn) => deleteExpiredStickyEvents(txn, ctx.clock.now()))),
+  },
+  {
+    name: "_censor_redactions",
+    intervalMs: 5 * 60_000,
+    when: (ctx) => ctx.config.workers.runBackgroundTasks && ctx.config.server.redactionRetentionPeriodMs !== undefined,
+    run: censorRedactions,
+  },
+  {
+    name: "_expire_event",
+    intervalMs: 1000,
+    when: (ctx) => ctx.config.workers.isMain && ctx.config.server.enableEphemeralMessages,
+    run: expireEvents,
   },
   {
     name: "send_dummy_events_to_fill_extremities",

@@ -18,3 +18,29 @@ export async function retentionOfRooms(h: ReadHandle, roomIds: readonly string[]
   );
   return new Map(rows.map((row) => [row.room_id, { minLifetime: row.min_lifetime ?? undefined, maxLifetime: row.max_lifetime ?? undefined }]));
 }
+
+export interface RetentionRange {
+  /** Exclusive. */
+  readonly shortest: number | undefined;
+  /** Inclusive. */
+  readonly longest: number | undefined;
+  /** Rooms without a longest lifetime of their own, too. */
+  readonly withoutPolicy: boolean;
+}
+
+/** Rooms whose messages are kept for a time in that range, with it (milliseconds; undefined: the room says nothing). */
+export async function roomsKeptFor(h: ReadHandle, range: RetentionRange): Promise<Map<string, number | undefined>> {
+  const rows = await query<{ room_id: string; max_lifetime: number | null }>(
+    h,
+    `SELECT policy.room_id, policy.max_lifetime
+       FROM (SELECT rooms.room_id, room_retention.max_lifetime
+               FROM (SELECT DISTINCT current_state_events.room_id FROM current_state_events) AS rooms
+               LEFT JOIN current_state_events AS current
+                 ON current.room_id = rooms.room_id AND current.type = 'm.room.retention' AND current.state_key = ''
+               LEFT JOIN room_retention ON room_retention.room_id = current.room_id AND room_retention.event_id = current.event_id) AS policy
+      WHERE (policy.max_lifetime IS NULL AND $3)
+         OR (policy.max_lifetime IS NOT NULL AND ($1::bigint IS NULL OR policy.max_lifetime > $1) AND ($2::bigint IS NULL OR policy.max_lifetime <= $2))`,
+    [range.shortest ?? null, range.longest ?? null, range.withoutPolicy],
+  );
+  return new Map(rows.map((row) => [row.room_id, row.max_lifetime ?? undefined]));
+}

@@ -52,6 +52,8 @@ export async function makeWorld(dice: Dice, pool: Pool): Promise<World> {
   const people = new Map<Role, TestUser>();
   let made = 0;
   let repairs = 0;
+  /** What is being repaired, for those who wait for it in vain. */
+  let step = "";
   const admin = (): TestUser => people.get("admin")!;
   const makers: Partial<Record<Role, () => Promise<TestUser>>> = {
     admin: () => server.register(`admin${++made}`, { admin: true }),
@@ -79,7 +81,9 @@ export async function makeWorld(dice: Dice, pool: Pool): Promise<World> {
   };
 
   async function newUser(name: string): Promise<TestUser> {
+    step = `registering ${name}`;
     const user = await server.register(`${name}${++made}`);
+    step = `joining as ${name}`;
     const room = pool.all("room_id")[0];
     if (room !== undefined) await server.as(user).post(`${C}/rooms/${encodeURIComponent(room)}/join`, {});
     return user;
@@ -94,6 +98,7 @@ export async function makeWorld(dice: Dice, pool: Pool): Promise<World> {
       { preset: "private_chat", room_version: "6" },
       { preset: "public_chat", creation_content: { type: "m.space" }, room_version: "12" },
     ]) {
+      step = `making a room: ${body.preset} ${body.room_version ?? ""}`;
       const created = await as.post(`${C}/createRoom`, body);
       if (created.status !== 200) continue;
       const roomId = created.body.room_id as string;
@@ -121,6 +126,7 @@ export async function makeWorld(dice: Dice, pool: Pool): Promise<World> {
   await ctx.pushers.start(ctx.publisher);
 
   const works = async (role: Role): Promise<boolean> => {
+    step = `what the ${role} may do`;
     const user = people.get(role)!;
     const { status, body } = await server.as(user).get(`${C}/account/whoami`);
     if (role === "locked") return status === 401 && body.errcode === "M_USER_LOCKED";
@@ -140,7 +146,7 @@ export async function makeWorld(dice: Dice, pool: Pool): Promise<World> {
     person: (role) => people.get(role)!,
     async repair() {
       const timer = setTimeout(() => {
-        throw new Error("The server hangs");
+        throw new Error(`The server hangs: ${step}`);
       }, REPAIR_MS);
       for (const role of Object.keys(makers) as Role[]) if (!(await works(role))) people.set(role, await makers[role]!());
       const user = people.get("user")!;

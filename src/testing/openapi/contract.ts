@@ -66,6 +66,8 @@ const AS_SYNAPSE: readonly RegExp[] = [
   // What clients wrote there themselves.
   /^getRoomTags(?:ByUser)? answer.tags\S*order: is/,
   /^getUserProfile answer.m.tz: is/,
+  /avatar_url: does not match/,
+  /^(?:getEvents|peekEvents) answer.chunk\[\d+\]\.room_id: does not match/,
   // No TURN server is an empty object.
   /^getTurnServer answer\.\w+: is missing/,
   // Typing and receipts come between the events, without what only events have.
