@@ -497,13 +497,6 @@ const BREAKS: readonly Break[] = [
     also: ["risk-81", "risk-82", "risk-53"],
   },
   { what: "remains of a room that is gone", sql: "INSERT INTO room_depth VALUES ('!gone:test', 1)", found: "risk-102", level: "note", deep: true },
-  {
-    what: "pushers by e-mail",
-    sql: "INSERT INTO pushers (id, user_name, profile_tag, kind, app_id, app_display_name, device_display_name, pushkey, ts, enabled) VALUES (2, '@bob:test', '', 'email', 'm.email', 'x', 'x', 'b@x', 1, true)",
-    found: "limit-email-notifications",
-    level: "warning",
-    also: ["risk-17"],
-  },
 ];
 
 class Undo extends Error {}

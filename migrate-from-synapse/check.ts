@@ -33,7 +33,7 @@ export interface CheckOptions {
   readonly clock: Clock;
   readonly random: Random;
   /** Told before each check of the database. */
-  readonly progress?: (check: string, done: number, of: number) => void;
+  readonly progress?: (check: string, done: number, of: number) => void | Promise<void>;
 }
 
 export interface Report {
@@ -179,7 +179,7 @@ export async function examineDatabase(
     (each) => (each.only === undefined || each.only === options.target) && (!each.deep || options.deep) && (usable || each.withoutSchema === true),
   );
   for (const [index, each] of checks.entries()) {
-    options.progress?.(each.name, index, checks.length);
+    await options.progress?.(each.name, index, checks.length);
     for (const draft of await runOne(each, ctx, txn)) findings.push({ ...draft, check: each.name });
   }
   return { facts, findings };
@@ -200,10 +200,11 @@ async function runOne(each: DatabaseCheck, ctx: CheckContext, txn: Txn): Promise
   }
 }
 
-/** Undefined for failures that concern the connection, or us. */
+/** Undefined when the connection broke: then nothing goes on. */
 function failure(each: DatabaseCheck, error: unknown): Draft | undefined {
   const { code, message } = error as { code?: unknown; message?: string };
-  if (typeof code !== "string" || !/^(?:22|42|55|57014|XX|0A)/.test(code)) return undefined;
+  if (/Connection terminated|not queryable/.test(message ?? "")) return undefined;
+  if (typeof code === "string" && /^(?:08|57P|40001|E[A-Z]{3,}$)/.test(code)) return undefined;
   const id = each.risks.length > 0 ? `risk-${String(each.risks[0]).padStart(2, "0")}` : each.name;
   if (code === "57014") {
     const todo = "Check again when the database is less busy, or with --deep, which takes its time.";

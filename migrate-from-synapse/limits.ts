@@ -14,8 +14,6 @@ export interface Limit {
   readonly readme: RegExp;
 }
 
-const isFile = (module: string): boolean => module === "synapse.media.storage_provider.FileStorageProviderBackend";
-
 /** Options that are read and understood, and ask for what is not built yet. */
 export const LIMITS: readonly Limit[] = [
   {
@@ -43,23 +41,4 @@ export const LIMITS: readonly Limit[] = [
     todo: "Stop all workers together with Synapse, and lead their addresses to the main process (see the list of processes).",
     readme: /^\| .*Workers/m,
   },
-  {
-    id: "s3",
-    level: "blocker",
-    asked: ({ media }) => media.storageProviders.filter(({ module }) => !isFile(module)).map(({ module }) => module),
-    what: "Media is kept by a storage provider that Myelin does not have",
-    why: "Files that lie there alone could not be served.",
-    todo: "Copy all media into media_store_path first, or wait for a release of Myelin that has it.",
-    readme: /^\| .*S3/m,
-  },
 ];
-
-/** Asked for by rows of the database, not by an option. */
-export const EMAIL_NOTIFICATIONS: Omit<Limit, "asked"> = {
-  id: "email-notifications",
-  level: "warning",
-  what: "get notifications by e-mail, which Myelin does not send yet",
-  why: "Their pushers stay as they are and send nothing while Myelin runs.",
-  todo: "Tell those who rely on it, or wait for a release of Myelin that has it.",
-  readme: /^\| .*Notifications by e-mail/m,
-};

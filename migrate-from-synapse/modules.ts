@@ -1,58 +1,61 @@
-/** What becomes of a Python module. */
-export interface ModuleVerdict {
-  readonly level: "note" | "warning" | "blocker";
-  readonly why: string;
-  readonly todo: string;
+import { findJavaScript } from "../src/services/modules/find-module.ts";
+import type { Config } from "../src/config/config.ts";
+import type { ModuleConfig } from "../src/config/sections/modules.ts";
+
+/** Python modules, and storage providers, for which Myelin has a stand-in of its own; a test compares with the stand-ins. */
+export const STAND_INS: ReadonlySet<string> = new Set([
+  "ldap_auth_provider.LdapAuthProvider",
+  "ldap_auth_provider.LdapAuthProviderModule",
+  "mjolnir.AntiSpam",
+  "mjolnir.Module",
+  "mjolnir.antispam.AntiSpam",
+  "rest_auth_provider.RestAuthProvider",
+  "shared_secret_authenticator.SharedSecretAuthProvider",
+  "shared_secret_authenticator.SharedSecretAuthenticator",
+  "synapse_auto_accept_invite.InviteAutoAccepter",
+  "synapse_domain_rule_checker.DomainRuleChecker",
+  "synapse_user_restrictions.UserRestrictionsModule",
+]);
+
+export const FILE_STORAGE = "synapse.media.storage_provider.FileStorageProviderBackend";
+export const S3_STORAGE = "s3_storage_provider.S3StorageProviderBackend";
+
+/** What Myelin does with a module: its own stand-in, the JavaScript module of that name, or nothing. */
+export type ModuleFate = "stand-in" | "javascript" | "missing";
+
+export function fateOf(module: string, folder: string): ModuleFate {
+  if (STAND_INS.has(module) || module === FILE_STORAGE || module === S3_STORAGE) return "stand-in";
+  return findJavaScript(module, folder) === undefined ? "missing" : "javascript";
 }
 
-const WITHOUT = "Myelin runs no Python and has no stand-in for it.";
+/** Each module that the configuration names, and where. */
+export function namedModules({ media, modules, passwordProviders, server, spamChecker, thirdPartyRules }: Config): Pick<ModuleConfig, "module" | "path">[] {
+  return [
+    ...modules.modules,
+    ...spamChecker.modules,
+    ...thirdPartyRules.modules,
+    ...(server.presence.router === undefined ? [] : [server.presence.router]),
+    ...passwordProviders.providers,
+    ...media.storageProviders.flatMap(({ module }, index) => (module === FILE_STORAGE ? [] : [{ module, path: `media_storage_providers[${index}]` }])),
+    ...server.listeners.flatMap((listener, index) =>
+      Object.entries(listener.additionalResources).map(([prefix, { module }]) => ({ module, path: `listeners[${index}].additional_resources.${prefix}` })),
+    ),
+  ];
+}
 
-/** Well-known modules, by the beginning of the Python name. */
-const KNOWN: readonly (readonly [prefix: string, verdict: ModuleVerdict])[] = [
-  [
-    "ldap_auth_provider.",
-    { level: "blocker", why: "Users whose passwords are in LDAP could not sign in.", todo: "Give them passwords of this server, or wait for a stand-in." },
-  ],
-  [
-    "rest_auth_provider.",
-    {
-      level: "blocker",
-      why: "Users whose passwords another service checks could not sign in.",
-      todo: "Give them passwords of this server, or wait for a stand-in.",
-    },
-  ],
-  [
-    "shared_secret_authenticator.",
-    {
-      level: "blocker",
-      why: "Bridges that sign in for their users by it (double puppeting) could not do so anew.",
-      todo: "Use an application service's login, or wait for a stand-in.",
-    },
-  ],
-  [
-    "synapse_auto_accept_invite.",
-    { level: "warning", why: "Invites would not be accepted by themselves.", todo: "Set `auto_accept_invites`, which does the same in Synapse and in Myelin." },
-  ],
-  [
-    "mjolnir.",
-    {
-      level: "warning",
-      why: "Rooms are moderated by the bot still; what it stopped before it was sent is not stopped any more.",
-      todo: "Run Mjolnir or Draupnir as a bot or an application service.",
-    },
-  ],
-  [
-    "draupnir.",
-    {
-      level: "warning",
-      why: "Rooms are moderated by the bot still; what it stopped before it was sent is not stopped any more.",
-      todo: "Run Draupnir as a bot or an application service.",
-    },
-  ],
+/** What users would miss without a well-known module, by the beginning of its name. */
+const MISSED: readonly (readonly [prefix: string, what: string])[] = [
+  ["ldap", "users whose passwords are in LDAP could not sign in"],
+  ["synapse_http_antispam", "nobody asks the antispam service any more"],
+  ["matrix_synapse_ldap", "users whose passwords are in LDAP could not sign in"],
+  ["synapse_token_authenticator", "clients that sign in by such tokens could not do so"],
+  ["synapse_s3", "media that lies in the bucket alone could not be served"],
+  ["synapse_guest_module", "guests could not be made"],
+  ["synapse_invite_checker", "invites are not checked any more"],
+  ["synapse_room_access_rules", "rules about who may be in which room no longer hold"],
+  ["synapse_ip_bindaddr", "requests go out from another address"],
 ];
 
-export function verdictOn(module: string): ModuleVerdict {
-  const known = KNOWN.find(([prefix]) => module.startsWith(prefix));
-  if (known !== undefined) return known[1];
-  return { level: "warning", why: WITHOUT, todo: "Find out what your users would miss, and remove it from the configuration when that is nothing." };
+export function whatIsMissed(module: string): string | undefined {
+  return MISSED.find(([prefix]) => module.startsWith(prefix))?.[1];
 }

@@ -20,7 +20,7 @@ const RULES = {
   workers: { folders: ["workers", "services", "storage", "outbound", "protocol", "config", "lib"], packages: ["express", "knex", "pg"] },
   "migrate-from-synapse": {
     folders: ["migrate-from-synapse", "config", "protocol", "storage", "lib"],
-    files: ["services/media/paths.ts"],
+    files: ["services/media/paths.ts", "services/modules/find-module.ts"],
     packages: ["express", "knex", "pg"],
   },
   bin: {

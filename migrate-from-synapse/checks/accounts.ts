@@ -1,7 +1,6 @@
 import type { Config } from "../../src/config/config.ts";
 import type { DatabaseCheck } from "../context.ts";
 import { blocker, count, type Draft, note, ok, thousands, warning } from "../finding.ts";
-import { EMAIL_NOTIFICATIONS } from "../limits.ts";
 import * as accounts from "../queries/accounts.ts";
 
 /** Risks 4, 35, 44 and 100: what the accounts themselves say. */
@@ -160,18 +159,6 @@ const monthlyActive: DatabaseCheck = {
   },
 };
 
-const pushers: DatabaseCheck = {
-  name: "email-pushers",
-  risks: [],
-  only: "myelin",
-  async run({ read }) {
-    const number = await accounts.emailPushers(read);
-    if (number === 0) return [ok("limit-email-notifications", "Nobody gets notifications by e-mail")];
-    const { id, level, what, why, todo } = EMAIL_NOTIFICATIONS;
-    return [{ id: `limit-${id}`, level, what: `${count(number, "address", "addresses")} ${what}`, why, todo }];
-  },
-};
-
 /** Risk 94. */
 const profileUpdates: DatabaseCheck = {
   name: "profile-updates",
@@ -192,4 +179,4 @@ const profileUpdates: DatabaseCheck = {
   },
 };
 
-export const accountChecks: readonly DatabaseCheck[] = [users, tokens, providers, profiles, flows, monthlyActive, pushers, profileUpdates];
+export const accountChecks: readonly DatabaseCheck[] = [users, tokens, providers, profiles, flows, monthlyActive, profileUpdates];

@@ -1,7 +1,7 @@
 import type { ConfigCheck, ConfigContext } from "../context.ts";
 import { blocker, count, type Draft, note, ok, warning } from "../finding.ts";
 import { LIMITS } from "../limits.ts";
-import { verdictOn } from "../modules.ts";
+import { fateOf, namedModules, whatIsMissed } from "../modules.ts";
 
 /** Risk 97: what becomes of each option. */
 const options: ConfigCheck = {
@@ -62,15 +62,49 @@ const limits: ConfigCheck = {
 const modules: ConfigCheck = {
   name: "modules",
   risks: [98],
-  only: "myelin",
-  run({ config }) {
-    const all = [...config.modules.modules, ...config.passwordProviders.providers, ...config.spamChecker.modules, ...config.thirdPartyRules.modules];
-    for (const listener of config.server.listeners) {
-      for (const [prefix, { module }] of Object.entries(listener.additionalResources))
-        all.push({ module, config: {}, path: `listeners: additional_resources: ${prefix}` });
+  run({ config, target }) {
+    const all = namedModules(config);
+    const { folder } = config.modules;
+    const fates = all.map((each) => ({ ...each, fate: fateOf(each.module, folder) }));
+    if (target === "synapse") {
+      const foreign = fates.filter(({ fate }) => fate === "javascript");
+      if (foreign.length === 0) return [ok("risk-98", all.length === 0 ? "No modules are configured" : "No module is JavaScript")];
+      const examples = foreign.map(({ module, path }) => `${module} (${path})`);
+      return [
+        blocker("risk-98", {
+          what: `${count(foreign.length, "module is", "modules are")} JavaScript`,
+          why: "Synapse does not start with them.",
+          todo: "Name the Python modules again that stood there.",
+          examples,
+        }),
+      ];
     }
-    if (all.length === 0) return [ok("risk-98", "No Python modules are configured")];
-    return all.map(({ module, path }) => ({ id: "risk-98", what: `The module ${module} does not run in Myelin`, examples: [path], ...verdictOn(module) }));
+    if (all.length === 0) return [ok("risk-98", "No modules are configured")];
+    return fates.map(({ module, path, fate }): Draft => {
+      const examples = [path];
+      if (fate === "stand-in") {
+        return note("risk-98", {
+          what: `For the module ${module} Myelin has a stand-in`,
+          why: "It takes the same options and does the same.",
+          todo: "Try it with one account before everybody does.",
+          examples,
+        });
+      }
+      if (fate === "javascript") {
+        return note("risk-98", {
+          what: `The module ${module} is JavaScript, and is there`,
+          why: "Myelin loads it; Synapse would not.",
+          todo: "Nothing.",
+          examples,
+        });
+      }
+      return blocker("risk-98", {
+        what: `For the module ${module} Myelin has nothing`,
+        why: `Python does not run here: Myelin does not start, or starts without it and ${whatIsMissed(module) ?? "what it did is not done"}.`,
+        todo: "Name a JavaScript module instead, take it out, or start with --allow-missing-modules to go without.",
+        examples,
+      });
+    });
   },
 };
 
@@ -162,15 +196,6 @@ const rollbackOptions: ConfigCheck = {
       );
     }
     if (raw["myelin"] !== undefined) found.push(ok("myelin-options", "Synapse passes over the options under `myelin`"));
-    if (raw["report_stats"] === undefined) {
-      found.push(
-        blocker("report-stats", {
-          what: "report_stats is not set",
-          why: "Synapse does not start without it.",
-          todo: "Set `report_stats: false` (or true).",
-        }),
-      );
-    }
     return found;
   },
 };

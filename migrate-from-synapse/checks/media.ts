@@ -6,9 +6,9 @@ import { pipeline } from "node:stream/promises";
 import { BadMediaPath, mediaPath } from "../../src/services/media/paths.ts";
 import type { CheckContext, DatabaseCheck } from "../context.ts";
 import { blocker, count, type Draft, note, ok, warning } from "../finding.ts";
+import { FILE_STORAGE } from "../modules.ts";
 import { mediaSample, type MediaRow } from "../queries/media.ts";
 
-const FILE_PROVIDER = "synapse.media.storage_provider.FileStorageProviderBackend";
 /** Larger files are not read to compare their hash, unless with --deep. */
 const HASHED = 20_000_000;
 
@@ -21,7 +21,7 @@ const media: DatabaseCheck = {
   async run(ctx) {
     const { config, random, read, deep } = ctx;
     const folders = mediaFolders(ctx);
-    const elsewhere = config.media.storageProviders.some(({ module }) => module !== FILE_PROVIDER);
+    const elsewhere = config.media.storageProviders.some(({ module }) => module !== FILE_STORAGE);
     const letters = ["", ...Array.from({ length: deep ? 20 : 4 }, () => random.letters(2))];
     const rows = await mediaSample(read, letters, deep ? 50 : 12);
     if (rows.length === 0) return [ok("risk-95", "There is no media")];
@@ -127,7 +127,7 @@ function verdicts(found: ReadonlyMap<Verdict, { all: number; local: number; exam
 function mediaFolders({ config }: CheckContext): string[] {
   const folders = config.media.enableLocalMediaStorage ? [config.media.mediaStorePath] : [];
   for (const { module, config: options } of config.media.storageProviders) {
-    if (module === FILE_PROVIDER && typeof options["directory"] === "string") folders.push(options["directory"]);
+    if (module === FILE_STORAGE && typeof options["directory"] === "string") folders.push(options["directory"]);
   }
   return folders;
 }

@@ -67,11 +67,6 @@ export async function monthlyActive(h: ReadHandle): Promise<number> {
   return (await queryOne<{ users: number }>(h, "SELECT count(*)::int AS users FROM monthly_active_users"))!.users;
 }
 
-export async function emailPushers(h: ReadHandle): Promise<number> {
-  return (await queryOne<{ pushers: number }>(h, "SELECT count(*)::int AS pushers FROM pushers WHERE kind = 'email' AND enabled IS DISTINCT FROM false"))!
-    .pushers;
-}
-
 export async function profileUpdates(h: ReadHandle): Promise<boolean> {
   return (await queryOne<{ any: boolean }>(h, "SELECT EXISTS (SELECT FROM profile_updates) AS any"))!.any;
 }

@@ -1,10 +1,10 @@
 import { query, type ReadHandle } from "../../src/storage/database.ts";
 import { type Block, blockParameters, WINDOW } from "./blocks.ts";
-import { broken, type Broken } from "./broken.ts";
+import { brokenInBlocks, type Broken } from "./broken.ts";
 
 /** Rules that events in these stretches of the stream break, each by the statement that finds them. */
 const inWindow = (h: ReadHandle, blocks: readonly Block[], select: string, where: string): Promise<Broken> =>
-  broken(h, `SELECT ${select} FROM ${WINDOW} JOIN events AS e ON e.stream_ordering BETWEEN w.low AND w.high ${where}`, blockParameters(blocks));
+  brokenInBlocks(h, blocks, `SELECT ${select} FROM ${WINDOW} JOIN events AS e ON e.stream_ordering BETWEEN w.low AND w.high ${where}`);
 
 export const withoutStateGroup = (h: ReadHandle, blocks: readonly Block[]): Promise<Broken> =>
   inWindow(h, blocks, "e.event_id AS id", "LEFT JOIN event_to_state_groups AS s ON s.event_id = e.event_id WHERE NOT e.outlier AND s.event_id IS NULL");
@@ -40,13 +40,13 @@ export const otherOrderings = (h: ReadHandle, blocks: readonly Block[]): Promise
 
 /** Rooms whose newest event of the stretches is newer than what `stream_ordering_to_exterm` knows. */
 export const withoutExtremityHistory = (h: ReadHandle, blocks: readonly Block[]): Promise<Broken> =>
-  broken(
+  brokenInBlocks(
     h,
+    blocks.slice(0, 1),
     `SELECT n.room_id AS id FROM (SELECT e.room_id, max(e.stream_ordering) AS newest FROM ${WINDOW} JOIN events AS e ON e.stream_ordering BETWEEN w.low AND w.high
        WHERE NOT e.outlier AND e.stream_ordering > 0 AND e.rejection_reason IS NULL GROUP BY e.room_id) AS n
      WHERE EXISTS (SELECT FROM event_forward_extremities AS f WHERE f.room_id = n.room_id)
        AND n.newest > COALESCE((SELECT max(x.stream_ordering) FROM stream_ordering_to_exterm AS x WHERE x.room_id = n.room_id), 0)`,
-    blockParameters(blocks.slice(0, 1)),
   );
 
 export const withoutChain = (h: ReadHandle, blocks: readonly Block[]): Promise<Broken> =>
@@ -61,13 +61,13 @@ export const withoutChain = (h: ReadHandle, blocks: readonly Block[]): Promise<B
 
 /** Sliding sync's rooms whose newest event is not the newest one of the room. */
 export const staleSlidingRooms = (h: ReadHandle, blocks: readonly Block[]): Promise<Broken> =>
-  broken(
+  brokenInBlocks(
     h,
+    blocks.slice(0, 1),
     `SELECT n.room_id AS id FROM (SELECT e.room_id, max(e.stream_ordering) AS newest FROM ${WINDOW} JOIN events AS e ON e.stream_ordering BETWEEN w.low AND w.high
        WHERE NOT e.outlier AND e.rejection_reason IS NULL GROUP BY e.room_id) AS n
      JOIN sliding_sync_joined_rooms AS s ON s.room_id = n.room_id
      WHERE s.event_stream_ordering < n.newest AND NOT EXISTS (SELECT FROM sliding_sync_joined_rooms_to_recalculate AS q WHERE q.room_id = n.room_id)`,
-    blockParameters(blocks.slice(0, 1)),
   );
 
 export interface SampleEvent {

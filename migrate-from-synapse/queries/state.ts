@@ -1,38 +1,39 @@
 import { query, queryOne, type ReadHandle } from "../../src/storage/database.ts";
-import { type Block, blockParameters, WINDOW } from "./blocks.ts";
-import { broken, type Broken } from "./broken.ts";
+import { type Block, WINDOW } from "./blocks.ts";
+import { broken, brokenInBlocks, type Broken } from "./broken.ts";
 
 /** Edges that are no step back to an older group of the same room, or one of several. */
 export const wrongEdges = (h: ReadHandle, blocks: readonly Block[]): Promise<Broken> =>
-  broken(
+  brokenInBlocks(
     h,
+    blocks,
     `SELECT g.state_group AS id FROM ${WINDOW} JOIN state_group_edges AS g ON g.state_group BETWEEN w.low AND w.high
      LEFT JOIN state_groups AS a ON a.id = g.state_group LEFT JOIN state_groups AS b ON b.id = g.prev_state_group
      WHERE g.prev_state_group >= g.state_group OR a.id IS NULL OR b.id IS NULL OR a.room_id <> b.room_id
      UNION ALL SELECT g.state_group FROM ${WINDOW} JOIN state_group_edges AS g ON g.state_group BETWEEN w.low AND w.high GROUP BY 1 HAVING count(*) > 1`,
-    blockParameters(blocks),
   );
 
 /** Groups of the stretches whose chain has more hops than Synapse makes. */
 export const longChains = (h: ReadHandle, blocks: readonly Block[], perBlock: number): Promise<Broken> =>
-  broken(
+  brokenInBlocks(
     h,
+    blocks,
     `WITH RECURSIVE chain (id, at, hops) AS (
        SELECT g.id, g.id, 0 FROM ${WINDOW} JOIN LATERAL (SELECT s.id FROM state_groups AS s WHERE s.id BETWEEN w.low AND w.high ORDER BY s.id DESC LIMIT $3) AS g ON true
        UNION ALL SELECT chain.id, x.prev_state_group, chain.hops + 1 FROM chain JOIN state_group_edges AS x ON x.state_group = chain.at
        WHERE chain.hops <= 100 AND x.prev_state_group < chain.at)
      SELECT id FROM chain WHERE hops > 100`,
-    [...blockParameters(blocks), perBlock],
+    [perBlock],
   );
 
 /** State groups of events that do not exist, or belong to another room. */
 export const lostGroups = (h: ReadHandle, blocks: readonly Block[]): Promise<Broken> =>
-  broken(
+  brokenInBlocks(
     h,
+    blocks,
     `SELECT s.event_id AS id FROM ${WINDOW} JOIN events AS e ON e.stream_ordering BETWEEN w.low AND w.high
      JOIN event_to_state_groups AS s ON s.event_id = e.event_id LEFT JOIN state_groups AS g ON g.id = s.state_group
      WHERE g.id IS NULL OR g.room_id <> e.room_id`,
-    blockParameters(blocks),
   );
 
 /** Groups that are about to be deleted though an event needs them. */
@@ -116,8 +117,9 @@ export const statisticsDifferences = (h: ReadHandle, rooms: readonly string[]): 
 
 /** The auth events of an event by its row, beside what the chain cover says: missing chains of auth events. */
 export const uncoveredAuthEvents = (h: ReadHandle, blocks: readonly Block[]): Promise<Broken> =>
-  broken(
+  brokenInBlocks(
     h,
+    blocks,
     `SELECT e.event_id AS id FROM ${WINDOW} JOIN events AS e ON e.stream_ordering BETWEEN w.low AND w.high
      JOIN rooms AS r ON r.room_id = e.room_id JOIN event_auth_chains AS c ON c.event_id = e.event_id
      JOIN event_auth AS a ON a.event_id = e.event_id LEFT JOIN event_auth_chains AS t ON t.event_id = a.auth_id
@@ -130,7 +132,6 @@ export const uncoveredAuthEvents = (h: ReadHandle, blocks: readonly Block[]): Pr
              UNION SELECT l.target_chain_id, l.target_sequence_number FROM reach
                JOIN event_auth_chain_links AS l ON l.origin_chain_id = reach.chain AND l.origin_sequence_number <= reach.sequence)
            SELECT FROM reach WHERE reach.chain = t.chain_id AND reach.sequence >= t.sequence_number)))`,
-    blockParameters(blocks),
   );
 
 /** Estimated rows of `state_groups_state`, and of groups. */
