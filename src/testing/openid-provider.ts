@@ -30,7 +30,9 @@ export class OpenIdProvider {
   /** The query of each authorization request. */
   readonly requests: URLSearchParams[] = [];
   /** With which ID tokens and logout tokens are signed. */
-  readonly signingKey = (key ??= generateKeyPairSync("rsa", { modulusLength: 2048 }).privateKey);
+  signingKey = (key ??= generateKeyPairSync("rsa", { modulusLength: 2048 }).privateKey);
+  private keyId = "first";
+  private options: OpenIdProviderOptions | undefined;
   private provider: Provider | undefined;
 
   private constructor(
@@ -46,7 +48,9 @@ export class OpenIdProvider {
     return (opened = new OpenIdProvider(server, `http://127.0.0.1:${(server.address() as AddressInfo).port}`));
   }
 
-  serve({ redirectUri, backchannelLogoutUri, client }: OpenIdProviderOptions): void {
+  serve(options: OpenIdProviderOptions): void {
+    this.options = options;
+    const { redirectUri, backchannelLogoutUri, client } = options;
     const configuration: Configuration = {
       clients: [
         {
@@ -59,7 +63,7 @@ export class OpenIdProvider {
       ],
       // The homeserver has a loopback address here, which a provider would not talk to.
       fetch: (url, options) => fetch(url, { ...options, dispatcher: undefined } as RequestInit),
-      jwks: { keys: [{ ...this.signingKey.export({ format: "jwk" }), alg: "RS256", use: "sig", kid: "first" }] } as JWKS,
+      jwks: { keys: [{ ...this.signingKey.export({ format: "jwk" }), alg: "RS256", use: "sig", kid: this.keyId }] } as JWKS,
       ttl: { AccessToken: 3600, AuthorizationCode: 60, Grant: 3600, IdToken: 3600, Interaction: 3600, Session: 3600 },
       cookies: { keys: ["cookie key of the test"] },
       claims: { openid: ["sub"], profile: ["name", "preferred_username", "picture"], email: ["email", "email_verified"], groups: ["groups"] },
@@ -80,6 +84,13 @@ export class OpenIdProvider {
       },
     };
     this.provider = new Provider(this.issuer, configuration);
+  }
+
+  /** From now on it signs with another key. */
+  rotate(): void {
+    this.signingKey = generateKeyPairSync("rsa", { modulusLength: 2048 }).privateKey;
+    this.keyId = "second";
+    this.serve(this.options!);
   }
 
   async close(): Promise<void> {

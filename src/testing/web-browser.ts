@@ -48,7 +48,12 @@ export class WebBrowser {
     const target = new URL(url);
     const real = new URL(this.hosts[target.origin] ?? target.origin);
     const cookies = this.cookies.filter(({ host, path }) => host === target.host && target.pathname.startsWith(path));
-    const headers: Record<string, string> = { host: target.host, "x-forwarded-proto": target.protocol.slice(0, -1), "user-agent": this.userAgent };
+    const headers: Record<string, string> = {
+      host: target.host,
+      "x-forwarded-for": "127.0.0.1",
+      "x-forwarded-proto": target.protocol.slice(0, -1),
+      "user-agent": this.userAgent,
+    };
     if (cookies.length > 0) headers["cookie"] = cookies.map(({ name, value }) => `${name}=${value}`).join("; ");
     if (body !== undefined) {
       headers["content-type"] = "application/x-www-form-urlencoded";

@@ -58,9 +58,12 @@ export function cookieOf(header: string | undefined, name: string): string | und
   return undefined;
 }
 
+/** What all pages consist of. */
+const PARTS = ["_sso.html", "sso.css", "sso_footer.html"];
+
 /**
- * Renders one of the pages of single sign-on: the admin's template, or ours. `own.script` says that the page of ours has a script: it
- * gets `nonce`. Our pages load nothing from elsewhere but pictures; what admins' pages need is theirs to know.
+ * Renders one of the pages of single sign-on: the admin's template, or ours. `script` says that the page of ours has a
+ * script: it gets `nonce`. Our pages load nothing from elsewhere but pictures; what admins' pages need is theirs to know.
  */
 export function page(
   ctx: Pick<Context, "config" | "random" | "templates">,
@@ -72,7 +75,7 @@ export function page(
   const nonce = ctx.random.bytes(16).toString("base64");
   const html = ctx.templates.render(template, { ...values, nonce }, templateDir);
   const script = options.script === true ? `script-src 'nonce-${nonce}'; connect-src 'self'; ` : "";
-  const policy = ctx.templates.isCustom(template, templateDir)
+  const policy = [template, ...PARTS].some((name) => ctx.templates.isCustom(name, templateDir))
     ? "frame-ancestors 'none';"
     : `default-src 'none'; style-src 'unsafe-inline'; img-src 'self' https: http:; ${script}base-uri 'none'; frame-ancestors 'none';`;
   return { status: options.status ?? 200, html, headers: { "Content-Security-Policy": policy }, cookies: options.cookies ?? [] };

@@ -1,9 +1,12 @@
 import assert from "node:assert/strict";
+import { generateKeyPairSync, type KeyObject } from "node:crypto";
 import { mkdir, mkdtemp, writeFile } from "node:fs/promises";
 import http from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
+import { type JWTPayload, SignJWT } from "jose";
+import { insertExternalIds } from "../../../../storage/accounts/external-ids.ts";
 import { OpenIdProvider, CLIENT_ID, CLIENT_SECRET, type Person } from "../../../../testing/openid-provider.ts";
 import { startTestServer, type TestServer } from "../../../../testing/server.ts";
 import { type Visit, WebBrowser } from "../../../../testing/web-browser.ts";
@@ -254,6 +257,46 @@ describe("logging in through an OpenID provider", function () {
     assert.deepEqual(await rows(here.server, "SELECT 1 FROM device_auth_providers WHERE device_id = $1", login.device_id), []);
   });
 
+  it("refuses logout tokens that are forged, without a session, or about somebody else's", async () => {
+    const login = await logIn(here.server, tokenOf(await throughProvider(here.newBrowser())));
+    const [{ sid }] = (await rows<{ sid: string }>(
+      here.server,
+      "SELECT auth_provider_session_id AS sid FROM device_auth_providers WHERE device_id = $1",
+      login.device_id,
+    )) as [{ sid: string }];
+    const events = { "http://schemas.openid.net/event/backchannel-logout": {} };
+    const now = Math.floor(here.server.ctx.clock.now() / 1000);
+    const good = { iss: here.provider.issuer, aud: CLIENT_ID, iat: now, jti: "j", events, sid };
+    const sign = (claims: JWTPayload, key: KeyObject = here.provider.signingKey): Promise<string> =>
+      new SignJWT(claims).setProtectedHeader({ alg: "RS256", kid: "first" }).sign(key);
+    const post = (token: string): Promise<Visit> => here.newBrowser().post("https://test/_synapse/client/oidc/backchannel_logout", { logout_token: token });
+    const stranger = generateKeyPairSync("rsa", { modulusLength: 2048 }).privateKey;
+    const part = (value: object): string => Buffer.from(JSON.stringify(value)).toString("base64url");
+    const bad = [
+      "",
+      "a.b.c",
+      `${part({ alg: "none" })}.${part(good)}.`,
+      await sign(good, stranger),
+      await sign({ ...good, nonce: "n" }),
+      await sign({ ...good, sid: undefined }),
+      await sign({ ...good, aud: "another" }),
+      await sign({ ...good, iss: "https://evil.example" }),
+      await sign({ ...good, events: {} }),
+      await sign({ ...good, sid: "\0" }),
+    ];
+    for (const token of bad) {
+      const visit = await post(token);
+      assert.equal(visit.status, 400, visit.text);
+    }
+    // Somebody else's name with this session: said to be done, and nobody is logged out.
+    await here.server.ctx.transaction("test", (txn) => insertExternalIds(txn, "@else:test", [{ auth_provider: "oidc-prov", external_id: "subject-else" }]));
+    assert.equal((await post(await sign({ ...good, sub: "subject-else" }))).status, 200);
+    const whoami = () => here.server.as({ accessToken: login.access_token }).get("/_matrix/client/v3/account/whoami");
+    await whoami().expect(200);
+    assert.equal((await post(await sign({ ...good, sub: "subject-1" }))).status, 200);
+    await whoami().expect(401);
+  });
+
   it("shows a deactivated user a page, and no login token (CVE-2023-32682)", async () => {
     here.provider.person = { sub: "subject-closed", preferred_username: "closed" };
     await throughProvider(here.newBrowser());
@@ -412,6 +455,24 @@ describe("what an admin can say of an OpenID provider", function () {
       await server.close();
       await issuer.close();
     }
+  });
+
+  it("fetches the provider's keys anew when a token was signed with one that it does not know", async () => {
+    here = await world();
+    tokenOf(await throughProvider(here.newBrowser()));
+    here.provider.rotate();
+    tokenOf(await throughProvider(here.newBrowser()));
+  });
+
+  it("shows the admin's own pages, with Synapse's variables and without our content policy", async () => {
+    const folder = await mkdtemp(path.join(tmpdir(), "pages-"));
+    const text =
+      "{% include 'sso.css' without context %}|{{ user_id }}|{{ display_url | e }}|{{ server_name }}|{{ user_profile.display_name | truncate(5) }}|{{ redirect_url | e }}";
+    await writeFile(path.join(folder, "sso_redirect_confirm.html"), text);
+    here = await world({}, { sso: { template_dir: folder } });
+    const page = await throughProvider(here.newBrowser());
+    assert.ok(page.text.includes("|@alice:test|client.example|test|"), page.text.slice(-300));
+    assert.equal(page.headers["content-security-policy"], "frame-ancestors 'none';");
   });
 
   it("goes straight to clients that the admin trusts, and not to those whose names begin alike", async () => {
