@@ -95,7 +95,7 @@ export class MatrixClient {
     const timeout = options.timeoutMs ?? 60_000;
     const response = await request(url, { method: method as "GET", headers, body, dispatcher: agent, headersTimeout: timeout, bodyTimeout: timeout });
     const raw = Buffer.from(await response.body.arrayBuffer());
-    const json = String(response.headers["content-type"] ?? "").startsWith("application/json");
+    const json = raw.length > 0 && String(response.headers["content-type"] ?? "").startsWith("application/json");
     const parsed: Json = json ? (options.exact ? parseExactly(raw.toString("utf8")) : JSON.parse(raw.toString("utf8"))) : undefined;
     const answer = { status: response.statusCode, headers: response.headers, body: parsed, raw };
     this.onExchange?.({ method, path: url.pathname, request: options.body, status: answer.status, response: parsed });

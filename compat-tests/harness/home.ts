@@ -35,7 +35,7 @@ export interface HomeOptions {
   logLevel?: "INFO" | "WARNING";
   /** More experimental features. */
   features?: Record<string, boolean>;
-  /** More of homeserver.yaml, over ours. */
+  /** More of homeserver.yaml, over ours; undefined takes an option away. */
   extra?: Record<string, unknown>;
 }
 
@@ -67,6 +67,7 @@ export async function makeHome(options: HomeOptions): Promise<Home> {
   mkdirSync(terms, { recursive: true });
   writeFileSync(join(terms, `${CONSENT_VERSION}.html`), TERMS);
   writeFileSync(join(terms, "success.html"), "<p>Agreed</p>\n");
+  const hasTerms = options.extra === undefined || !("user_consent" in options.extra);
   const config = join(folder, "homeserver.yaml");
   const { host, port: pgPort, user, password } = options.postgres;
   writeFileSync(
@@ -82,7 +83,7 @@ export async function makeHome(options: HomeOptions): Promise<Home> {
           type: "http",
           tls: false,
           x_forwarded: true,
-          resources: [{ names: ["client", "federation", "consent"], compress: false }],
+          resources: [{ names: ["client", "federation", ...(hasTerms ? ["consent"] : [])], compress: false }],
         },
       ],
       database: { name: "psycopg2", args: { user, password, dbname: database, host, port: pgPort, cp_min: 2, cp_max: 10 } },

@@ -1,4 +1,4 @@
-import { timingSafeEqual } from "node:crypto";
+import { createHash, timingSafeEqual } from "node:crypto";
 import { LRUCache } from "lru-cache";
 import { HttpClient } from "../../outbound/http-client.ts";
 import { type Introspection, MasClient } from "../../outbound/mas.ts";
@@ -32,6 +32,7 @@ interface Entry {
 
 /** Authentication delegated to the Matrix Authentication Service (`matrix_authentication_service`; MSC3861 and those that it gathers). */
 export class DelegatedAuth {
+  /** By the hash of the token: what strangers send takes little room, and no token stays in memory. */
   private readonly entries = new LRUCache<string, Entry>({ max: MAX_REMEMBERED });
   private readonly client: MasClient;
   private readonly direct: HttpClient;
@@ -65,7 +66,8 @@ export class DelegatedAuth {
   async requester(token: string): Promise<Requester> {
     const ctx = this.context();
     if (token.includes("\0")) throw notActive();
-    const entry = this.entry(token);
+    const key = createHash("sha256").update(token).digest("base64");
+    const entry = this.entry(key, token);
     let said: Introspection;
     try {
       said = await entry.said;
@@ -83,7 +85,7 @@ export class DelegatedAuth {
     if (user.deactivated) throw notActive();
     if (user.locked) throw userLocked();
     const deviceId = said.deviceId ?? deviceOf(said.scope);
-    if (deviceId !== undefined) await this.checkDevice(token, entry, userId, deviceId);
+    if (deviceId !== undefined) await this.checkDevice(key, entry, userId, deviceId);
     return {
       userId,
       deviceId,
@@ -99,7 +101,7 @@ export class DelegatedAuth {
   /** Devices were deleted: their tokens are asked about anew. */
   forgetDevices(userId: string, deviceIds: readonly string[]): void {
     const gone = new Set(deviceIds.map((deviceId) => `${userId} ${deviceId}`));
-    for (const [token, { device }] of this.entries.entries()) if (device !== undefined && gone.has(device)) this.entries.delete(token);
+    for (const [key, { device }] of this.entries.entries()) if (device !== undefined && gone.has(device)) this.entries.delete(key);
   }
 
   /** The service's metadata, as clients are told it. @throws MatrixError 503 when it cannot be asked and never was */
@@ -137,27 +139,27 @@ export class DelegatedAuth {
   }
 
   /** What the service said about the token, asked once for all who wait. Failures are not remembered. */
-  private entry(token: string): Entry {
+  private entry(key: string, token: string): Entry {
     const { clock, metrics } = this.context();
-    const known = this.entries.get(token);
+    const known = this.entries.get(key);
     if (known !== undefined && clock.now() < known.at + REMEMBERED_MS) return known;
     const started = clock.monotonic();
     const said = this.client.introspect(token, (code) => metrics.introspected(code, (clock.monotonic() - started) / 1000));
     const entry: Entry = { at: clock.now(), said, device: undefined };
-    this.entries.set(token, entry);
+    this.entries.set(key, entry);
     said.catch(() => {
-      if (this.entries.peek(token) === entry) this.entries.delete(token);
+      if (this.entries.peek(key) === entry) this.entries.delete(key);
     });
     return entry;
   }
 
   /** The service deletes the device of a session that ended: the token is worth nothing then, whatever was said before. */
-  private async checkDevice(token: string, entry: Entry, userId: string, deviceId: string): Promise<void> {
+  private async checkDevice(key: string, entry: Entry, userId: string, deviceId: string): Promise<void> {
     if (deviceId.length > MAX_DEVICE_ID || deviceId === "" || deviceId.includes("\0")) throw wrong("Invalid device ID in introspection result");
     const device = `${userId} ${deviceId}`;
     if (entry.device === device) return;
     if ((await getDevice(this.context().read, userId, deviceId)) === undefined) {
-      this.entries.delete(token);
+      this.entries.delete(key);
       throw notActive();
     }
     entry.device = device;
