@@ -112,6 +112,31 @@ describe("logging in through CAS", function () {
     assert.equal((await browser().get(`https://test/_matrix/client/r0/login/cas/ticket?redirectUrl=${CLIENT}`)).status, 400);
   });
 
+  it("refuses clients that are scripts, before the ticket is looked at", async () => {
+    const url = `https://test/_matrix/client/r0/login/cas/ticket?redirectUrl=${encodeURIComponent("javascript:alert(1)")}&ticket=ST-1`;
+    const page = await browser().get(url);
+    assert.equal(page.status, 400);
+    assert.ok(!page.text.includes("javascript:"));
+  });
+
+  it("confirms an operation in the browser that was shown what it is, and by no link straight to the server", async () => {
+    const one = browser();
+    const login = (await server.anonymous.post("/_matrix/client/v3/login", { type: "m.login.token", token: tokenOf(await visit(one)) }).expect(200)).body;
+    const remove = (auth?: object) =>
+      server.as({ accessToken: login.access_token as string }).delete(`/_matrix/client/v3/devices/${login.device_id}`, auth === undefined ? {} : { auth });
+    const { body } = await remove().expect(401);
+    assert.deepEqual(body.flows, [{ stages: ["m.login.sso"] }]);
+    const confirm = await one.get(`https://test/_matrix/client/v3/auth/m.login.sso/fallback/web?session=${body.session}`);
+    const link = /href="([^"]*\/cas\/login[^"]*)"/.exec(confirm.text)![1]!.replaceAll("&amp;", "&");
+    const lured = browser();
+    const wrong = await lured.follow(await lured.get(link));
+    assert.equal(wrong.status, 400);
+    await remove({ session: body.session }).expect(401);
+    const right = await one.follow(await one.get(link));
+    assert.ok(right.text.includes("Thank you"));
+    await remove({ session: body.session }).expect(200);
+  });
+
   it("answers nonsense of the CAS server with a page, never with a 500", async () => {
     const bodies = [
       "",

@@ -104,13 +104,13 @@ export const casTicket = endpoint({
   path: "/_matrix/client/(api/v1|r0|v3|unstable)/login/cas/ticket",
   auth: "none",
   when: (config) => !config.mas.enabled && config.cas.enabled,
-  handle(ctx, { query, userAgent, ip }) {
+  handle(ctx, { query, headers, userAgent, ip }) {
     const ticket = query.requiredString("ticket");
     const [clientRedirectUrl, session] = [query.string("redirectUrl"), query.string("session")];
     if (!clientRedirectUrl && !session) throw missingParam("Missing string query parameter redirectUrl or session");
     // The service that the ticket was given for: it names the session, or where the client is.
     const purpose = session ? { uiAuthSessionId: session } : { clientRedirectUrl: clientRedirectUrl! };
-    return browserPage(ctx, () => ctx.sso.cas!.handleTicket(ctx, { ticket, purpose, userAgent, ip }));
+    return browserPage(ctx, () => ctx.sso.cas!.handleTicket(ctx, { ticket, purpose, cookies: headers.cookie, userAgent, ip }));
   },
 });
 

@@ -49,6 +49,24 @@ export function mappingCookie(ctx: Pick<Context, "config">, sessionId: string | 
   return sessionId === undefined ? `${MAPPING_COOKIE}=; Expires=Thu, 01 Jan 1970 00:00:00 GMT; ${attributes}` : `${MAPPING_COOKIE}=${sessionId}; ${attributes}`;
 }
 
+/** Which interactive authentication a browser has seen the page of. */
+const UI_AUTH_COOKIE = "sso_ui_auth";
+
+/** Set-Cookie for a browser that was shown what it is about to confirm; it comes back with the forms of providers, too. */
+export function uiAuthCookie(ctx: Pick<Context, "config">, uiAuthSessionId: string): string {
+  const sameSite = ctx.config.server.publicBaseurl.startsWith("https:") ? "None; Secure" : "Lax";
+  return `${UI_AUTH_COOKIE}=${encodeURIComponent(uiAuthSessionId)}; Max-Age=3600; Path=/; HttpOnly; SameSite=${sameSite}`;
+}
+
+/**
+ * Whoever confirms an operation has seen what it is: a link straight to the provider, which anybody could send, confirms nothing.
+ * @throws SsoError
+ */
+export function checkUiAuthCookie(cookies: string | undefined, uiAuthSessionId: string): void {
+  if (cookieOf(cookies, UI_AUTH_COOKIE) !== encodeURIComponent(uiAuthSessionId))
+    throw new SsoError("mismatching_session", "The operation was not begun in this browser, or too long ago. Please try again.");
+}
+
 /** The value of a cookie in a request's Cookie header. */
 export function cookieOf(header: string | undefined, name: string): string | undefined {
   for (const pair of (header ?? "").split(";")) {

@@ -2,10 +2,11 @@ import type { Config } from "../../../config/config.ts";
 import { HttpError } from "../../../outbound/http-client.ts";
 import { findUsersIgnoringCase } from "../../../storage/accounts/users.ts";
 import type { Context } from "../../context.ts";
-import { type BrowserAnswer, type BrowserRedirect, mappingError, SsoError } from "../answers.ts";
+import { type BrowserAnswer, type BrowserRedirect, checkUiAuthCookie, mappingError, SsoError, uiAuthCookie } from "../answers.ts";
 import { completeLogin } from "../complete-login.ts";
 import { localpartFrom } from "../localpart.ts";
 import type { IdentityProvider, Purpose } from "../provider.ts";
+import { checkClientRedirect } from "../redirect-url.ts";
 import { checkRequirements } from "../requirements.ts";
 import { completeUiAuth } from "../ui-auth.ts";
 import { type CasIdentity, readCasResponse } from "./response.ts";
@@ -14,6 +15,7 @@ import { type CasIdentity, readCasResponse } from "./response.ts";
 export interface CasReturn {
   readonly ticket: string;
   readonly purpose: Purpose;
+  readonly cookies: string | undefined;
   readonly userAgent: string;
   readonly ip: string;
 }
@@ -33,14 +35,17 @@ export class CasProvider implements IdentityProvider {
     this.serverUrl = config.serverUrl!.replace(/\/+$/, "");
   }
 
-  begin(_ctx: Context, purpose: Purpose): Promise<BrowserRedirect> {
+  begin(ctx: Context, purpose: Purpose): Promise<BrowserRedirect> {
     const query = new URLSearchParams({ service: this.service(purpose) }).toString();
-    return Promise.resolve({ location: `${this.serverUrl}/login?${query}`, cookies: [] });
+    const cookies = "uiAuthSessionId" in purpose ? [uiAuthCookie(ctx, purpose.uiAuthSessionId)] : [];
+    return Promise.resolve({ location: `${this.serverUrl}/login?${query}`, cookies });
   }
 
   /** Asks the server about the ticket, and completes the login or the authentication. @throws SsoError; MatrixErrors of registration */
   async handleTicket(ctx: Context, request: CasReturn): Promise<BrowserAnswer> {
     const { purpose } = request;
+    if ("uiAuthSessionId" in purpose) checkUiAuthCookie(request.cookies, purpose.uiAuthSessionId);
+    else checkClientRedirect(purpose.clientRedirectUrl);
     const identity = await this.validate(ctx, request.ticket, purpose);
     if ("uiAuthSessionId" in purpose)
       return await completeUiAuth(ctx, { providerId: this.id, remoteUserId: identity.username, uiAuthSessionId: purpose.uiAuthSessionId });

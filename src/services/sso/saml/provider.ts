@@ -2,7 +2,7 @@ import type { Config } from "../../../config/config.ts";
 import { ConfigError } from "../../../config/errors.ts";
 import { findUsersIgnoringCase } from "../../../storage/accounts/users.ts";
 import type { Context } from "../../context.ts";
-import { type BrowserAnswer, type BrowserRedirect, providerUnavailable } from "../answers.ts";
+import { type BrowserAnswer, type BrowserRedirect, checkUiAuthCookie, providerUnavailable, uiAuthCookie } from "../answers.ts";
 import { completeLogin } from "../complete-login.ts";
 import { localpartFrom } from "../localpart.ts";
 import type { IdentityProvider, Purpose } from "../provider.ts";
@@ -20,6 +20,7 @@ export interface SamlReturn {
   /** base64 */
   readonly response: string;
   readonly relayState: string;
+  readonly cookies: string | undefined;
   readonly userAgent: string;
   readonly ip: string;
 }
@@ -78,7 +79,7 @@ export class SamlProvider implements IdentityProvider {
       const relayState = "clientRedirectUrl" in purpose ? purpose.clientRedirectUrl : "unused";
       const location = await saml.getAuthorizeUrlAsync(relayState, undefined, {});
       this.requests.add(id, { purpose, idp: idp.entityId }, ctx.clock);
-      return { location, cookies: [] };
+      return { location, cookies: "uiAuthSessionId" in purpose ? [uiAuthCookie(ctx, purpose.uiAuthSessionId)] : [] };
     } catch (error) {
       throw providerUnavailable(error);
     }
@@ -89,6 +90,7 @@ export class SamlProvider implements IdentityProvider {
     const { inResponseTo, issuer, successful } = readEnvelope(request.response);
     const waiting = inResponseTo === undefined ? undefined : this.requests.get(inResponseTo, ctx.clock);
     if (waiting === undefined && (inResponseTo !== undefined || !this.sp.allowUnsolicited)) throw unsolicitedResponse();
+    if (waiting !== undefined && "uiAuthSessionId" in waiting.purpose) checkUiAuthCookie(request.cookies, waiting.purpose.uiAuthSessionId);
     if (!successful) throw invalidResponse("the identity provider did not let the user in");
     const idps = await this.idps(ctx).catch((error: unknown) => Promise.reject(providerUnavailable(error)));
     const idp = idps.get(waiting?.idp ?? issuer ?? "");

@@ -26,11 +26,11 @@ const samlResponse = endpoint({
   bodyType: "raw",
   maxBody: MAX_PROVIDER_FORM,
   when: (config) => config.saml2.enabled,
-  handle: (ctx, { body, userAgent, ip }) =>
+  handle: (ctx, { body, headers, userAgent, ip }) =>
     browserPage(ctx, () => {
       const form = formOf(body);
       const [response, relayState] = [form.requiredString("SAMLResponse"), form.requiredString("RelayState")];
-      return ctx.sso.saml!.handleResponse(ctx, { response, relayState, userAgent, ip });
+      return ctx.sso.saml!.handleResponse(ctx, { response, relayState, cookies: headers.cookie, userAgent, ip });
     }),
 });
 

@@ -173,6 +173,26 @@ describe("logging in through SAML2", function () {
     assert.equal(await server.ctx.accounts.user("@carol:test"), undefined);
   });
 
+  it("confirms an operation in the browser that was shown what it is, for the user's own identity", async () => {
+    const page = await post(server, idp.respond(await begin(server), alice()));
+    const login = (await server.anonymous.post("/_matrix/client/v3/login", { type: "m.login.token", token: tokenOf(page) }).expect(200)).body;
+    const remove = (auth?: object) =>
+      server.as({ accessToken: login.access_token as string }).delete(`/_matrix/client/v3/devices/${login.device_id}`, auth === undefined ? {} : { auth });
+    const { session } = (await remove().expect(401)).body as { session: string };
+    const browser = browserOf(server);
+    const ask = async (): Promise<SamlAuthnRequest> => {
+      const confirm = await browser.get(`https://test/_matrix/client/v3/auth/m.login.sso/fallback/web?session=${session}`);
+      return idp.read(/href="(https:\/\/idp\.example[^"]*)"/.exec(confirm.text)![1]!.replaceAll("&amp;", "&"));
+    };
+    refused(await post(server, idp.respond(await ask(), alice()), "unused"), "mismatching_session");
+    const other = await post(server, idp.respond(await ask(), { attributes: { [UID]: ["mallory"] } }), "unused", browser);
+    assert.ok(other.text.includes("That is somebody else"));
+    await remove({ session }).expect(403);
+    const right = await post(server, idp.respond(await ask(), alice()), "unused", browser);
+    assert.ok(right.text.includes("Thank you"));
+    await remove({ session }).expect(200);
+  });
+
   it("refuses document types and nonsense, and never answers 500", async () => {
     const bodies = ["", "no xml", "<a/>", '<!DOCTYPE a [<!ENTITY b "c">]><samlp:Response InResponseTo="&b;"/>', "<samlp:Response", "<samlp:Response/>"];
     for (const body of bodies) assert.equal((await post(server, body)).status, 400, body);
