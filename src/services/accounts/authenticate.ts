@@ -1,11 +1,11 @@
 import { forbidden, MatrixError } from "../../protocol/errors.ts";
 import { markAccessTokenUsed } from "../../storage/accounts/access-tokens.ts";
-import { getAccountExpiry } from "../../storage/accounts/deactivations.ts";
 import { getDevice } from "../../storage/devices/devices.ts";
 import type { AuthenticationRequest, Context } from "../context.ts";
 import type { Requester } from "../requester.ts";
 import { noteActive } from "./blocking.ts";
 import type { AppserviceIdentity } from "./hooks.ts";
+import { isExpired } from "./validity.ts";
 
 type AuthContext = Pick<
   Context,
@@ -63,15 +63,6 @@ async function userRequester(ctx: AuthContext, request: AuthenticationRequest): 
   if (user?.locked === true && !request.allowLocked) throw userLocked();
   if (!request.allowExpired && (await isExpired(ctx, requester.userId))) throw new MatrixError(403, "ORG_MATRIX_EXPIRED_ACCOUNT", "User account has expired");
   return requester;
-}
-
-/** Whether the account has expired, as a module says, else by `account_validity`. */
-async function isExpired(ctx: Pick<Context, "clock" | "config" | "modules" | "read">, userId: string): Promise<boolean> {
-  const told = await ctx.modules.accountValidity.isExpired(userId);
-  if (told !== undefined) return told;
-  if (!ctx.config.accountValidity.enabled) return false;
-  const expiry = await getAccountExpiry(ctx.read, userId);
-  return expiry !== undefined && ctx.clock.now() >= expiry;
 }
 
 /** The requester of a token in `access_tokens`; undefined when there is none. */

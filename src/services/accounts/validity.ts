@@ -17,6 +17,15 @@ import type { Context } from "../context.ts";
 
 const TOKEN_LENGTH = 32;
 
+/** Whether the account has expired: as a module says, else by `account_validity`. */
+export async function isExpired(ctx: Pick<Context, "clock" | "config" | "modules" | "read">, userId: string): Promise<boolean> {
+  const told = await ctx.modules.accountValidity.isExpired(userId);
+  if (told !== undefined) return told;
+  if (!ctx.config.accountValidity.enabled) return false;
+  const expiry = await getAccountExpiry(ctx.read, userId);
+  return expiry !== undefined && ctx.clock.now() >= expiry;
+}
+
 /** What came of following a renewal link. Times in milliseconds. */
 export type Renewal = { readonly outcome: "renewed" | "renewed before"; readonly expiresAt: number } | { readonly outcome: "unknown" };
 

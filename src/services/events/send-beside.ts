@@ -18,6 +18,7 @@ export async function sendBeside(ctx: SendContext & Pick<Context, "state">, room
     const head = new RoomHead(new Map([[afterEventId, { eventId: afterEventId, depth: event.depth, state }]]), undefined, false);
     const built = await createEvent(ctx, head, roomId, version, input);
     if (built.before === undefined) throw new MatrixError(500, "M_UNKNOWN", "An event without a state before it");
+    await ctx.modules.spamChecker.requireNoSpam(built.event);
     for (const hook of ctx.eventHooks.beforeSend) await hook(built);
     const { builtOn: _, ...item } = await withPush(ctx, built, head);
     await ctx.persister.persist([item]);

@@ -7,6 +7,7 @@ import { isUniqueViolation } from "../../../storage/database.ts";
 import { isHashQuarantined } from "../../../storage/media/local-media.ts";
 import { insertRemoteMedia, type RemoteMedia, remoteMedia } from "../../../storage/media/remote-media.ts";
 import type { Context } from "../../context.ts";
+import { MediaIsSpam } from "../../media/judge-media.ts";
 import { MediaIncomplete, MediaTooLarge, type StoredFile } from "../../media/media-store.ts";
 import type { RemoteMediaFetcher as Fetcher } from "../../media/repository.ts";
 import { makeThumbnails } from "../../media/thumbnails.ts";
@@ -186,6 +187,7 @@ class Transfer {
     } catch (error) {
       if (announced === undefined && error instanceof MediaTooLarge) limits.record("remoteMediaDownloads", this.ip, maxBytes);
       if (error instanceof MediaTooLarge) return this.refuse(answer, tooLarge(maxBytes));
+      if (error instanceof MediaIsSpam) return this.refuse(answer, error);
       if (error instanceof MediaIncomplete) return this.refuse(answer, new MatrixError(502, "M_UNKNOWN", "Failed to fetch remote media"));
       throw error;
     }

@@ -1,17 +1,17 @@
 import { isJsonObject } from "../../../lib/json.ts";
 import type { Timer } from "../../../lib/clock.ts";
 import { isMailAddress } from "../../../outbound/mail.ts";
-import { getAccountExpiry } from "../../../storage/accounts/deactivations.ts";
 import { pusherThrottles, putPusherThrottles, type Throttle, type UnreadNotification, unreadNotifications } from "../../../storage/push/mails.ts";
 import { type Pusher, putPusherProgress } from "../../../storage/push/pushers.ts";
 import { getUserOfThreepid } from "../../../storage/threepids/user-threepids.ts";
+import { isExpired } from "../../accounts/validity.ts";
 import type { Context } from "../../context.ts";
 import { sendTemplateMail } from "../../mail.ts";
 import { composeDigest, type DigestContext, type Notified, tellable } from "./digest.ts";
 import type { PusherTools } from "./http-pusher.ts";
 import type { RunningPusher } from "./running-pusher.ts";
 
-export type EmailPusherContext = DigestContext & Pick<Context, "log" | "mail" | "metrics" | "streams" | "templates" | "transaction">;
+export type EmailPusherContext = DigestContext & Pick<Context, "log" | "mail" | "metrics" | "modules" | "streams" | "templates" | "transaction">;
 
 /** Notifications in one mail. */
 const AT_MOST = 20;
@@ -102,7 +102,7 @@ export class EmailPusher implements RunningPusher {
     this.throttles ??= await pusherThrottles(this.ctx.read, this.row.id);
     do {
       this.again = false;
-      if (await this.isExpired()) return;
+      if (await isExpired(this.ctx, this.row.userId)) return;
       await this.process(this.ctx.streams.events.currentToken());
     } while (this.again && !this.stopped);
   }
@@ -192,11 +192,5 @@ export class EmailPusher implements RunningPusher {
       this.timer = undefined;
       this.wake();
     });
-  }
-
-  private async isExpired(): Promise<boolean> {
-    if (!this.ctx.config.accountValidity.enabled) return false;
-    const expiry = await getAccountExpiry(this.ctx.read, this.row.userId);
-    return expiry !== undefined && this.ctx.clock.now() >= expiry;
   }
 }

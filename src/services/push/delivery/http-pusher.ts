@@ -2,15 +2,15 @@ import { isJsonObject, type JsonObject } from "../../../lib/json.ts";
 import type { Timer } from "../../../lib/clock.ts";
 import type { PushGateway } from "../../../outbound/push-gateway.ts";
 import type { MatrixEvent } from "../../../protocol/event/event.ts";
-import { getAccountExpiry } from "../../../storage/accounts/deactivations.ts";
 import { pendingPushes, type PendingPush } from "../../../storage/push/delivery.ts";
 import type { Pusher, PusherProgress } from "../../../storage/push/pushers.ts";
+import { isExpired } from "../../accounts/validity.ts";
 import type { Context } from "../../context.ts";
 import { badgeOf } from "./badge.ts";
 import { namesFor } from "./names.ts";
 import type { RunningPusher } from "./running-pusher.ts";
 
-export type PusherContext = Pick<Context, "clock" | "config" | "events" | "log" | "members" | "metrics" | "random" | "read" | "state" | "streams">;
+export type PusherContext = Pick<Context, "clock" | "config" | "events" | "log" | "members" | "metrics" | "modules" | "random" | "read" | "state" | "streams">;
 
 /** What pushers share. */
 export interface PusherTools {
@@ -91,7 +91,7 @@ export class HttpPusher implements RunningPusher {
 
   /** The user read something: the number on the icon may have changed. */
   async sendBadge(): Promise<void> {
-    if (this.stopped || (await this.isExpired())) return;
+    if (this.stopped || (await isExpired(this.ctx, this.row.userId))) return;
     const badge = await badgeOf(this.ctx, this.row.userId);
     if (badge === this.lastBadge) return;
     this.lastBadge = badge;
@@ -113,7 +113,7 @@ export class HttpPusher implements RunningPusher {
   private async run(): Promise<void> {
     do {
       this.again = false;
-      if (await this.isExpired()) return;
+      if (await isExpired(this.ctx, this.row.userId)) return;
       const upTo = this.ctx.streams.events.currentToken();
       for (;;) {
         const page = await pendingPushes(this.ctx.read, this.row.userId, this.lastStreamOrdering, upTo, PAGE);
@@ -200,12 +200,6 @@ export class HttpPusher implements RunningPusher {
       ...(names.room === undefined ? {} : { room_name: names.room }),
       devices: [Object.keys(tweaks).length === 0 ? this.device : { ...this.device, tweaks }],
     };
-  }
-
-  private async isExpired(): Promise<boolean> {
-    if (!this.ctx.config.accountValidity.enabled) return false;
-    const expiry = await getAccountExpiry(this.ctx.read, this.row.userId);
-    return expiry !== undefined && this.ctx.clock.now() >= expiry;
   }
 }
 
