@@ -76,7 +76,7 @@ export async function check(options: CheckOptions): Promise<Report> {
     serverName: ctx?.config.server.serverName,
     configFiles: ctx?.files ?? [],
     database: facts && summary(facts),
-    processes: ctx === undefined || options.target === "synapse" ? [] : processList(ctx.config, ctx.files),
+    processes: ctx === undefined || options.target === "synapse" ? [] : processList(ctx.config, ctx.files, ctx.workers),
     options: ctx?.options ?? [],
     findings,
     elapsedMs: Math.round(options.clock.monotonic() - start),

@@ -17,28 +17,12 @@ export interface Limit {
 /** Options that are read and understood, and ask for what is not built yet. */
 export const LIMITS: readonly Limit[] = [
   {
-    id: "sso",
-    level: "blocker",
-    asked: ({ oidc, saml2, cas }) => [
-      ...oidc.providers.map(({ idpId }) => `oidc_providers: ${idpId}`),
-      ...(saml2.enabled ? ["saml2_config"] : []),
-      ...(cas.enabled ? ["cas_config"] : []),
-    ],
-    what: "Users sign in by single sign-on, which Myelin does not offer yet",
-    why: "Who is signed in stays so; nobody could sign in anew.",
-    todo: "Wait for a release of Myelin that has it.",
-    readme: /^\| .*(?:OpenID Connect|Single sign-on)/m,
-  },
-  {
-    id: "workers",
-    level: "note",
-    asked: ({ redis, workers }) => [
-      ...(redis.enabled ? ["redis"] : []),
-      ...(Object.keys(workers.instanceMap).some((name) => name !== "master") ? ["instance_map"] : []),
-    ],
-    what: "Synapse runs with workers here; Myelin serves everything by one process",
-    why: "One process takes the place of all of them; Redis is not used.",
-    todo: "Stop all workers together with Synapse, and lead their addresses to the main process (see the list of processes).",
-    readme: /^\| .*Workers/m,
+    id: "sticky-events",
+    level: "warning",
+    asked: ({ experimental }) => (experimental.msc4354Enabled ? ["experimental_features.msc4354_enabled"] : []),
+    what: "Sticky events (MSC4354) are switched on, which Myelin does not have yet",
+    why: "Calls that rely on them would not find each other; stored ones stay for Synapse.",
+    todo: "Wait for a release of Myelin that has them, or switch them off.",
+    readme: /^\| .*[Ss]ticky events/m,
   },
 ];

@@ -37,8 +37,8 @@ export function renderText(report: Report, look: Look): string {
   }
   if (report.processes.length > 0 && report.verdict !== "blocked") {
     heading("What Myelin runs instead");
-    for (const { name, command, listeners } of report.processes) {
-      say(`${name}: ${command}`, "  ", "    ");
+    for (const { name, command, listeners, relay } of report.processes) {
+      say(`${name}: ${command}${relay ? " (passes requests on to main; not needed where the reverse proxy asks main itself)" : ""}`, "  ", "    ");
       for (const listener of listeners) say(listener, "    ", "      ");
     }
   }

@@ -38,9 +38,9 @@ const workers: ConfigCheck = {
     if (moved.length > 0) {
       found.push(
         note("workers", {
-          what: `${count(moved.length, "listener")} of workers have no process behind them after the swap`,
-          why: "Myelin serves all routes by its main process.",
-          todo: "In the reverse proxy, lead what goes to these addresses to the main process.",
+          what: `Workers listen on ${count(moved.length, "address", "addresses")} of their own`,
+          why: "Myelin serves all routes by its main process; a process on a worker's configuration passes requests on to it.",
+          todo: "In the reverse proxy, lead what goes to these addresses to the main process, or start Myelin on the workers' files, too.",
           examples: moved,
         }),
       );
