@@ -38,12 +38,14 @@ export class FederationPeer {
   /** Asked in order; the first that answers wins. */
   readonly answers: PeerAnswer[] = [];
   private count = 0;
+  /** As `old_verify_keys` has them. */
+  private readonly oldKeys: JsonObject = {};
 
   private constructor(
     private readonly https: Server,
     /** `localhost:<port>` */
     readonly name: string,
-    readonly key: SigningKey,
+    public key: SigningKey,
   ) {}
 
   static async start(): Promise<FederationPeer> {
@@ -66,6 +68,14 @@ export class FederationPeer {
 
   user(localpart: string): string {
     return `@${localpart}:${this.name}`;
+  }
+
+  /** Signs with another key from now on; the one that it had expired at that time (milliseconds). Returns the old one. */
+  rotateKey(expiredTs: number): SigningKey {
+    const old = this.key;
+    this.oldKeys[old.keyId] = { key: old.base64, expired_ts: expiredTs };
+    this.key = signingKeyFromSeed(`${old.version}_next`, new Uint8Array(32).fill(100 + (peers++ % 50)));
+    return old;
   }
 
   async close(): Promise<void> {
@@ -164,7 +174,7 @@ export class FederationPeer {
       server_name: this.name,
       valid_until_ts: Date.now() + 86_400_000,
       verify_keys: { [this.key.keyId]: { key: this.key.base64 } },
-      old_verify_keys: {},
+      old_verify_keys: this.oldKeys,
     };
     return signJson(document, this.name, this.key);
   }

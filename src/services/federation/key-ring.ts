@@ -14,6 +14,11 @@ export interface ServerKey extends VerifyKey {
   readonly validUntilTs: number;
 }
 
+/** A key with the time until which the document vouches that says so: of two documents, that which vouches for longer is newer. */
+interface KnownKey extends ServerKey {
+  readonly asOf: number;
+}
+
 export type KeyRingContext = Pick<Context, "read" | "transaction" | "clock" | "config" | "log" | "federationClient" | "ownKeys">;
 
 interface Wanted {
@@ -28,7 +33,7 @@ interface Wanted {
  * moment are one. (Server-server API, "Retrieving server keys".)
  */
 export class KeyRing {
-  private readonly known = lruCache<string, ServerKey>(50_000);
+  private readonly known = lruCache<string, KnownKey>(50_000);
   private readonly fetching = new Map<string, Promise<void>>();
 
   constructor(private readonly ctx: KeyRingContext) {}
@@ -96,14 +101,15 @@ export class KeyRing {
         keys: new Map([...keys].map(([id, key]) => [id, Buffer.from(key.base64, "base64")])),
       }),
     );
-    for (const [keyId, key] of keys) this.remember(expectedServer, keyId, key);
+    for (const [keyId, key] of keys) this.remember(expectedServer, keyId, { ...key, asOf: validUntil });
     return true;
   }
 
-  private remember(serverName: string, keyId: string, key: ServerKey): void {
+  private remember(serverName: string, keyId: string, key: KnownKey): void {
     const id = cacheKey(serverName, keyId);
     const old = this.known.get(id);
-    if (old === undefined || old.validUntilTs < key.validUntilTs || old.base64 !== key.base64) this.known.set(id, key);
+    // A key may be retired before the time until which an earlier document vouched for it.
+    if (old === undefined || old.asOf <= key.asOf) this.known.set(id, key);
   }
 
   private async loadStored(wanted: readonly Wanted[]): Promise<void> {
@@ -122,7 +128,7 @@ export class KeyRing {
         const old = isJsonObject(json.old_verify_keys) ? json.old_verify_keys[row.key_id] : undefined;
         addKey(keys, row.key_id, old, isJsonObject(old) && typeof old.expired_ts === "number" ? old.expired_ts : 0);
       }
-      for (const [keyId, key] of keys) this.remember(row.server_name, keyId, key);
+      for (const [keyId, key] of keys) this.remember(row.server_name, keyId, { ...key, asOf: row.ts_valid_until_ms });
     }
   }
 

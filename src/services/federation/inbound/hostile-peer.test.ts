@@ -1,11 +1,12 @@
 import assert from "node:assert/strict";
+import { connect } from "node:net";
 import type { JsonObject } from "../../../lib/json.ts";
 import { hashAndSign } from "../../../protocol/event/build.ts";
 import type { MatrixEvent } from "../../../protocol/event/event.ts";
 import { signEventJson, signingKeyFromSeed } from "../../../protocol/event/sign.ts";
 import { memberKey } from "../../../protocol/power-levels.ts";
 import { query } from "../../../storage/database.ts";
-import { FederationPeer, type PeerRoom } from "../../../testing/federation-peer.ts";
+import { FederationPeer, PeerRoom } from "../../../testing/federation-peer.ts";
 import { type FederatedTestServer, startFederatedServer } from "../../../testing/federated-server.ts";
 import { makeRoom, requesterOf } from "../../../testing/rooms.ts";
 import { sendEvents } from "../../events/send.ts";
@@ -101,6 +102,36 @@ describe("a hostile server", function () {
       assert.equal(await stored(victim), undefined);
       assert.equal(await stored(last), undefined, "what follows a forged event cannot be placed");
       await server.ctx.inbound.rooms.whenIdle();
+    });
+  });
+
+  describe("keys", () => {
+    it("that are retired count for what was signed before that, and in rooms before version 5 for ever", async () => {
+      const other = await FederationPeer.start();
+      try {
+        const [newId, oldId] = [roomId, await makeRoom(server.ctx, alice, { version: "4" })];
+        const rooms = [await other.join(server, newId, "dan"), await other.join(server, oldId, "dan")];
+        const now = server.ctx.clock.now();
+        const old = other.rotateKey(now);
+        const sign = (event: MatrixEvent, key = old): MatrixEvent => hashAndSign({ ...event.json, signatures: {} }, event.roomVersion, other.name, [key]);
+        const make = (where: PeerRoom, body: string, originServerTs: number): MatrixEvent =>
+          where.build({ type: "m.room.message", sender: other.user("dan"), content: { msgtype: "m.text", body }, originServerTs });
+        const [before, late, lateInOld] = [
+          sign(make(rooms[0]!, "before", now - 60_000)),
+          sign(make(rooms[0]!, "late", now + 60_000)),
+          sign(make(rooms[1]!, "late", now + 60_000)),
+        ];
+        const fresh = make(rooms[0]!, "by the new key", now + 60_000);
+        const results = await other.send(server, [fresh, before, late, lateInOld]);
+        assert.deepEqual([results[fresh.eventId], results[before.eventId], results[lateInOld.eventId]], [{}, {}, {}]);
+        assert.match(results[late.eventId]!.error!, /signature/);
+        assert.equal(await stored(late), undefined);
+        for (const event of [fresh, before, lateInOld]) assert.notEqual(await stored(event), undefined);
+        const refused = await other.ask(server, "get", `/_matrix/federation/v1/state_ids/${encodeURIComponent(newId)}?event_id=x`, undefined, { key: old });
+        assert.equal(refused.status, 401, "nor are requests signed by a retired key believed");
+      } finally {
+        await other.close();
+      }
     });
   });
 
@@ -277,6 +308,53 @@ describe("a hostile server", function () {
       assert.ok((await server.ctx.members.joinedLocal(roomId)).has(alice));
     });
 
+    it("is not read to the end when it answers without end, nor followed into nesting without end", async () => {
+      const answers = [
+        `{"events":["${"x".repeat(9 * 1024 * 1024)}"]}`,
+        `{"events":${"[".repeat(200_000)}${"]".repeat(200_000)}}`,
+        "[]",
+        '{"events":{}}',
+        "null",
+      ];
+      for (const answer of answers) {
+        peer.answers.length = 0;
+        let asked = 0;
+        peer.answers.push(({ path: [, what] }) => {
+          if (what !== "get_missing_events") return undefined;
+          asked++;
+          return { status: 200, body: answer };
+        });
+        await server.ctx.backoff.reset(peer.name);
+        const lost = room.build({
+          type: "m.room.message",
+          sender: bob,
+          content: { body: "x" },
+          prevEventIds: [`$${String(answer.length).padStart(43, "q")}`],
+          depth: 100,
+        });
+        await peer.send(server, [lost]);
+        assert.equal(asked, 1);
+        assert.equal(await stored(lost), undefined);
+        await isRoomAlive();
+      }
+    });
+
+    it("gets no more fetched than there can be use for, however long the state is that it claims", async () => {
+      const ids = Array.from({ length: 30_000 }, (_, index) => `$${String(index).padStart(43, "s")}`);
+      peer.answers.push(({ path: [, what] }) => {
+        if (what === "get_missing_events") return { status: 200, body: { events: [gap.json] } };
+        if (what === "state_ids") return { status: 200, body: { pdu_ids: ids, auth_chain_ids: ids } };
+        return undefined;
+      });
+      const gap = room.build({ type: "m.room.message", sender: bob, content: { body: "gap" }, prevEventIds: [`$${"g".repeat(43)}`], depth: 100 });
+      const last = room.build({ type: "m.room.message", sender: bob, content: { body: "last" }, prevEventIds: [gap.eventId], depth: 101 });
+      const before = peer.requests.length;
+      await peer.send(server, [last]);
+      assert.ok(peer.requests.length - before < 10, `${peer.requests.length - before} requests`);
+      assert.equal(await stored(last), undefined);
+      await isRoomAlive();
+    });
+
     it("drops events with previous events that nobody divulges, however many come", async () => {
       const storm = Array.from({ length: 20 }, (_, index) =>
         room.build({
@@ -382,6 +460,47 @@ describe("a hostile server", function () {
   });
 
   describe("floods", () => {
+    it("is not listened to when it announces more than a transaction may hold, and need not say it all", async () => {
+      const { hostname, port } = new URL(server.url);
+      const socket = connect({ host: hostname, port: Number(port) });
+      const answer = new Promise<string>((resolve, reject) => {
+        let text = "";
+        socket.on("data", (chunk: Buffer) => {
+          text += chunk.toString("utf8");
+          if (text.includes("\r\n\r\n")) resolve(text);
+        });
+        socket.on("error", reject);
+        socket.on("end", () => resolve(text));
+      });
+      socket.write(
+        `PUT /_matrix/federation/v1/send/loris HTTP/1.1\r\nHost: ${server.name}\r\nContent-Type: application/json\r\nContent-Length: 1000000000\r\n\r\n{"pdus":[`,
+      );
+      assert.match(await answer, /^HTTP\/1\.1 413 /);
+      socket.destroy();
+      await isRoomAlive();
+    });
+
+    it("gets the first answer again when it uses the id of a transaction twice, whatever the second one holds", async () => {
+      const [first, second] = [room.message(bob, "first"), room.message(bob, "second")];
+      const put = (event: MatrixEvent) => peer.ask(server, "put", "/_matrix/federation/v1/send/twice", { origin: peer.name, pdus: [event.json], edus: [] });
+      const answer = (await put(first).expect(200)).body as object;
+      assert.deepEqual((await put(second).expect(200)).body, answer);
+      await server.ctx.inbound.rooms.whenIdle();
+      assert.notEqual(await stored(first), undefined);
+      assert.equal(await stored(second), undefined);
+    });
+
+    it("takes no room of this server hostage by rooms that nobody here is in", async () => {
+      const foreign = PeerRoom.create(peer, bob);
+      const flood = Array.from({ length: 49 }, (_, index) => foreign.message(bob, String(index)));
+      const good = room.message(bob, "good");
+      const results = await peer.send(server, [...flood, good]);
+      assert.deepEqual(Object.keys(results), [good.eventId]);
+      assert.notEqual(await stored(good), undefined);
+      const rows = await query(server.ctx.read, "SELECT 1 FROM federation_inbound_events_staging");
+      assert.equal(rows.length, 0);
+    });
+
     it("is told to wait when it sends a second transaction while the first is under way", async () => {
       const slow = Array.from({ length: 50 }, (_, index) => room.message(bob, String(index)));
       const put = (id: string) => peer.ask(server, "put", `/_matrix/federation/v1/send/${id}`, { pdus: slow.map(({ json }) => json), edus: [] });
