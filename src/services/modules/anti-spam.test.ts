@@ -172,3 +172,30 @@ describe("spam from other servers", function () {
     assert.ok(join.events.some((event) => event.type === "m.room.create"));
   });
 });
+
+describe("third-party rules and other servers", function () {
+  this.timeout(60_000);
+
+  it("refuse knocks and joins of their users", async () => {
+    const module = testModule((_config, api) =>
+      api.register_third_party_rules_callbacks({ check_event_allowed: (event) => [!(event.sender.startsWith("@rude:") && event.type === "m.room.member")] }),
+    );
+    const [one, two] = await Promise.all([startFederatedServer({ config: { modules: [{ module }] } }), startFederatedServer()]);
+    try {
+      const [alice, rude, kind] = await Promise.all([one.register("alice"), two.register("rude"), two.register("kind")]);
+      const room = async (joinRule: string): Promise<string> => {
+        const initial = [{ type: "m.room.join_rules", state_key: "", content: { join_rule: joinRule } }];
+        return (await one.as(alice).post(`${V3}/createRoom`, { initial_state: initial }).expect(200)).body.room_id as string;
+      };
+      const closed = await room("knock");
+      const knock = async (user: TestUser): Promise<number> =>
+        (await two.as(user).post(`${V3}/knock/${encodeURIComponent(closed)}?server_name=${one.name}`)).status;
+      const join = async (user: TestUser): Promise<number> =>
+        (await two.as(user).post(`${V3}/join/${encodeURIComponent(await room("public"))}?server_name=${one.name}`)).status;
+      assert.deepEqual([await knock(kind), await join(kind)], [200, 200]);
+      assert.deepEqual([await knock(rude), await join(rude)], [403, 403]);
+    } finally {
+      await Promise.all([one.close(), two.close()]);
+    }
+  });
+});

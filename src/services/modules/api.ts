@@ -167,7 +167,7 @@ export class ModuleApi {
     return isMain ? undefined : instanceName;
   }
   should_run_background_tasks(): boolean {
-    return this.config.workers.runBackgroundTasks;
+    return true;
   }
   is_mine(id: string): boolean {
     return getDomain(id) === this.server_name;
@@ -402,9 +402,9 @@ export class ModuleApi {
 
   // Time and background work.
 
-  /** Calls `fn` each `msec` milliseconds while the server runs, where background tasks run. Failures are logged. */
+  /** Calls `fn` each `msec` milliseconds while the server runs. Failures are logged. */
   looping_background_call(fn: () => unknown, msec: number, options: { desc?: string; run_on_all_instances?: boolean } = {}): void {
-    this.background.loop(fn, msec, options.desc, options.run_on_all_instances ?? false);
+    this.background.loop(fn, msec, options.desc);
   }
   delayed_background_call(msec: number, fn: () => unknown, options: { desc?: string } = {}): void {
     this.background.later(fn, msec, options.desc);

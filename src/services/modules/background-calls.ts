@@ -14,10 +14,9 @@ export class BackgroundCalls {
     private readonly log: Logger,
   ) {}
 
-  loop(fn: () => unknown, ms: number, desc: string | undefined, everywhere: boolean): void {
+  loop(fn: () => unknown, ms: number, desc: string | undefined): void {
     this.whenUp(() => {
       const ctx = this.context();
-      if (!everywhere && !ctx.config.workers.runBackgroundTasks) return;
       let running = false;
       this.timers.add(
         ctx.clock.every(ms, () => {
