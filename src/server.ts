@@ -99,6 +99,7 @@ import { RoomVersions } from "./storage/rooms/room-versions.ts";
 import { clearLeftovers, handOver } from "./storage/schema/hand-over.ts";
 import { openDatabase } from "./storage/schema/open.ts";
 import { APPLICATION_NAME, ServerLock } from "./storage/schema/server-lock.ts";
+import { createMessageSearch } from "./storage/search/message-search.ts";
 import { StateStore } from "./storage/state/state-store.ts";
 import { openStreams, saveStreamPositions } from "./storage/stream-ids.ts";
 import { BackgroundUpdates } from "./workers/background-updates/runner.ts";
@@ -176,6 +177,7 @@ export async function createServer(config: Config, log: Logger, overrides: Overr
       writers,
       log: log.named("synapse.storage.prepare_database"),
     });
+    if (config.myelin.search.unspacedLanguages && !worker) await db.transaction("create_message_search", createMessageSearch);
     await db.transaction("clear_leftovers", (txn) => clearLeftovers(txn, instanceName));
     const read = db.read;
     const transaction: Context["transaction"] = (name, fn, options) => db.transaction(name, fn, options);

@@ -5,12 +5,14 @@ import { pruneDeviceTables } from "../services/devices/hooks.ts";
 import { retryResyncs } from "../services/devices/lists-remote.ts";
 import { eventJobs } from "../services/events/jobs.ts";
 import { rotateNotifications } from "../services/push/rotate.ts";
+import { cleanMessageIndex, indexUnspacedMessages } from "../services/rooms/message-index.ts";
 import { deleteUnusedGroups } from "../services/rooms/purge.ts";
 import { compressAsConfigured } from "../services/state-compression/compress.ts";
 import { saveStreamPositions } from "../storage/stream-ids.ts";
 import { flushMediaUses } from "../services/media/media.ts";
 import { expirePreviews } from "../services/media/preview/expire.ts";
 import { cullExpiredTokens } from "../services/threepid/validation.ts";
+import type { Context } from "../services/context.ts";
 import type { Job } from "./periodic.ts";
 
 /** Every periodic job of the server. */
@@ -27,6 +29,8 @@ function purgeJobs({ retention }: Config): Job[] {
   }));
 }
 
+const indexesMessages = ({ config }: Context): boolean => config.workers.runBackgroundTasks && config.myelin.search.unspacedLanguages;
+
 const COMMON: readonly Job[] = [
   ...accountJobs,
   { name: "launch_scheduled_tasks", intervalMs: 60_000, run: (ctx) => Promise.resolve(ctx.tasks.launch()) },
@@ -39,6 +43,8 @@ const COMMON: readonly Job[] = [
     when: ({ config }) => config.workers.runBackgroundTasks && config.myelin.stateCompression !== undefined,
     run: compressAsConfigured,
   },
+  { name: "index_unspaced_messages", intervalMs: 1000, when: indexesMessages, run: indexUnspacedMessages },
+  { name: "clean_message_index", intervalMs: 3_600_000, when: indexesMessages, run: cleanMessageIndex },
   { name: "rotate_notifs", intervalMs: 30_000, run: (ctx, signal) => rotateNotifications(ctx, signal) },
   { name: "prune_device_tables", intervalMs: 3_600_000, run: pruneDeviceTables },
   {

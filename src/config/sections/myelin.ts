@@ -12,6 +12,10 @@ export function parseMyelin(root: ConfigReader, ctx: ParseContext) {
     allowOtherClients: raw.boolean("allow_other_clients", false),
     /** Stores the states of rooms with fewer rows, a little each hour; undefined: not. */
     stateCompression: parseStateCompression(raw),
+    search: {
+      /** Keeps an index of its own for messages in Chinese, Japanese, Korean, Thai and others whose words no spaces part. */
+      unspacedLanguages: raw.object("search").boolean("unspaced_languages", false),
+    },
     /** Codes that verify phone numbers are sent through this provider; undefined: not by this server. */
     sms: parseSms(raw.optionalObject("sms")),
   };

@@ -1,4 +1,5 @@
 import { isJsonObject, type Json, type JsonObject, type JsonText, toNumber } from "../../lib/json.ts";
+import { normaliseText } from "../../lib/character-grams.ts";
 import { MatrixError } from "../../protocol/errors.ts";
 import { type MatrixEvent, stateKeyOf } from "../../protocol/event/event.ts";
 import { countSearchHits, highlightedWords, searchByRank, searchByTime, type SearchHit, type SearchQuery } from "../../storage/rooms/search.ts";
@@ -10,6 +11,7 @@ import { currentToken, formatStreamToken } from "../streams/token.ts";
 import { filterForUser, type VisibleEvent } from "../visibility.ts";
 import { eventsAround } from "./event-context.ts";
 import { type RoomEventFilter, roomEventFilter } from "./event-filter.ts";
+import { unspacedTerm } from "./message-index.ts";
 import { predecessors } from "./predecessors.ts";
 
 /** Search in the messages of the user's rooms (client-server API, "Server Side Search"). */
@@ -69,7 +71,8 @@ export async function search(ctx: Needs, requester: Requester, body: JsonObject,
   const roomIds = await roomsToSearch(ctx, requester, request, batch);
   if (roomIds.length === 0) return { search_categories: { room_events: { results: [], count: 0, highlights: [] } } };
 
-  const query: SearchQuery = { term: request.term, roomIds, keys: request.keys };
+  const unspaced = ctx.config.myelin.search.unspacedLanguages ? unspacedTerm(request.term) : undefined;
+  const query: SearchQuery = { term: request.term, roomIds, keys: request.keys, unspaced };
   const found = request.orderBy === "rank" ? await findByRank(ctx, requester, query, request) : await findByTime(ctx, requester, query, request, batch);
   const contexts = request.context === undefined ? new Map<string, Around>() : await contextsOf(ctx, requester, found.events, request.context);
   const bundles = await bundleAggregations(
@@ -159,6 +162,8 @@ async function loadHits(
     ),
     filterForUser(ctx, requester.userId, loaded.filter(request.filter.accepts)),
   ]);
+  const texts = query.unspaced === undefined ? [] : loaded.map((event) => normaliseText(searchedText(event)));
+  for (const piece of query.unspaced?.wanted ?? []) if (texts.some((text) => text.includes(piece))) highlights.add(piece);
   return { events, highlights };
 }
 

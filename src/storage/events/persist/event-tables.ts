@@ -226,7 +226,7 @@ export function storedRelation(event: MatrixEvent): { relatesTo: string; type: s
 }
 
 /** Text that message search finds an event by. */
-function searchText(event: MatrixEvent): { key: string; value: string } | undefined {
+export function searchText(event: MatrixEvent): { key: string; value: string } | undefined {
   const { body, name } = event.content;
   let found: { key: string; value: string } | undefined;
   if (event.type === "m.room.message" && typeof body === "string") found = { key: "content.body", value: body };
