@@ -24,23 +24,22 @@ function purgeJobs({ retention }: Config): Job[] {
   return retention.purgeJobs.map((job, index) => ({
     name: index === 0 ? "purge_history_for_rooms_in_range" : `purge_history_for_rooms_in_range-${index + 1}`,
     intervalMs: job.intervalMs,
-    when: (ctx) => ctx.config.workers.isMain,
     run: (ctx, signal) => purgeByRetention(ctx, job, signal),
   }));
 }
 
-const indexesMessages = ({ config }: Context): boolean => config.workers.runBackgroundTasks && config.myelin.search.unspacedLanguages;
+const indexesMessages = ({ config }: Context): boolean => config.myelin.search.unspacedLanguages;
 
 const COMMON: readonly Job[] = [
   ...accountJobs,
   { name: "launch_scheduled_tasks", intervalMs: 60_000, run: (ctx) => Promise.resolve(ctx.tasks.launch()) },
   { name: "clean_scheduled_tasks", intervalMs: 60_000, run: (ctx) => ctx.tasks.clean() },
   ...eventJobs,
-  { name: "_delete_state_groups_loop", intervalMs: 60_000, when: (ctx) => ctx.config.workers.runBackgroundTasks, run: deleteUnusedGroups },
+  { name: "_delete_state_groups_loop", intervalMs: 60_000, run: deleteUnusedGroups },
   {
     name: "compress_state_groups",
     intervalMs: 3_600_000,
-    when: ({ config }) => config.workers.runBackgroundTasks && config.myelin.stateCompression !== undefined,
+    when: ({ config }) => config.myelin.stateCompression !== undefined,
     run: compressAsConfigured,
   },
   { name: "index_unspaced_messages", intervalMs: 1000, when: indexesMessages, run: indexUnspacedMessages },
@@ -53,7 +52,7 @@ const COMMON: readonly Job[] = [
     when: (ctx) => ctx.config.workers.sendFederation,
     run: (ctx) => ctx.federationSender.wakeWaiting(),
   },
-  { name: "sync_partial_state_room", intervalMs: 30_000, when: (ctx) => ctx.config.workers.isMain, run: (ctx, signal) => ctx.roomCompletion.run(ctx, signal) },
+  { name: "sync_partial_state_room", intervalMs: 30_000, run: (ctx, signal) => ctx.roomCompletion.run(ctx, signal) },
   { name: "_maybe_retry_device_resync", intervalMs: 30_000, run: (ctx) => retryResyncs(ctx) },
   {
     name: "save_stream_positions",
@@ -65,16 +64,13 @@ const COMMON: readonly Job[] = [
   {
     name: "apply_media_retention_rules",
     intervalMs: 3_600_000,
-    when: ({ config: { media, workers } }) =>
-      (media.localMediaLifetimeMs !== undefined || media.remoteMediaLifetimeMs !== undefined) &&
-      [undefined, workers.instanceName].includes(media.instanceRunningBackgroundJobs),
+    when: ({ config: { media } }) => media.localMediaLifetimeMs !== undefined || media.remoteMediaLifetimeMs !== undefined,
     run: applyMediaRetention,
   },
   {
     name: "expire_url_cache_data",
     intervalMs: 10_000,
-    when: ({ urlPreviews, config }) =>
-      urlPreviews !== undefined && [undefined, config.workers.instanceName].includes(config.media.instanceRunningBackgroundJobs),
+    when: ({ urlPreviews }) => urlPreviews !== undefined,
     run: (ctx) => expirePreviews(ctx),
   },
   {
