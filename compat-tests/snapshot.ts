@@ -143,14 +143,17 @@ function normalise(read: Read, body: Json): Json {
     // A list that is shown whole is not sorted.
     for (const list of Object.values<Json>(result?.lists ?? {})) for (const op of list.ops ?? []) if (op.room_ids?.length === list.count) op.room_ids.sort();
   }
-  if (path.endsWith("/initialSync")) delete result.presence;
+  if (path.endsWith("/initialSync")) {
+    delete result.presence;
+    for (const key of ["rooms", "receipts"]) result[key]?.sort((a: Json, b: Json) => compareText(a.room_id, b.room_id));
+  }
   if (path.endsWith("/notifications")) {
     // What was read is forgotten by and by.
     result.notifications = result.notifications?.filter((each: Json) => !each.read);
     delete result.next_token;
   }
   if (path.includes("/presence/")) return { status_msg: result.status_msg ?? null };
-  if (path === "/_matrix/key/v2/server") delete result.signatures; // over valid_until_ts
+  if (path.startsWith("/_matrix/key/v2/server")) delete result.signatures; // over valid_until_ts
   if (path === "/_matrix/federation/v1/version") return Object.keys(result.server).sort();
   if (path.includes("/v1/whois/")) return { user_id: result.user_id, devices: Object.keys(result.devices) };
   if (path.endsWith("/background_updates/status")) return { enabled: result.enabled };

@@ -1,4 +1,5 @@
-import { forbidden, MatrixError } from "../../protocol/errors.ts";
+import { forbidden, invalidParam, MatrixError } from "../../protocol/errors.ts";
+import { isUserId } from "../../protocol/ids.ts";
 import { presenceContent } from "../../services/presence/streams.ts";
 import { endpoint } from "../http/endpoint.ts";
 
@@ -11,6 +12,7 @@ export const getPresence = endpoint({
   auth: "user",
   async handle(ctx, { requester, params }) {
     if (!ctx.presence.enabled) return { presence: "offline" };
+    if (!isUserId(params.userId)) throw invalidParam("Expected UserID string to start with '@'");
     if (!(await ctx.presence.isVisible(params.userId, requester.userId))) throw forbidden("You are not allowed to see their presence.");
     const states = await ctx.presence.get([params.userId]);
     return presenceContent(states.get(params.userId)!, ctx.clock.now(), false);

@@ -1,4 +1,4 @@
-import { invalidParam, type MatrixError } from "../../protocol/errors.ts";
+import { MatrixError } from "../../protocol/errors.ts";
 import type { Streams } from "../../storage/stream-ids.ts";
 
 /**
@@ -58,9 +58,9 @@ export const START_TOKEN: StreamToken = {
 
 const SHORTEST = 1;
 const FIELDS = 14;
-const bad = (): MatrixError => invalidParam("Invalid stream token");
+const bad = (): MatrixError => new MatrixError(400, "M_UNKNOWN", "Invalid stream token"); // the errcode is Synapse's
 
-/** Reads `since` and `next_batch`. Missing trailing fields count as 0. @throws MatrixError 400 M_INVALID_PARAM */
+/** Reads `since` and `next_batch`. Missing trailing fields count as 0. @throws MatrixError 400 M_UNKNOWN */
 export function parseStreamToken(text: string): StreamToken {
   const parts = text.split("_");
   if (parts.length < SHORTEST || parts.length > FIELDS) throw bad();
@@ -103,7 +103,7 @@ export function formatStreamToken(token: StreamToken): string {
   ].join("_");
 }
 
-/** @throws MatrixError 400 M_INVALID_PARAM */
+/** @throws MatrixError 400 M_UNKNOWN */
 export function parseRoomPosition(text: string): RoomPosition {
   if (text.startsWith("s")) return { stream: parseNumber(text.slice(1)) };
   if (text.startsWith("m")) return parseWriterPosition(text);
