@@ -209,6 +209,7 @@ describe("commands", () => {
       const startup = prepare(["-c", "hs.yaml"])!;
       assert.deepEqual([startup.config.server.serverName, startup.newConfigFile, startup.pidFile], ["a.org", undefined, path("homeserver.pid")]);
       assert.equal(startup.config.metrics.reportStats, false);
+      assert.deepEqual([startup.allowMissingModules, prepare(["-c", "hs.yaml", "--allow-missing-modules"])?.allowMissingModules], [false, true]);
     });
 
     it("--generate-keys makes what the configuration names and does not exist", () => {
