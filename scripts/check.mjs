@@ -9,9 +9,9 @@ const steps = [
   [
     "format",
     bin("prettier", "bin/prettier.cjs"),
-    ["--check", "--log-level", "warn", "src/**/*.ts", "scripts/*.mjs", "compat-tests/**/*.ts", "migrate-from-synapse/**/*.ts"],
+    ["--check", "--log-level", "warn", "src/**/*.ts", "scripts/*.mjs", "docker/*.mjs", "docker/*.ts", "compat-tests/**/*.ts", "migrate-from-synapse/**/*.ts"],
   ],
-  ["lint", bin("oxlint", "bin/oxlint"), ["--type-aware", "--quiet", "src", "scripts", "compat-tests", "migrate-from-synapse"]],
+  ["lint", bin("oxlint", "bin/oxlint"), ["--type-aware", "--quiet", "src", "docker", "scripts", "compat-tests", "migrate-from-synapse"]],
   ["imports", path.join(root, "scripts/check-imports.mjs"), []],
   ["lock file", path.join(root, "scripts/complete-lock.mjs"), ["--check"]],
   ["types", bin("typescript", "bin/tsc"), ["-p", "tsconfig.json", "--noEmit"]],

@@ -8,7 +8,7 @@ installPackages();
 build();
 const args = process.argv.slice(2);
 const hasFiles = args.some((arg, index) => !arg.startsWith("-") && !args[index - 1]?.startsWith("-"));
-const files = hasFiles ? [] : ["src/**/*.test.ts", "migrate-from-synapse/**/*.test.ts"];
+const files = hasFiles ? [] : ["src/**/*.test.ts", "docker/**/*.test.ts", "migrate-from-synapse/**/*.test.ts"];
 const mocha = path.join(root, "node_modules/mocha/bin/mocha.js");
 const result = spawnSync(process.execPath, [mocha, ...args, ...files], { cwd: root, stdio: "inherit" });
 process.exitCode = result.status ?? 1;

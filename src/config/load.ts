@@ -1,7 +1,6 @@
 import { readdirSync, statSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { parseConfig, type Config, type ParseOptions } from "./config.ts";
-import { ConfigError } from "./errors.ts";
 import { isMapping, readConfigFile } from "./reader.ts";
 import { parseYaml } from "./yaml.ts";
 
@@ -41,7 +40,6 @@ function expand(path: string, notices: string[]): string[] {
     else if (!name.endsWith(".yaml")) notices.push(`${file} does not end in .yaml; it is passed over`);
     else files.push(file);
   }
-  if (files.length === 0) throw new ConfigError(`the directory ${path} holds no *.yaml files`, "--config-path");
   return files;
 }
 
