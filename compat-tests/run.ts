@@ -8,7 +8,7 @@ import { installSynapse, SynapseUnavailable } from "./harness/synapse.ts";
  * process of its own, and sums up.
  */
 const folder = dirname(fileURLToPath(import.meta.url));
-const SUITES = ["schema", "swap", "parity", "upgrade", "js-sdk", "kill", "delegation", "mails"];
+const SUITES = ["schema", "swap", "parity", "upgrade", "js-sdk", "kill", "delegation", "sso", "mails"];
 /** Run only when asked for by name: they do not pass yet. */
 const BY_NAME = ["admin-parity", "federation"];
 

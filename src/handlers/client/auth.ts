@@ -49,7 +49,7 @@ export const authFallbackPage = endpoint({
     if (stageType === "m.login.sso") {
       const start = ctx.accountHooks.startSsoAuth;
       if (start === undefined) throw notFound("Unknown auth stage type");
-      const idpId = query.string("io.element.idp_id");
+      const idpId = ctx.config.experimental.msc4450Enabled ? query.string("io.element.idp_id") : undefined;
       return browserReply(await orErrorPage(ctx, async () => ({ status: 200, ...(await start(ctx, { session, idpId, headers, ip })) })));
     }
     return html(200, page(ctx, stageType, session));
