@@ -35,6 +35,16 @@ const BREAKS: readonly Break[] = [
   { what: "a schema for newer servers", sql: "UPDATE schema_compat_version SET compat_version = 99", found: "risk-05", level: "blocker" },
   { what: "a schema that is too old", sql: "UPDATE schema_version SET version = 80", found: "risk-06", level: "blocker", also: ["risk-07"] },
   { what: "a newer schema", sql: "UPDATE schema_version SET version = 95", found: "risk-06", level: "warning" },
+  {
+    what: "an older schema that can be brought up to date",
+    sql: `DROP TABLE profile_updates_per_user, profile_updates, device_lists_changes_in_room_max_pruned_stream_id, quarantined_media_changes, msc4242_state_dag_edges,
+            msc4242_state_dag_forward_extremities;
+          DROP SEQUENCE profile_updates_sequence, quarantined_media_id_seq; ALTER TABLE redactions DROP COLUMN recheck; ALTER TABLE device_lists_changes_in_room DROP COLUMN inserted_ts;
+          DELETE FROM applied_schema_deltas WHERE version = 94; UPDATE schema_version SET version = 93`,
+    found: "risk-06",
+    level: "note",
+    also: ["risk-07", "risk-88"],
+  },
   { what: "no schema version", sql: "DELETE FROM schema_version", found: "risk-06", level: "blocker" },
   { what: "a forgotten delta", sql: "DELETE FROM applied_schema_deltas WHERE file = '94/07_profile_updates.sql'", found: "risk-07", level: "blocker" },
   { what: "forgotten old deltas", sql: "DELETE FROM applied_schema_deltas WHERE version < 80", found: "risk-07", level: "warning" },
@@ -383,6 +393,13 @@ const BREAKS: readonly Break[] = [
     sql: "CREATE FUNCTION mine() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'; CREATE TRIGGER mine BEFORE INSERT ON users FOR EACH ROW EXECUTE FUNCTION mine()",
     found: "risk-76",
     level: "warning",
+  },
+  {
+    what: "what Myelin keeps for itself",
+    sql: "SET LOCAL search_path TO public; CREATE SCHEMA IF NOT EXISTS myelin; CREATE TABLE myelin.something (a text)",
+    found: "risk-76",
+    level: "note",
+    target: "synapse",
   },
   { what: "tables of somebody else's", sql: "CREATE TABLE mine (a text)", found: "risk-76", level: "note" },
   { what: "a table of one row without one", sql: "DELETE FROM stats_incremental_position", found: "risk-77", level: "blocker" },

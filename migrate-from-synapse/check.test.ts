@@ -207,7 +207,7 @@ describe("myelin check", function () {
       const said = withId(report, "workers");
       assert.deepEqual(
         said.map(({ level }) => level),
-        ["warning", "note", "note"],
+        ["warning", "note", "note", "note"],
       );
       assert.match(said[0]!.what, /worker2\.yaml cannot be read/);
       assert.deepEqual(said[1]!.examples, ["worker1: http://127.0.0.1:8083 (client, media) -> http://127.0.0.1:8008 (client, federation)"]);

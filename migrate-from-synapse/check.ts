@@ -7,6 +7,7 @@ import type { Clock } from "../src/lib/clock.ts";
 import type { Random } from "../src/lib/random.ts";
 import type { Txn } from "../src/storage/database.ts";
 import { describeDatabase } from "../src/storage/schema/compare.ts";
+import { SCHEMA_VERSION } from "../src/storage/schema/deltas.ts";
 import { CONFIG_CHECKS, DATABASE_CHECKS } from "./checks.ts";
 import { connect, connectionProblem } from "./connect.ts";
 import type { CheckContext, ConfigContext, DatabaseCheck, Target } from "./context.ts";
@@ -193,7 +194,7 @@ async function runOne(each: DatabaseCheck, ctx: CheckContext, txn: Txn): Promise
     await keepCheck(txn);
     return drafts;
   } catch (error) {
-    const draft = failure(each, error);
+    const draft = failure(each, error, ctx);
     if (draft === undefined) throw error;
     await undoCheck(txn);
     return [draft];
@@ -201,11 +202,15 @@ async function runOne(each: DatabaseCheck, ctx: CheckContext, txn: Txn): Promise
 }
 
 /** Undefined when the connection broke: then nothing goes on. */
-function failure(each: DatabaseCheck, error: unknown): Draft | undefined {
+function failure(each: DatabaseCheck, error: unknown, { facts }: CheckContext): Draft | undefined {
   const { code, message } = error as { code?: unknown; message?: string };
   if (/Connection terminated|not queryable/.test(message ?? "")) return undefined;
   if (typeof code === "string" && /^(?:08|57P|40001|E[A-Z]{3,}$)/.test(code)) return undefined;
   const id = each.risks.length > 0 ? `risk-${String(each.risks[0]).padStart(2, "0")}` : each.name;
+  if ((code === "42P01" || code === "42703") && facts.schema !== undefined && facts.schema.version < SCHEMA_VERSION) {
+    const why = `It looks at what only schema ${SCHEMA_VERSION} has, and this one is ${facts.schema.version}.`;
+    return note(id, { what: `The check ${each.name} was left`, why, todo: "Check again after the upgrade, when you like." });
+  }
   if (code === "57014") {
     const todo = "Check again when the database is less busy, or with --deep, which takes its time.";
     return note(id, { what: `The check ${each.name} took too long and was left`, why: "It reads little; the database is busy, or an index is missing.", todo });

@@ -58,6 +58,19 @@ const workers: ConfigCheck = {
         }),
       );
     }
+    if (config.redis.enabled) {
+      found.push(note("workers", { what: "Redis is configured", why: "Myelin does not use it.", todo: "It may stay for the way back." }));
+    }
+    if (!config.workers.isMain) {
+      const todo = "Give --config-path the files of the main process, and workers' files by --worker-config.";
+      found.push(
+        warning("workers", {
+          what: `This is the configuration of a worker (${config.workers.instanceName})`,
+          why: "What the main process does is not in it.",
+          todo,
+        }),
+      );
+    }
     if (found.length === 0) found.push(ok("workers", "One process serves everything, as Myelin does"));
     return found;
   },

@@ -3,9 +3,9 @@ import { describeCatalogue, type Difference, differences } from "../../src/stora
 import { DELTAS, OLDEST_VERSION, SCHEMA_VERSION } from "../../src/storage/schema/deltas.ts";
 import { missingDeltas } from "../../src/storage/schema/open.ts";
 import type { CheckContext, DatabaseCheck } from "../context.ts";
-import { blocker, count, type Draft, note, ok, warning } from "../finding.ts";
+import { blocker, bytes, count, type Draft, note, ok, warning } from "../finding.ts";
 import { moduleSchemas } from "../queries/facts.ts";
-import { foreignKeysTo, mandatoryColumns, pendingUpdates } from "../queries/schema.ts";
+import { foreignKeysTo, mandatoryColumns, ownTables, pendingUpdates } from "../queries/schema.ts";
 
 const versions: DatabaseCheck = {
   name: "schema-version",
@@ -173,7 +173,7 @@ const catalogue: DatabaseCheck = {
           what: `${count(missing.length, "table, column or sequence is", "tables, columns or sequences are")} missing`,
           why: "The server would not start, or could not write.",
           todo: "Restore the database from a complete dump.",
-          examples: names(missing),
+          examples: firstNames(missing),
         }),
       );
     }
@@ -262,7 +262,7 @@ function sameType({ found, expected }: Difference): boolean {
   return essence(found) === essence(expected);
 }
 
-const names = (list: readonly Difference[]): string[] => list.slice(0, 8).map(({ object }) => object);
+const firstNames = (list: readonly Difference[]): string[] => list.slice(0, 8).map(({ object }) => object);
 
 /** Tables whose rows Synapse 1.160 reads by the position of their columns. */
 const BY_POSITION = ["scheduled_tasks", "push_rules"];
@@ -275,11 +275,11 @@ const additions: DatabaseCheck = {
     const found: Draft[] = [];
     const expected = describeCatalogue(expectedCatalogue());
     const extra = differences(expected, new Map(await catalogueOf())).filter((each) => each.expected === undefined);
-    const own = Object.keys(expectedCatalogue().tables);
+    const names = Object.keys(expectedCatalogue().tables);
     const tables = extra.filter(({ object }) => object.startsWith("table ")).map(({ object }) => object.slice(6));
     const mandatory = new Set((await mandatoryColumns(read)).map(({ table, column }) => `${table}.${column}`));
     const columns = extra
-      .filter(({ object }) => object.startsWith("column ") && own.includes(object.slice(7).split(".")[0]!))
+      .filter(({ object }) => object.startsWith("column ") && names.includes(object.slice(7).split(".")[0]!))
       .map(({ object }) => object.slice(7));
     const fatal = columns.filter((name) => mandatory.has(name));
     if (fatal.length > 0) {
@@ -306,7 +306,7 @@ const additions: DatabaseCheck = {
       );
     }
     const harmless = columns.filter((name) => !fatal.includes(name) && !positional.includes(name));
-    const keys = await foreignKeysTo(read, own);
+    const keys = await foreignKeysTo(read, names);
     if (keys.length > 0) {
       const why = "Rooms and history cannot be purged any more: the key refuses the deletion.";
       found.push(
@@ -319,7 +319,7 @@ const additions: DatabaseCheck = {
       );
     }
     const triggers = extra
-      .filter(({ object }) => object.startsWith("trigger ") && own.includes(object.slice(8).split(".")[0]!))
+      .filter(({ object }) => object.startsWith("trigger ") && names.includes(object.slice(8).split(".")[0]!))
       .map(({ object }) => object.slice(8));
     if (triggers.length > 0) {
       const why = "They run with each change that the server makes; Synapse does not know them.";
@@ -329,6 +329,18 @@ const additions: DatabaseCheck = {
           why,
           todo: "Make sure that they are wanted, and still fit.",
           examples: triggers,
+        }),
+      );
+    }
+    const own = target === "synapse" ? await ownTables(read) : { tables: [], bytes: 0 };
+    if (own.tables.length > 0) {
+      const what = `Myelin has kept ${bytes(own.bytes)} in a schema of its own`;
+      found.push(
+        note("risk-76", {
+          what,
+          why: "Synapse does not look there; nothing in its own tables depends on it.",
+          todo: "If you stay with Synapse: DROP SCHEMA myelin CASCADE.",
+          examples: own.tables,
         }),
       );
     }

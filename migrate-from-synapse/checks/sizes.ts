@@ -19,7 +19,7 @@ const sizes: DatabaseCheck = {
         note("risk-69", {
           what: `state_groups_state is ${bytes(state.bytes)} of ${bytes(facts.size)}, ${ratio.toFixed(0)} rows for each state group`,
           why: "Its rows can be compressed, often to a tenth. Both servers read what the compressor leaves.",
-          todo: "Run synapse_auto_compressor while no server runs or beside one, then VACUUM FULL (or pg_repack) this table.",
+          todo: "Run `myelin synapse_auto_compressor` (or Synapse's tool of that name), also beside a running server; then VACUUM FULL (or pg_repack) this table.",
         }),
       );
     } else found.push(ok("risk-69", "State takes no more room than it should"));

@@ -11,8 +11,8 @@ const FAR = 10_000;
 const sequences: DatabaseCheck = {
   name: "sequences",
   risks: [16, 17, 18, 23, 26, 27, 99],
-  async run({ read, target }) {
-    const rows = await sequenceRows(read);
+  async run({ read, target, facts }) {
+    const rows = await sequenceRows(read, facts);
     const behind = rows.filter(({ highest, at }) => highest !== null && highest > at);
     const heal = target === "myelin" ? "Myelin moves it up at its start, and never back." : "";
     const positions = behind.filter(({ place }) => place === "positions");
@@ -127,7 +127,7 @@ const positions: DatabaseCheck = {
         }),
       );
     }
-    const reached = new Map((await sequenceRows(ctx.read)).flatMap(({ stream, at }) => (stream === null ? [] : [[stream, at] as const])));
+    const reached = new Map((await sequenceRows(ctx.read, ctx.facts)).flatMap(({ stream, at }) => (stream === null ? [] : [[stream, at] as const])));
     const spread = spreads(
       stored.filter(({ stream, instance }) => wanted.has(`${stream} of ${instance}`)),
       reached,

@@ -165,8 +165,8 @@ const NAMES: Readonly<Record<string, string>> = { stats_incremental_position: "s
 const followers: DatabaseCheck = {
   name: "followers",
   risks: [77, 78, 84],
-  async run({ read }) {
-    const rows = await streams.followers(read);
+  async run({ read, facts }) {
+    const rows = await streams.followers(read, facts.tables);
     const found: Draft[] = [];
     const wrong = rows.filter((row) => row.rows !== 1);
     if (wrong.length > 0) {

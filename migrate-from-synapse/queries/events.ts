@@ -44,7 +44,8 @@ export const withoutExtremityHistory = (h: ReadHandle, blocks: readonly Block[])
     h,
     blocks.slice(0, 1),
     `SELECT n.room_id AS id FROM (SELECT e.room_id, max(e.stream_ordering) AS newest FROM ${WINDOW} JOIN events AS e ON e.stream_ordering BETWEEN w.low AND w.high
-       WHERE NOT e.outlier AND e.stream_ordering > 0 AND e.rejection_reason IS NULL GROUP BY e.room_id) AS n
+         JOIN event_json AS j ON j.event_id = e.event_id
+       WHERE NOT e.outlier AND e.stream_ordering > 0 AND e.rejection_reason IS NULL AND j.internal_metadata NOT LIKE '%"soft_failed":true%' GROUP BY e.room_id) AS n
      WHERE EXISTS (SELECT FROM event_forward_extremities AS f WHERE f.room_id = n.room_id)
        AND n.newest > COALESCE((SELECT max(x.stream_ordering) FROM stream_ordering_to_exterm AS x WHERE x.room_id = n.room_id), 0)`,
   );

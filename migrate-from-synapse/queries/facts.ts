@@ -23,6 +23,7 @@ export interface DatabaseFacts {
   readonly rows: ReadonlyMap<string, number>;
   /** Tables that exist. */
   readonly tables: ReadonlySet<string>;
+  readonly sequences: ReadonlySet<string>;
 }
 
 export interface SchemaFacts {
@@ -34,7 +35,7 @@ export interface SchemaFacts {
 }
 
 export async function readFacts(h: ReadHandle): Promise<DatabaseFacts> {
-  const [server] = await query<Omit<DatabaseFacts, "schema" | "rows" | "tables">>(
+  const [server] = await query<Omit<DatabaseFacts, "schema" | "rows" | "tables" | "sequences">>(
     h,
     `SELECT current_setting('server_version_num')::int AS version, current_setting('server_version') AS release,
             pg_encoding_to_char(d.encoding) AS encoding, d.datcollate AS collate, d.datctype AS ctype, d.datname AS database, current_user AS user,
@@ -42,13 +43,20 @@ export async function readFacts(h: ReadHandle): Promise<DatabaseFacts> {
             inet_server_port() AS "serverPort"
      FROM pg_database AS d WHERE d.datname = current_database()`,
   );
-  const tables = await query<{ name: string; rows: number }>(
+  const relations = await query<{ name: string; rows: number; table: boolean }>(
     h,
-    `SELECT c.relname AS name, GREATEST(c.reltuples, 0)::bigint AS rows FROM pg_class AS c
-     WHERE c.relkind IN ('r', 'p') AND c.relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = current_schema())`,
+    `SELECT c.relname AS name, GREATEST(c.reltuples, 0)::bigint AS rows, c.relkind <> 'S' AS table FROM pg_class AS c
+     WHERE c.relkind IN ('r', 'p', 'S') AND c.relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = current_schema())`,
   );
+  const tables = relations.filter(({ table }) => table);
   const names = new Set(tables.map(({ name }) => name));
-  return { ...server!, rows: new Map(tables.map(({ name, rows }) => [name, rows])), tables: names, schema: await readSchema(h, names) };
+  return {
+    ...server!,
+    rows: new Map(tables.map(({ name, rows }) => [name, rows])),
+    tables: names,
+    sequences: new Set(relations.filter(({ table }) => !table).map(({ name }) => name)),
+    schema: await readSchema(h, names),
+  };
 }
 
 async function readSchema(h: ReadHandle, tables: ReadonlySet<string>): Promise<SchemaFacts | undefined> {

@@ -16,6 +16,16 @@ export async function foreignKeysTo(h: ReadHandle, tables: readonly string[]): P
   return rows.map(({ text }) => text);
 }
 
+/** What Myelin keeps for itself, in a schema of its own. */
+export async function ownTables(h: ReadHandle): Promise<{ tables: string[]; bytes: number }> {
+  const rows = await query<{ name: string; bytes: number }>(
+    h,
+    `SELECT 'myelin.' || c.relname AS name, pg_total_relation_size(c.oid) AS bytes FROM pg_class AS c
+     WHERE c.relkind = 'r' AND c.relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = 'myelin') ORDER BY 1`,
+  );
+  return { tables: rows.map(({ name }) => name), bytes: rows.reduce((sum, row) => sum + row.bytes, 0) };
+}
+
 /** Extra columns that an INSERT which does not know them cannot leave out: NOT NULL without default. */
 export async function mandatoryColumns(h: ReadHandle): Promise<{ table: string; column: string }[]> {
   return await query(

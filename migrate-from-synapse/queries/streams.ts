@@ -1,4 +1,5 @@
 import { query, queryOne, type ReadHandle } from "../../src/storage/database.ts";
+import type { DatabaseFacts } from "./facts.ts";
 import { SEQUENCE_USES } from "../../src/storage/schema/sequences.ts";
 
 /** A sequence beside one of the places where its values stand. */
@@ -14,17 +15,19 @@ export interface SequenceRow {
   readonly int4: boolean;
 }
 
-/** Each sequence with each place; one statement, all by indexes. Sequences move under a snapshot, but never back. */
-export async function sequenceRows(h: ReadHandle): Promise<SequenceRow[]> {
-  const selects = SEQUENCE_USES.flatMap((use) => {
+/** Each sequence that exists with each place; one statement, all by indexes. Sequences move under a snapshot, but never back. */
+export async function sequenceRows(h: ReadHandle, { tables, sequences }: Pick<DatabaseFacts, "tables" | "sequences">): Promise<SequenceRow[]> {
+  const selects = SEQUENCE_USES.filter(({ sequence }) => sequences.has(sequence)).flatMap((use) => {
     const at = `(SELECT CASE WHEN is_called THEN last_value ELSE last_value - 1 END FROM ${use.sequence})`;
     const stream = use.stream === undefined ? "NULL" : `'${use.stream}'`;
     const row = (place: string, highest: string): string =>
       `SELECT '${use.sequence}' AS sequence, ${stream}::text AS stream, '${place}' AS place, (${highest})::bigint AS highest, ${at} AS at, ${use.int4 ?? false} AS int4`;
     return [
-      ...use.columns.map(({ table, column, negated }) =>
-        row(`${table}.${column}`, negated ? `SELECT -min(${column}) FROM ${table}` : `SELECT max(${column}) FROM ${table}`),
-      ),
+      ...use.columns
+        .filter(({ table }) => tables.has(table))
+        .map(({ table, column, negated }) =>
+          row(`${table}.${column}`, negated ? `SELECT -min(${column}) FROM ${table}` : `SELECT max(${column}) FROM ${table}`),
+        ),
       ...(use.stream === undefined ? [] : [row("positions", `SELECT max(abs(stream_id)) FROM stream_positions WHERE stream_name = '${use.stream}'`)]),
       ...(use.calledOnce ? [row("first call", "SELECT 1")] : []),
     ];
@@ -90,13 +93,15 @@ export interface FollowerRow {
   readonly reached: number;
 }
 
-export async function followers(h: ReadHandle): Promise<FollowerRow[]> {
+export async function followers(h: ReadHandle, tables: ReadonlySet<string>): Promise<FollowerRow[]> {
   return await query(
     h,
-    FOLLOWERS.map(
-      ([table, column, sequence]) =>
-        `SELECT '${table}' AS name, count(*)::int AS rows, max(${column}) AS position, (SELECT last_value FROM ${sequence}) AS reached FROM ${table}`,
-    ).join(" UNION ALL "),
+    FOLLOWERS.filter(([table]) => tables.has(table))
+      .map(
+        ([table, column, sequence]) =>
+          `SELECT '${table}' AS name, count(*)::int AS rows, max(${column}) AS position, (SELECT last_value FROM ${sequence}) AS reached FROM ${table}`,
+      )
+      .join(" UNION ALL "),
   );
 }
 
