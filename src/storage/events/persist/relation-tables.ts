@@ -39,7 +39,21 @@ export async function applyRedactions(txn: Writer, batch: Batch): Promise<unknow
     bulk(
       txn,
       { room_id: "text", event_id: "text" },
-      `DELETE FROM event_push_actions AS p USING ROWS WHERE p.room_id = row.room_id AND p.event_id = row.event_id`,
+      // What the summaries count already is counted no more, where it was not read before.
+      `WITH gone AS (
+         DELETE FROM event_push_actions AS p USING ROWS WHERE p.room_id = row.room_id AND p.event_id = row.event_id
+         RETURNING p.user_id, p.room_id, p.thread_id, p.stream_ordering, p.notif, p.unread
+       ), counted AS (
+         SELECT g.user_id, g.room_id, g.thread_id, count(*) FILTER (WHERE g.notif = 1) AS notifs, count(*) FILTER (WHERE g.unread = 1) AS unreads
+         FROM gone AS g
+         JOIN event_push_summary AS old ON old.user_id = g.user_id AND old.room_id = g.room_id AND old.thread_id = g.thread_id
+         WHERE g.stream_ordering <= (SELECT p.stream_ordering FROM event_push_summary_stream_ordering AS p)
+           AND (old.last_receipt_stream_ordering IS NULL OR old.last_receipt_stream_ordering < g.stream_ordering)
+         GROUP BY g.user_id, g.room_id, g.thread_id
+       )
+       UPDATE event_push_summary AS s
+       SET notif_count = GREATEST(s.notif_count - counted.notifs, 0), unread_count = GREATEST(COALESCE(s.unread_count, 0) - counted.unreads, 0)
+       FROM counted WHERE s.user_id = counted.user_id AND s.room_id = counted.room_id AND s.thread_id = counted.thread_id`,
       redacted,
     ),
     relations.length > 0 && write(txn, `DELETE FROM event_relations AS r WHERE r.event_id = ANY($1)`, [relations.map(({ eventId }) => eventId)]),
