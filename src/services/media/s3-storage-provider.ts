@@ -21,6 +21,7 @@ export class S3StorageProvider implements StorageProvider {
   /** @throws ConfigError */
   constructor(settings: ProviderSettings, config: ConfigReader) {
     ({ storeLocal: this.storeLocal, storeRemote: this.storeRemote, storeSynchronous: this.synchronous } = settings);
+    config.raw("threadpool_size"); // node needs no threads for it
     this.prefix = config.string("prefix") ?? "";
     this.bucket = new S3Bucket({
       bucket: config.requiredString("bucket"),

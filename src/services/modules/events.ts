@@ -1,5 +1,6 @@
 import type { JsonObject } from "../../lib/json.ts";
 import type { InternalMetadata, MatrixEvent, StateKey } from "../../protocol/event/event.ts";
+import { cloneJson } from "./clone-json.ts";
 import { splitStateKey, stateKeyOf } from "../../protocol/event/event.ts";
 
 /** An event as modules see it, under the names that Synapse's modules know. What it returns belongs to the server: copy before changing. */
@@ -65,7 +66,7 @@ export class ModuleEvent {
 
   /** A copy of the PDU, which the caller may change: for `check_event_allowed` to return. */
   get_dict(): JsonObject {
-    return structuredClone(this.event.json);
+    return cloneJson(this.event.json);
   }
 }
 

@@ -80,6 +80,17 @@ describe("modules of the configuration", function () {
       );
   });
 
+  it("that Myelin stands in for say which of their options they do not know", async () => {
+    const lines: string[] = [];
+    const log: Logger = { ...silentLogger, warn: (line) => void lines.push(line), named: () => log };
+    const server = await startTestServer({ config: { modules: [{ module: "mjolnir.Module", config: { block_invites: true, block_everything: true } }] }, log });
+    await server.close();
+    assert.deepEqual(
+      lines.filter((line) => line.includes("modules[0]")),
+      ["Configuration: modules[0].config.block_everything is unknown and has no effect"],
+    );
+  });
+
   it("that fail stop the start with their words", async () => {
     await writeFile(path.join(folder, "fails.mjs"), "export default () => { throw new Error('no key given'); };");
     await assert.rejects(

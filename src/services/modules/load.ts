@@ -2,6 +2,7 @@ import { Readable } from "node:stream";
 import type { Config } from "../../config/config.ts";
 import { ConfigError } from "../../config/errors.ts";
 import { ConfigReader, ReadTracker } from "../../config/reader.ts";
+import { noticesAboutOptions } from "../../config/unknown-options.ts";
 import type { ModuleConfig } from "../../config/sections/modules.ts";
 import type { Logger } from "../../lib/log.ts";
 import type { Context } from "../context.ts";
@@ -54,15 +55,19 @@ export function requireModules({ config, log, allowMissing }: ModuleLoading): vo
  */
 export async function loadModules({ config, log }: ModuleLoading, api: ModuleApi, context: () => Context): Promise<void> {
   const { folder } = config.modules;
+  const own = log.named("synapse.module_api");
   const add = async (module: ModuleConfig, legacy?: LegacyKind): Promise<void> => {
     const builtIn = BUILT_INS.get(module.module);
     try {
-      if (builtIn !== undefined) builtIn(new ConfigReader(module.config, new ReadTracker(), `${module.path}.config`), api, context);
-      else {
+      if (builtIn !== undefined) {
+        const tracker = new ReadTracker();
+        builtIn(new ConfigReader(module.config, tracker, `${module.path}.config`), api, context);
+        for (const notice of noticesAboutOptions(module.config, tracker)) own.warn(`Configuration: ${module.path}.config.${notice}`);
+      } else {
         const made = await makeModule(await loadJavaScript(module.module, folder), module.config, api);
         if (legacy !== undefined && typeof made === "object" && made !== null) registerLegacy(legacy, made, api);
       }
-      log.named("synapse.module_api").info(`Loaded module ${module.module}`);
+      own.info(`Loaded module ${module.module}`);
     } catch (error) {
       if (!(error instanceof ModuleMissing)) throw asConfigError(error, module);
     }

@@ -90,6 +90,21 @@ describe("third-party rules modules", () => {
     assert.deepEqual((await event(roomId, id))["content"], { msgtype: "m.text", body: "[censored]" });
   });
 
+  it("may hand an event back as it was, whatever numbers it holds", async () => {
+    const roomId = await server.as(alice).post(`${V3}/createRoom`, { room_version: "5" }).expect(200);
+    rules.check_event_allowed = (given) => [true, given.get_dict()];
+    const text = '{"msgtype":"m.text","body":"x","float":1.0,"large":12345678901234567890}';
+    const path = `${V3}/rooms/${roomId.body.room_id as string}/send/m.room.message/${txn++}`;
+    const { event_id: id } = (await server.as(alice).request("put", path).set("Content-Type", "application/json").send(text).expect(200)).body as {
+      event_id: string;
+    };
+    const got = await server
+      .as(alice)
+      .get(`${V3}/rooms/${roomId.body.room_id as string}/event/${encodeURIComponent(id)}`)
+      .expect(200);
+    assert.ok(got.text.includes('"float":1.0') && got.text.includes('"large":12345678901234567890'), got.text);
+  });
+
   it("cannot change type, state key or sender's server", async () => {
     const roomId = await room();
     for (const change of [{ type: "org.test.other" }, { state_key: "" }, { sender: "@alice:elsewhere" }, { content: "text" }]) {

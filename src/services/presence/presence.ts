@@ -45,6 +45,8 @@ export class Presence {
   /** One transaction after another, so that a user never gets two rows. */
   private saving: Promise<void> = Promise.resolve();
   private readonly timers: Timer[] = [];
+  /** By user, the place in the stream before which clients get everything anew. */
+  private readonly fullUntil = new Map<string, number>();
 
   constructor(
     private readonly ctx: PresenceContext,
@@ -342,20 +344,26 @@ export class Presence {
   }
 
   /**
-   * Sends these local and remote users the present states of all whose presence they would get from this server, whether or not it changed
-   * (`ModuleApi.send_local_online_presence_to`).
+   * Sends these local and remote users the states of all local users who are online, whether or not they changed
+   * (`ModuleApi.send_local_online_presence_to`): remote ones at once, local ones of those whose presence they get, with their next sync.
    */
   async sendOnlineTo(userIds: readonly string[]): Promise<void> {
-    const online = [...this.states.values()].filter((state) => state.state !== "offline" && getDomain(state.userId) === this.options.serverName);
-    if (online.length === 0) return;
+    const local = userIds.filter((userId) => getDomain(userId) === this.options.serverName);
     const servers = new Set(userIds.map(getDomain).filter((server) => server !== this.options.serverName));
-    if (servers.size > 0) this.ctx.remote.sendPresence(online, servers);
-    // A new place in the stream: their next sync tells them.
-    if (userIds.some((userId) => getDomain(userId) === this.options.serverName)) {
-      await this.save(online);
-      this.ctx.notifier.wakeUsers(userIds);
-      this.ctx.notifier.announce();
-    }
+    const online = [...this.states.values()].filter((state) => state.state !== "offline" && getDomain(state.userId) === this.options.serverName);
+    if (servers.size > 0 && online.length > 0) this.ctx.remote.sendPresence(online, servers);
+    if (local.length === 0) return;
+    // The stream moves by one entry, so that a client gets everything once and not with each sync.
+    await this.save([await this.current(local[0]!)]);
+    const position = this.ctx.streams.presence.currentToken();
+    for (const userId of local) this.fullUntil.set(userId, position);
+    this.ctx.notifier.wakeUsers(local);
+    this.ctx.notifier.announce();
+  }
+
+  /** A client of the user that has come to this place in the stream is to get everything anew. */
+  wantsAll(userId: string, since: number): boolean {
+    return since < (this.fullUntil.get(userId) ?? 0);
   }
 
   /** A module sets presences, also where they are not tracked. @throws MatrixError 400 M_UNKNOWN for a state that does not exist */

@@ -17,6 +17,7 @@ export async function presenceSince(
   includeOffline = false,
 ): Promise<UserPresence[]> {
   if (!ctx.presence.enabled) return [];
+  if (since !== undefined && ctx.presence.wantsAll(userId, since)) return await presenceSince(ctx, userId, roomIds, undefined, upTo, includeOffline);
   const router = ctx.modules.presenceRouter;
   const also = router.isEmpty ? undefined : await router.interestedUsers(userId);
   if (also === "ALL") return await routedPresence(ctx, userId, since, upTo, includeOffline);

@@ -2,6 +2,7 @@ import type { JsonObject } from "../../../lib/json.ts";
 import type { Logger } from "../../../lib/log.ts";
 import { forbidden } from "../../../protocol/errors.ts";
 import type { MatrixEvent } from "../../../protocol/event/event.ts";
+import { cloneJson } from "../clone-json.ts";
 import { ModuleEvent } from "../events.ts";
 import { whileRoomIsHeld } from "../held-room.ts";
 import {
@@ -179,7 +180,7 @@ export class SpamChecker {
   }
 
   async requireMayCreateRoom(userId: string, roomConfig: JsonObject): Promise<void> {
-    await this.require("user_may_create_room", true, "You are not permitted to create rooms", (callback) => callback(userId, structuredClone(roomConfig)));
+    await this.require("user_may_create_room", true, "You are not permitted to create rooms", (callback) => callback(userId, cloneJson(roomConfig)));
   }
 
   async requireMayCreateAlias(userId: string, alias: string): Promise<void> {
@@ -193,7 +194,7 @@ export class SpamChecker {
 
   async requireMaySendState(userId: string, roomId: string, eventType: string, stateKey: string, content: JsonObject): Promise<void> {
     await this.require("user_may_send_state_event", undefined, "You are not permitted to send the state event", (callback) =>
-      callback(userId, roomId, eventType, stateKey, structuredClone(content)),
+      callback(userId, roomId, eventType, stateKey, cloneJson(content)),
     );
   }
 

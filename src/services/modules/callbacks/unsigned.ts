@@ -1,6 +1,7 @@
 import type { JsonObject } from "../../../lib/json.ts";
 import { isJsonObject } from "../../../lib/json.ts";
 import type { MatrixEvent } from "../../../protocol/event/event.ts";
+import { cloneJson } from "../clone-json.ts";
 import { ModuleEvent } from "../events.ts";
 
 /** Returns keys for `unsigned` of an event that a client gets. Called each time that an event is sent to a client: be quick. */
@@ -26,7 +27,7 @@ export class UnsignedModules {
       const added: JsonObject = {};
       for (const callback of this.modules) {
         const fields: unknown = await callback(new ModuleEvent(event));
-        if (isJsonObject(fields)) Object.assign(added, structuredClone(fields));
+        if (isJsonObject(fields)) Object.assign(added, cloneJson(fields));
       }
       if (Object.keys(added).length > 0) additions.set(event.eventId, added);
     }
