@@ -325,6 +325,17 @@ describe("myelin check", function () {
       }
     });
 
+    it("sees a schema that stands before Synapse's tables", async () => {
+      const shadowed = await createTestDatabase();
+      try {
+        deployment.write(withArgs({ dbname: shadowed.name }));
+        await onServer(async (client) => void (await client.query(`CREATE SCHEMA AUTHORIZATION CURRENT_USER`)), shadowed.name);
+        assert.match(single(await deployment.check(), "risk-06", "blocker").what, /^Synapse's tables lie in the schema public, and sessions of/);
+      } finally {
+        await shadowed.drop();
+      }
+    });
+
     it("refuses another collation, and warns where it is allowed", async () => {
       const other = await createTestDatabase({ schema: false, locale: "C.UTF-8" });
       try {

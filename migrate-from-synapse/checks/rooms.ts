@@ -79,6 +79,17 @@ const versions: DatabaseCheck = {
   },
 };
 
+const largest: DatabaseCheck = {
+  name: "large-rooms",
+  risks: [],
+  async run({ read }) {
+    const large = await rooms.largestRooms(read, 10_000);
+    if (large.length === 0) return [ok("unusual-rooms", "No room has more than 10,000 pieces of state")];
+    const examples = large.map(({ room_id, state, members }) => `${room_id}: ${thousands(state)} pieces of state, ${count(members, "member")}`);
+    return [ok("unusual-rooms", `The largest rooms: ${examples.join("; ")}`)];
+  },
+};
+
 const existence: DatabaseCheck = {
   name: "rooms",
   risks: [49],
@@ -338,6 +349,7 @@ const invites: DatabaseCheck = {
 
 export const roomChecks: readonly DatabaseCheck[] = [
   versions,
+  largest,
   existence,
   extremities,
   rejections,

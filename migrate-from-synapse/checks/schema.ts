@@ -14,6 +14,12 @@ const versions: DatabaseCheck = {
   async run({ facts, target }) {
     const { schema } = facts;
     if (schema === undefined || !facts.tables.has("events")) {
+      const elsewhere = facts.schemas.filter((name) => name !== facts.currentSchema);
+      if (elsewhere.length > 0) {
+        const what = `Synapse's tables lie in the schema ${elsewhere.join(" and ")}, and sessions of ${facts.user} look into ${facts.currentSchema ?? "none"}`;
+        const todo = `ALTER ROLE "${facts.user}" SET search_path TO ${elsewhere[0]!}; or set \`database.args.options\`.`;
+        return [blocker("risk-06", { what, why: "The server would find an empty database: a schema of the user's own name comes first.", todo })];
+      }
       const mine = [...facts.tables].filter((name) => name in expectedCatalogue().tables).length;
       if (mine === 0 && target === "myelin") {
         const todo = "Nothing for a new server; for a swap name the database that Synapse uses.";

@@ -15,6 +15,10 @@ export interface DatabaseFacts {
   readonly standby: boolean;
   /** Milliseconds since the epoch, by the clock of the database's machine. */
   readonly now: number;
+  /** The schema that sessions of this user look into first; null: none. */
+  readonly currentSchema: string | null;
+  /** Schemas that hold Synapse's tables. */
+  readonly schemas: readonly string[];
   /** Where our connection ends, as Postgres sees it; null for a Unix socket. */
   readonly serverPort: number | null;
   /** No tables of Synapse's when undefined. */
@@ -40,7 +44,8 @@ export async function readFacts(h: ReadHandle): Promise<DatabaseFacts> {
     `SELECT current_setting('server_version_num')::int AS version, current_setting('server_version') AS release,
             pg_encoding_to_char(d.encoding) AS encoding, d.datcollate AS collate, d.datctype AS ctype, d.datname AS database, current_user AS user,
             pg_database_size(d.oid) AS size, pg_is_in_recovery() AS standby, (extract(epoch FROM clock_timestamp()) * 1000)::bigint AS now,
-            inet_server_port() AS "serverPort"
+            inet_server_port() AS "serverPort", current_schema() AS "currentSchema",
+            ARRAY(SELECT schemaname::text FROM pg_tables WHERE tablename = 'event_to_state_groups' ORDER BY 1) AS schemas
      FROM pg_database AS d WHERE d.datname = current_database()`,
   );
   const relations = await query<{ name: string; rows: number; table: boolean }>(

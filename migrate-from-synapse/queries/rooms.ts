@@ -5,6 +5,16 @@ export async function roomVersions(h: ReadHandle): Promise<{ version: string | n
   return await query(h, "SELECT room_version AS version, count(*)::int AS rooms FROM rooms GROUP BY 1 ORDER BY 2 DESC");
 }
 
+/** The rooms with the most state, by the statistics. */
+export async function largestRooms(h: ReadHandle, least: number): Promise<{ room_id: string; state: number; members: number }[]> {
+  return await query(
+    h,
+    `SELECT room_id, current_state_events AS state, joined_members AS members FROM room_stats_current WHERE current_state_events >= $1
+     ORDER BY current_state_events DESC LIMIT 5`,
+    [least],
+  );
+}
+
 /** Rooms in which somebody of ours is, by the memberships of local users. */
 const OURS = "SELECT DISTINCT room_id FROM local_current_membership WHERE membership = 'join'";
 
