@@ -4,6 +4,7 @@ import { applyMediaRetention, purgeByRetention } from "../services/admin/retenti
 import { pruneDeviceTables } from "../services/devices/hooks.ts";
 import { retryResyncs } from "../services/devices/lists-remote.ts";
 import { eventJobs } from "../services/events/jobs.ts";
+import { refreshRemoteProfiles } from "../services/federation/queries/refresh-profiles.ts";
 import { rotateNotifications } from "../services/push/rotate.ts";
 import { cleanMessageIndex, indexUnspacedMessages } from "../services/rooms/message-index.ts";
 import { deleteUnusedGroups } from "../services/rooms/purge.ts";
@@ -53,6 +54,12 @@ const COMMON: readonly Job[] = [
     run: (ctx) => ctx.federationSender.wakeWaiting(),
   },
   { name: "sync_partial_state_room", intervalMs: 30_000, run: (ctx, signal) => ctx.roomCompletion.run(ctx, signal) },
+  {
+    name: "user_directory.refresh_remote_profiles",
+    intervalMs: 15_000,
+    when: ({ config }) => config.workers.shouldUpdateUserDirectory,
+    run: refreshRemoteProfiles,
+  },
   { name: "_maybe_retry_device_resync", intervalMs: 30_000, run: (ctx) => retryResyncs(ctx) },
   {
     name: "save_stream_positions",
