@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { type JWTPayload, SignJWT } from "jose";
+import { CasServer } from "../src/testing/cas-server.ts";
 import { CLIENT_ID, CLIENT_SECRET, OpenIdProvider } from "../src/testing/openid-provider.ts";
 import { type Visit, WebBrowser } from "../src/testing/web-browser.ts";
 import { provideAuthlib } from "./harness/authlib.ts";
@@ -29,6 +30,7 @@ describe("sso: two servers with the same OpenID provider do the same", function 
   const { a, b } = sides();
   let postgres: PostgresServer;
   let provider: OpenIdProvider;
+  let cas: CasServer;
   let home: Home;
   let server: RunningServer | undefined;
   const seen: Seen[][] = [];
@@ -45,6 +47,7 @@ describe("sso: two servers with the same OpenID provider do the same", function 
     }
     postgres = await acquirePostgres();
     provider = await OpenIdProvider.open();
+    cas = await CasServer.open();
     // With an address for logouts it tells its sessions, too.
     provider.serve({ redirectUri: `${S}/oidc/callback`, backchannelLogoutUri: `${S}/oidc/backchannel_logout` });
     const common = {
@@ -65,6 +68,13 @@ describe("sso: two servers with the same OpenID provider do the same", function 
         // Each operation is confirmed by itself.
         ui_auth: { session_timeout: 0 },
         sso: { client_whitelist: ["https://trusted.example/"] },
+        cas_config: {
+          server_url: cas.url,
+          displayname_attribute: "name",
+          required_attributes: { department: "it" },
+          allow_numeric_ids: true,
+          numeric_ids_prefix: "n",
+        },
         oidc_providers: [
           { ...common, idp_id: "mapped", idp_name: "Mapped", idp_brand: "brand", user_mapping_provider: mapped },
           { ...common, idp_id: "picked", idp_name: "Picked", idp_icon: "mxc://compat.test/icon", user_mapping_provider: { config: templates } },
@@ -78,6 +88,7 @@ describe("sso: two servers with the same OpenID provider do the same", function 
   after(async () => {
     await server?.kill();
     await provider?.close();
+    await cas?.close();
     if (home !== undefined && process.env["COMPAT_KEEP"] === undefined) await postgres.dropDatabase(home.database);
     await postgres?.stop();
   });
@@ -181,6 +192,27 @@ describe("sso: two servers with the same OpenID provider do the same", function 
     tell("another's session", await newBrowser().get(`${C}/auth/m.login.sso/fallback/web?session=none`));
     tell("another's provider", await newBrowser().get(`${C}/auth/m.login.sso/fallback/web?session=${session}&io.element.idp_id=oidc-picked`));
 
+    const throughCas = async (what: string): Promise<Visit> => {
+      const one = newBrowser();
+      return tell(what, await one.follow(await one.get(`${C}/login/sso/redirect/cas?${new URLSearchParams({ redirectUrl: CLIENT }).toString()}`)));
+    };
+    cas.attributes = { department: ["it", "hr"], name: ["Carol C"] };
+    for (const user of ["Carol", "1234", "\u00c9va_x y", "Carol", "picked"]) {
+      cas.user = user;
+      tellAnswer(`${user} logs in through CAS`, 200, await logIn(tokenOf(await throughCas(`${user} by CAS`))));
+    }
+    cas.attributes = { department: ["hr"] };
+    await throughCas("not of the department");
+    tell("a forged ticket", await newBrowser().get(`${C}/login/cas/ticket?redirectUrl=x&ticket=forged`));
+    tell("a ticket for nothing", await newBrowser().get(`${C}/login/cas/ticket?ticket=forged`));
+    for (const body of ["<serviceResponse/>", "<x/>", "<serviceResponse><authenticationSuccess/></serviceResponse>"]) {
+      cas.answer = () => ({ status: 200, body });
+      await throughCas(`an answer ${body}`);
+    }
+    cas.answer = () => ({ status: 500, body: "" });
+    await throughCas("a CAS server out of order");
+    cas.answer = undefined;
+
     const post = (token: string): Promise<Visit> => newBrowser().post(`${S}/oidc/backchannel_logout`, { logout_token: token });
     const bad = [
       "",
@@ -276,8 +308,8 @@ describe("sso: two servers with the same OpenID provider do the same", function 
   }
 });
 
-/** Where Myelin does otherwise on purpose: nothing is no name, and none that is free. */
-const ALLOWED: ReadonlySet<string> = new Set(["is  free"]);
+/** Where Myelin does otherwise on purpose: nothing is no name, and none that is free; nonsense from a CAS server is a page, no 500. */
+const ALLOWED: ReadonlySet<string> = new Set(["is  free", "an answer <serviceResponse/>"]);
 
 /** Texts without what is another one each time. */
 function stable(text: string | undefined): string | undefined {

@@ -11,7 +11,7 @@ import { SamlProvider } from "./saml/provider.ts";
 
 /** The identity providers of the configuration, and the logins under way. */
 export class SingleSignOn {
-  /** By id, in Synapse's order: CAS, SAML, OpenID Connect. */
+  /** By id, in Synapse's order: OpenID Connect, CAS, SAML. */
   readonly providers: ReadonlyMap<string, IdentityProvider>;
   readonly oidc: ReadonlyMap<string, OidcProvider>;
   readonly cas: CasProvider | undefined;
@@ -29,7 +29,7 @@ export class SingleSignOn {
     this.oidc = new Map(
       config.oidc.providers.map((provider) => [provider.idpId, new OidcProvider(provider, config.oidc.callbackUrl, config.server.publicBaseurl)]),
     );
-    const providers = [this.cas, this.saml, ...this.oidc.values()].filter((provider) => provider !== undefined);
+    const providers = [...this.oidc.values(), this.cas, this.saml].filter((provider) => provider !== undefined);
     this.providers = new Map(providers.map((provider) => [provider.id, provider]));
   }
 
