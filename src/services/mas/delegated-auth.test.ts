@@ -1,10 +1,17 @@
 import assert from "node:assert/strict";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { after, afterEach, before, describe, it } from "mocha";
 import type { JsonObject } from "../../lib/json.ts";
+import { silentLogger } from "../../lib/log.ts";
+import { testConfig } from "../../testing/config.ts";
 import { FakeClock } from "../../testing/fake-clock.ts";
 import { TestMas } from "../../testing/mas.ts";
 import { startTestServer, type TestClient, type TestServer } from "../../testing/server.ts";
 import { query } from "../../storage/database.ts";
+import { ModuleApi } from "../modules/api.ts";
+import { ModuleCallbacks } from "../modules/callbacks.ts";
 
 const API = "urn:matrix:client:api:*";
 const DEVICE = "urn:matrix:client:device:";
@@ -352,6 +359,40 @@ describe("authentication delegated to the Matrix Authentication Service", () => 
         await asMas.post(`/_synapse/mas/${path}`, { localpart: "eve", device_id: 7, devices: 7 }).expect(400);
       }
     });
+  });
+
+  it("leaves application services their users: made without a login, with devices that they manage (MSC4190)", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "appservice-"));
+    const file = join(folder, "bridge.yaml");
+    const namespaces = { users: [{ regex: "@_irc_.*:test", exclusive: true }], aliases: [], rooms: [] };
+    writeFileSync(file, JSON.stringify({ id: "bridge", url: null, as_token: "bridge-token", hs_token: "x", sender_localpart: "bridgebot", namespaces }));
+    const other = await startTestServer({ config: { ...mas.config, app_service_config_files: [file] } });
+    try {
+      const bridge = other.as({ accessToken: "bridge-token" });
+      const register = { type: "m.login.application_service", username: "_irc_ann" };
+      assert.match((await bridge.post("/_matrix/client/v3/register", register).expect(400)).body.errcode, /M_APPSERVICE_LOGIN_UNSUPPORTED$/);
+      await bridge.post("/_matrix/client/v3/register", { ...register, inhibit_login: true }).expect(200);
+      const as = "user_id=@_irc_ann:test";
+      await bridge.put(`/_matrix/client/v3/devices/BRIDGE?${as}`, { display_name: "Bridge" }).expect(201);
+      const { body } = await bridge.get(`/_matrix/client/v3/account/whoami?${as}&device_id=BRIDGE`).expect(200);
+      assert.deepEqual([body.user_id, body.device_id], ["@_irc_ann:test", "BRIDGE"]);
+      await bridge.get(`/_synapse/admin/v2/users?guests=false&${as}`).expect(403);
+      await bridge.delete(`/_matrix/client/v3/devices/BRIDGE?${as}`).expect(200);
+      const taken = await other.as({ accessToken: TestMas.SECRET }).get("/_synapse/mas/is_localpart_available?localpart=_irc_bea").expect(400);
+      assert.equal(taken.body.errcode, "M_INVALID_USERNAME");
+      assert.equal(
+        mas.requests.some(({ token }) => token === "bridge-token"),
+        false,
+      );
+    } finally {
+      await other.close();
+      rmSync(folder, { recursive: true });
+    }
+  });
+
+  it("does not go with modules that check passwords", () => {
+    const api = new ModuleApi(testConfig(mas.config), () => server.ctx, new ModuleCallbacks(silentLogger), silentLogger);
+    assert.throws(() => api.register_password_auth_provider_callbacks({}), /matrix_authentication_service: cannot be enabled together with/);
   });
 
   it("is spoken to over HTTP/2 where the config wants it", async () => {

@@ -1,4 +1,5 @@
 import type { Config } from "../../config/config.ts";
+import { ConfigError } from "../../config/errors.ts";
 import type { JsonObject } from "../../lib/json.ts";
 import { isJsonObject } from "../../lib/json.ts";
 import type { Logger } from "../../lib/log.ts";
@@ -129,7 +130,9 @@ export class ModuleApi {
   register_presence_router_callbacks(callbacks: PresenceRouterCallbacks): void {
     this.callbacks.presenceRouter.register(callbacks);
   }
+  /** @throws ConfigError where accounts are delegated: nobody logs in here */
   register_password_auth_provider_callbacks(callbacks: PasswordAuthCallbacks): void {
+    if (this.config.mas.enabled) throw new ConfigError("cannot be enabled together with modules that check passwords", "matrix_authentication_service");
     this.callbacks.passwordAuth.register(callbacks);
   }
   register_background_update_controller_callbacks(callbacks: BackgroundUpdateCallbacks): void {
