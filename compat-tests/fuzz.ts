@@ -28,7 +28,7 @@ const report = await fuzz({
   concurrency: Number(values.concurrency),
   ...(values.only === undefined ? {} : { only: new RegExp(values.only) }),
   ...(contract === undefined ? {} : { contract }),
-  onFailure: ({ servlet, what }) => process.stderr.write(`${servlet}: ${what}\n`),
+  onFailure: ({ servlet, what, request, answer }) => process.stderr.write(`${servlet}: ${what}\n  ${request}\n  -> ${answer}\n`),
   onProgress: (done) => {
     if (done < shown + 5000) return;
     shown = done;

@@ -60,15 +60,24 @@ const ATTEMPTS = 5;
  * Sends an event of any kind but a membership for the requester.
  * @throws MatrixError 400, 403, 413, 429 as Synapse does; ShadowBanned
  */
-export async function sendEvent(ctx: SendContext, requester: Requester, input: SendInput, options: SendOptions = {}): Promise<{ eventId: string }> {
+export async function sendEvent(ctx: SendContext, requester: Requester, given: SendInput, options: SendOptions = {}): Promise<{ eventId: string }> {
+  let input = given;
   if (input.type === "m.room.member") throw badJson("Tried to send member event through non-member codepath");
   await checkSender(ctx, requester, input, options);
   const version = await ctx.roomVersions.get(input.roomId);
   if (version === undefined) throw forbidden(`User ${requester.userId} not in room ${input.roomId}`);
+  if (ctx.config.experimental.msc4169Enabled) input = withRedactsInPlace(version, input);
   if (options.rateLimit !== false) await limitSending(ctx, requester, input.type, redactedBy(version, input));
   const send = async (): Promise<string> => (await sendOne(ctx, requester, version, input)).eventId;
   if (input.txnId === undefined || requester.deviceId === undefined) return { eventId: await send() };
   return { eventId: await ctx.sendTransactions.once(requester.userId, requester.deviceId, input.roomId, input.txnId, send) };
+}
+
+/** What a redaction redacts stands beside the content before room version 11: clients may say it in the content all the same (MSC4169). */
+function withRedactsInPlace(version: RoomVersion, input: SendInput): SendInput {
+  if (input.type !== "m.room.redaction" || version.redactsInContent || input.redacts !== undefined) return input;
+  const { redacts, ...content } = input.content;
+  return typeof redacts === "string" ? { ...input, content, redacts } : input;
 }
 
 /** Where a policy server has a say it is asked while others may go on to write: it may take its time. */

@@ -1,4 +1,4 @@
-import { queryOne, type ReadHandle } from "../database.ts";
+import { query, queryOne, type ReadHandle } from "../database.ts";
 
 /** True when any event relates to this one. */
 export async function isRelationTarget(read: ReadHandle, eventId: string): Promise<boolean> {
@@ -19,4 +19,15 @@ export async function hasAnnotated(read: ReadHandle, eventId: string, type: stri
     [eventId, type, key, sender],
   );
   return row !== undefined;
+}
+
+/** Ids of the events of the room that relate to an event, in one of those ways, or in any. */
+export async function relatedEventIds(h: ReadHandle, roomId: string, eventId: string, types: readonly string[] | undefined): Promise<string[]> {
+  const rows = await query<{ id: string }>(
+    h,
+    `SELECT event_relations.event_id AS id FROM event_relations JOIN events ON events.event_id = event_relations.event_id AND events.room_id = $1
+      WHERE event_relations.relates_to_id = $2 AND ($3::text[] IS NULL OR event_relations.relation_type = ANY($3))`,
+    [roomId, eventId, types ?? null],
+  );
+  return rows.map(({ id }) => id);
 }

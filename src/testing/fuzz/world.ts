@@ -132,6 +132,8 @@ export async function makeWorld(dice: Dice, pool: Pool): Promise<World> {
     if (role === "locked") return status === 401 && body.errcode === "M_USER_LOCKED";
     if (role === "deactivated") return status === 401;
     if (status !== 200) return false;
+    // Shadow-banned users wait for everything, and nothing comes of it.
+    if ((await server.ctx.accounts.user(user.userId))?.shadowBanned === true) return false;
     if (role === "suspended") return (await server.as(user).put(`${C}/profile/${user.userId}/displayname`, { displayname: "x" })).status === 403;
     if (role === "admin")
       return (await server.as(user).get(`${ADMIN}/v1/server_version`)).status === 200 && (await server.as(user).get(`${ADMIN}/v2/users`)).status === 200;
