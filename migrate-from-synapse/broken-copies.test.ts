@@ -110,7 +110,7 @@ const BREAKS: readonly Break[] = [
   { what: "a writer that stayed behind", sql: "ALTER SEQUENCE receipts_sequence RESTART WITH 40000", found: "risk-20", level: "warning" },
   { what: "positions of an unknown writer", sql: "INSERT INTO stream_positions VALUES ('events', 'ghost', 5)", found: "risk-21", level: "note" },
   { what: "state group numbers that come again", sql: "ALTER SEQUENCE state_group_id_seq RESTART WITH 1", found: "risk-23", level: "warning" },
-  { what: "the same on the way back", sql: "ALTER SEQUENCE state_group_id_seq RESTART WITH 1", found: "risk-23", level: "blocker", target: "synapse" },
+  { what: "the same on the way back", sql: "ALTER SEQUENCE state_group_id_seq RESTART WITH 1", found: "risk-23", level: "warning", target: "synapse" },
   {
     what: "ids near the end of their column",
     sql: "ALTER SEQUENCE thread_subscriptions_sequence RESTART WITH 2000000000",

@@ -345,7 +345,7 @@ const additions: DatabaseCheck = {
         note("risk-76", {
           what,
           why: "Synapse does not look there; nothing in its own tables depends on it.",
-          todo: "If you stay with Synapse: DROP SCHEMA myelin CASCADE.",
+          todo: `If you stay with Synapse: DROP SCHEMA ${own.tables[0]!.split(".")[0]!} CASCADE.`,
           examples: own.tables,
         }),
       );

@@ -20,8 +20,8 @@ export async function foreignKeysTo(h: ReadHandle, tables: readonly string[]): P
 export async function ownTables(h: ReadHandle): Promise<{ tables: string[]; bytes: number }> {
   const rows = await query<{ name: string; bytes: number }>(
     h,
-    `SELECT 'myelin.' || c.relname AS name, pg_total_relation_size(c.oid) AS bytes FROM pg_class AS c
-     WHERE c.relkind = 'r' AND c.relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = 'myelin') ORDER BY 1`,
+    `SELECT n.nspname || '.' || c.relname AS name, pg_total_relation_size(c.oid) AS bytes FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+     WHERE c.relkind = 'r' AND n.nspname ~ '^myelin(_|$)' ORDER BY 1`,
   );
   return { tables: rows.map(({ name }) => name), bytes: rows.reduce((sum, row) => sum + row.bytes, 0) };
 }
