@@ -70,7 +70,7 @@ export class MediaStore {
     const relative = mediaPath(file);
     const local = path.join(this.root, relative);
     if (await isFile(local)) return createReadStream(local);
-    for (const provider of this.providers) {
+    for (const provider of this.providersOf(file)) {
       const stream = await provider.fetch(relative);
       if (stream !== undefined) return stream;
     }
@@ -82,7 +82,7 @@ export class MediaStore {
     const relative = mediaPath(file);
     const local = path.join(this.root, relative);
     if (await isFile(local)) return local;
-    for (const provider of this.providers) {
+    for (const provider of this.providersOf(file)) {
       const stream = await provider.fetch(relative);
       if (stream === undefined) continue;
       await mkdir(path.dirname(local), { recursive: true });
@@ -105,10 +105,15 @@ export class MediaStore {
       const local = path.join(this.root, relative);
       await rm(local, { force: true, recursive: true });
       await this.removeEmptyParents(path.dirname(local));
-      for (const provider of this.providers) {
+      for (const provider of this.providersOf(file)) {
         await provider.delete(relative).catch((error: unknown) => this.log.warn(`Storage provider ${provider.name} could not delete ${relative}`, { error }));
       }
     }
+  }
+
+  /** The pages and pictures of previews live too short to be worth keeping elsewhere, as in Synapse. */
+  private providersOf(file: Pick<MediaFile, "urlCache">): readonly StorageProvider[] {
+    return file.urlCache === true ? [] : this.providers;
   }
 
   private async place(file: MediaFile, relative: string, write: (temporary: string) => Promise<unknown>): Promise<void> {
@@ -132,7 +137,7 @@ export class MediaStore {
   }
 
   private async copyToProviders(file: MediaFile, relative: string, local: string): Promise<void> {
-    const wanted = this.providers.filter((provider) => (file.origin === undefined ? provider.storeLocal : provider.storeRemote));
+    const wanted = this.providersOf(file).filter((provider) => (file.origin === undefined ? provider.storeLocal : provider.storeRemote));
     const awaited: Promise<void>[] = [];
     for (const provider of wanted) {
       const copy = provider.store(relative, local);

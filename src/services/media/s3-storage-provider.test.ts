@@ -203,6 +203,14 @@ describe("media in S3", function () {
     }
   });
 
+  it("is not bothered with what previews keep for a while", async () => {
+    const file = { origin: undefined, fileId: "2026-11-21_abcdefghij", urlCache: true };
+    await server.ctx.media.files.writeBytes(file, Buffer.from("a page"));
+    await server.ctx.media.files.delete(file);
+    assert.equal(await server.ctx.media.files.read(file), undefined);
+    assert.equal(bucket.requests.length, 0);
+  });
+
   it("says at start what its configuration lacks", async () => {
     await assert.rejects(startTestServer({ config: config({ bucket: undefined }) }), /media_storage_providers\[0\]\.config\.bucket/);
     await assert.rejects(startTestServer({ config: config({ storage_class: "GLACIER" }) }), /media_storage_providers\[0\]\.config\.storage_class/);

@@ -1,6 +1,7 @@
 import type { MatrixEvent } from "../../protocol/event/event.ts";
 import { getDomain } from "../../protocol/ids.ts";
 import type { Context } from "../context.ts";
+import { outsideOfHeldRoom } from "./held-room.ts";
 import type { Publisher, StoredEvents } from "../events/publish.ts";
 
 type Needs = Pick<Context, "config" | "log" | "modules" | "state" | "streams">;
@@ -37,7 +38,8 @@ export class NewEvents {
     const visible = this.waiting.filter((event) => (event.streamOrdering ?? 0) <= token);
     if (visible.length === 0) return;
     this.waiting = this.waiting.filter((event) => (event.streamOrdering ?? 0) > token);
-    const work = this.tell(visible).finally(() => this.running.delete(work));
+    // Whoever stored them may be judging an event at this moment: these callbacks are no part of that.
+    const work = outsideOfHeldRoom(() => this.tell(visible)).finally(() => this.running.delete(work));
     this.running.add(work);
   }
 
