@@ -37,6 +37,7 @@ export class EmailPusher implements RunningPusher {
   private throttles: Map<string, Throttle> | undefined;
   private timer: Timer | undefined;
   private pauseMs = FIRST_PAUSE_MS;
+  private isPausing = false;
   private running: Promise<void> | undefined;
   private again = false;
   private stopped = false;
@@ -59,8 +60,9 @@ export class EmailPusher implements RunningPusher {
     this.appName = brand === undefined ? ctx.config.email.appName : brand.replace(/["<>@,;:\\()[\]\p{Cc}]/gu, "").slice(0, MAX_BRAND);
   }
 
+  /** Something may notify the user. Waits for the end of a pause after a failure. */
   wake(): void {
-    if (this.stopped) return;
+    if (this.stopped || this.isPausing) return;
     if (this.running !== undefined) {
       this.again = true;
       return;
@@ -70,6 +72,7 @@ export class EmailPusher implements RunningPusher {
       .catch((error: unknown) => {
         if (this.stopped) return;
         this.log.error(`Mails to ${this.row.userId} could not be sent; tried again later`, { error });
+        this.isPausing = true;
         this.wakeAt(this.ctx.clock.now() + this.pauseMs);
         this.pauseMs = Math.min(this.pauseMs * 2, LONGEST_PAUSE_MS);
       })
@@ -190,6 +193,7 @@ export class EmailPusher implements RunningPusher {
     this.timer?.cancel();
     this.timer = this.ctx.clock.after(Math.max(0, time - this.ctx.clock.now()), () => {
       this.timer = undefined;
+      this.isPausing = false;
       this.wake();
     });
   }

@@ -16,6 +16,8 @@ export type PoolContext = PusherContext & EmailPusherContext & Pick<Context, "no
 
 /** Pushers that work at once. */
 const AT_ONCE = 50;
+/** Those that write mails have places of their own: a mail server that is slow does not hold up the others. */
+const MAILS_AT_ONCE = 5;
 /** Progress is written down at most so often: after a crash a notification may come twice. */
 const SAVE_INTERVAL_MS = 1_000;
 /** Receipts of so long a time are looked at together. */
@@ -29,6 +31,7 @@ export class PusherPool {
   private readonly unsaved = new Map<number, PusherProgress>();
   private readonly background = new Set<Promise<unknown>>();
   private readonly tools: PusherTools;
+  private readonly mailTools: PusherTools;
   private readonly gateway: PushGateway;
   /** Users whom events notify that are not visible yet, with the position of the newest. */
   private readonly due = new Map<string, number>();
@@ -60,6 +63,8 @@ export class PusherPool {
       progress: (progress) => this.note(progress),
       remove: ({ userId, appId, pushkey }) => deletePusher(this.context(), userId, appId, pushkey),
     };
+    const mailTurns = new Turns(MAILS_AT_ONCE);
+    this.mailTools = { ...this.tools, turn: (work) => mailTurns.run(work) };
   }
 
   /** Begins to push, where it is this process that does. */
@@ -102,7 +107,7 @@ export class PusherPool {
     const ctx = this.context();
     const isMail = row.kind === "email";
     if ((!isMail && row.kind !== "http") || !this.isOurs(row.userId) || (isMail && !ctx.config.email.enableNotifs)) return;
-    const pusher = isMail ? EmailPusher.of(ctx, this.tools, row) : HttpPusher.of(ctx, this.tools, row);
+    const pusher = isMail ? EmailPusher.of(ctx, this.mailTools, row) : HttpPusher.of(ctx, this.tools, row);
     if (pusher === undefined) return ctx.log.named("synapse.push.pusherpool").warn(`A pusher of ${row.userId} for ${row.appId} is set wrongly`);
     const list = this.byUser.get(row.userId);
     if (list === undefined) this.byUser.set(row.userId, [pusher]);
