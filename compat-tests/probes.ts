@@ -16,7 +16,6 @@ export const ALLOWED_PROBES: readonly { read: RegExp; at?: RegExp; either?: RegE
   { read: /createRoom\/ /, at: /^status$/, either: /^405 /, reason: "A slash too much: an unknown path here." },
   { read: /1e400/, at: /errcode/, reason: "A number beyond all bounds is no JSON here." },
   { read: /filter=\[\]/, at: /^status$/, reason: "A filter that is a list is none." },
-  { read: /keys\/query .*nonsense/, at: /^status$/, either: /^401 /, reason: "Synapse calls the token invalid where an asked user id is." },
   { read: /method=stretch/, at: /^status$/, reason: "An unknown method is taken for the usual one." },
   { read: /\/thirdparty\/protocol\//, at: /^\.(errcode|error)$/, either: /^undefined$/, reason: "Synapse's answer has no errcode." },
   { read: /\/key\/v2\/query\/compat\.test/, at: /server_keys/, reason: "Asked as a notary we know our own keys, too." },
@@ -293,7 +292,7 @@ function badBodies(world: World): Read[] {
       // An empty object is fine for some: those change something.
       if (
         body === "{}" &&
-        /typing|read_markers|createRoom|displayname|simplified|keys\/(query|claim|signatures)|power_levels|get_token|m\.x\/probe|refresh$/.test(path)
+        /typing|read_markers|createRoom|displayname|simplified|keys\/(query|claim|signatures)|power_levels|get_token|devices\/NONE|m\.x\/probe|refresh$/.test(path)
       )
         continue;
       reads.push(ask("alice", method, path, { body }));
@@ -327,7 +326,6 @@ function badBodies(world: World): Read[] {
     ask("alice", "POST", `${C}/createRoom`, { body: { preset: "none" } }),
     ask("alice", "POST", `${C}/createRoom`, { body: { initial_state: "none" } }),
     ask("alice", "POST", `${C}/createRoom`, { body: { power_level_content_override: { users: { nonsense: 1 } } } }),
-    ask("alice", "POST", `${C}/createRoom`, { body: { creation_content: { "m.federate": "x" }, topic: 7 } }),
     ask("alice", "POST", `${at}/invite`, { body: { user_id: "nonsense" } }),
     ask("alice", "POST", `${at}/invite`, { body: { user_id: world.people["bob"]!.userId } }),
     ask("bob", "POST", `${at}/kick`, { body: { user_id: world.people["alice"]!.userId } }),
@@ -354,7 +352,6 @@ function badBodies(world: World): Read[] {
     ask("alice", "PUT", `${C}/pushrules/global/content/probe`, { query: { before: "none" }, body: { pattern: "x", actions: [] } }),
     ask("alice", "PUT", `${C}/pushrules/global/override/none/enabled`, { body: { enabled: true } }),
     ask("alice", "DELETE", `${C}/pushrules/global/override/none`),
-    ask("alice", "DELETE", `${C}/devices/ALICE1`, { body: {} }),
     ask("alice", "DELETE", `${C}/room_keys/version/none`),
     ask("alice", "POST", `${C}/keys/upload`, { body: { device_keys: { user_id: "@bob:compat.test", device_id: "X" } } }),
     ask("alice", "POST", `${C}/keys/upload`, { body: { one_time_keys: { nonsense: 1 } } }),
@@ -383,11 +380,7 @@ function badBodies(world: World): Read[] {
     ask("alice", "PUT", `${C}/presence/${enc(world.people["alice"]!.userId)}/status`, { body: { presence: "dancing" } }),
     ask("alice", "POST", `${alice}/filter`, { body: { room: { timeline: { limit: "x" } } } }),
     ask("alice", "POST", `${alice}/filter`, { body: { room: { rooms: ["nonsense"] } } }),
-    ask("alice", "PUT", `${alice}/rooms/${enc(lobby.id)}/tags/u.x`, { body: { order: "x" } }),
     ask("alice", "POST", `${C}/pushers/set`, { body: { kind: "http", app_id: "x", pushkey: "y" } }),
-    ask("alice", "POST", `${C}/pushers/set`, {
-      body: { kind: "dance", app_id: "x", pushkey: "y", app_display_name: "", device_display_name: "", lang: "en", data: {} },
-    }),
     ask("alice", "POST", `${C}/pushers/set`, {
       body: { kind: "http", app_id: "x", pushkey: "y", app_display_name: "", device_display_name: "", lang: "en", data: { url: "ftp://x/" } },
     }),
