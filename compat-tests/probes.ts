@@ -292,7 +292,9 @@ function badBodies(world: World): Read[] {
       // An empty object is fine for some: those change something.
       if (
         body === "{}" &&
-        /typing|read_markers|createRoom|displayname|simplified|keys\/(query|claim|signatures)|power_levels|get_token|devices\/NONE|m\.x\/probe|refresh$/.test(path)
+        /typing|read_markers|createRoom|displayname|simplified|keys\/(query|claim|signatures)|power_levels|get_token|devices\/NONE|m\.x\/probe|refresh$/.test(
+          path,
+        )
       )
         continue;
       reads.push(ask("alice", method, path, { body }));
