@@ -43,8 +43,9 @@ export function parseServiceProvider(raw: ConfigReader, ctx: ParseContext, publi
     encryption: raw.objects("encryption_keypairs").map((pair) => ({ key: pair.fileContent("key_file", ctx), certificate: pair.fileContent("cert_file", ctx) })),
     /** Tolerated between the clocks of the two servers. */
     acceptedClockSkewMs: raw.integer("accepted_time_diff", 0, { min: 0 }) * 1000,
-    name: sp.string("name") ?? raw.string("name"),
-    description: sp.string("description") ?? raw.string("description"),
+    names: localTexts(sp.raw("name") ?? raw.raw("name")),
+    descriptions: localTexts(sp.raw("description") ?? raw.raw("description")),
+    uiInfo: parseUiInfo(sp.optionalObject("ui_info") ?? raw.optionalObject("ui_info")),
     organization: parseOrganization(raw),
     contacts,
   };
@@ -89,17 +90,44 @@ function parseOrganization(raw: ConfigReader): { names: LocalText[]; displayName
   };
 }
 
+/** What identity providers show of us (Metadata Extensions for Login and Discovery User Interface 1.0). */
+function parseUiInfo(raw: ConfigReader | undefined) {
+  if (raw === undefined) return undefined;
+  const one = (key: string): LocalText[] => localTexts(raw.raw(key));
+  return {
+    displayNames: one("display_name"),
+    descriptions: one("description"),
+    informationUrls: one("information_url"),
+    privacyStatementUrls: one("privacy_statement_url"),
+    keywords: one("keywords"),
+    logos: (raw.optionalObjects("logo") ?? []).map((logo) => ({
+      url: logo.requiredString("text"),
+      width: logo.text("width") ?? "0",
+      height: logo.text("height") ?? "0",
+      language: logo.string("lang"),
+    })),
+  };
+}
+
 export interface LocalText {
   readonly text: string;
   readonly language: string;
 }
 
+/** A text, a pair of a text and a language, `{text, lang}`, or a list of these; lists of texts are one text of words (keywords). */
 function localTexts(value: unknown): LocalText[] {
-  if (typeof value === "string") return [{ text: value, language: "en" }];
-  if (!Array.isArray(value)) return [];
-  return (value as unknown[]).flatMap((entry) => {
-    if (typeof entry === "string") return [{ text: entry, language: "en" }];
-    const [text, language] = Array.isArray(entry) ? (entry as unknown[]) : [];
-    return typeof text === "string" ? [{ text, language: typeof language === "string" ? language : "en" }] : [];
-  });
+  const one = localText(value);
+  if (one !== undefined) return [one];
+  return Array.isArray(value) ? (value as unknown[]).map(localText).filter((text) => text !== undefined) : [];
+}
+
+function localText(value: unknown): LocalText | undefined {
+  if (typeof value === "string") return { text: value, language: "en" };
+  if (Array.isArray(value)) {
+    const [text, language] = value as unknown[];
+    return value.length === 2 && typeof text === "string" && typeof language === "string" ? { text, language } : undefined;
+  }
+  const { text, lang } = (value ?? {}) as { text?: unknown; lang?: unknown };
+  const words = Array.isArray(text) ? text.join(" ") : text;
+  return typeof words === "string" ? { text: words, language: typeof lang === "string" ? lang : "en" } : undefined;
 }

@@ -23,8 +23,8 @@ export function serviceProviderMetadata(
   ];
   const consuming = [
     '<md:AttributeConsumingService index="1">',
-    element("ServiceName", [{ text: sp.name ?? sp.entityId, language: "en" }]),
-    ...(sp.description === undefined ? [] : [element("ServiceDescription", [{ text: sp.description, language: "en" }])]),
+    element("ServiceName", sp.names.length > 0 ? sp.names : [{ text: sp.entityId, language: "en" }]),
+    element("ServiceDescription", sp.descriptions),
     ...requested,
     "</md:AttributeConsumingService>",
   ];
@@ -32,6 +32,7 @@ export function serviceProviderMetadata(
     '<?xml version="1.0" encoding="UTF-8"?>',
     `<md:EntityDescriptor xmlns:md="urn:oasis:names:tc:SAML:2.0:metadata" entityID="${escapeXml(sp.entityId)}">`,
     `<md:SPSSODescriptor ${flags} protocolSupportEnumeration="${PROTOCOL}">`,
+    ...uiInfo(sp),
     ...signing,
     ...encryption.map((certificate) => keyDescriptor("encryption", certificate)),
     ...sp.nameIdFormats.map((format) => `<md:NameIDFormat>${escapeXml(format)}</md:NameIDFormat>`),
@@ -53,8 +54,26 @@ function keyDescriptor(use: "signing" | "encryption", pem: string): string {
 const requestedAttribute = (name: string, required: boolean): string =>
   `<md:RequestedAttribute Name="${escapeXml(name)}" FriendlyName="${escapeXml(name)}" NameFormat="${BASIC}" isRequired="${required}"/>`;
 
-const element = (name: string, texts: readonly LocalText[]): string =>
-  texts.map(({ text, language }) => `<md:${name} xml:lang="${escapeXml(language)}">${escapeXml(text)}</md:${name}>`).join("");
+const element = (name: string, texts: readonly LocalText[], prefix = "md"): string =>
+  texts.map(({ text, language }) => `<${prefix}:${name} xml:lang="${escapeXml(language)}">${escapeXml(text)}</${prefix}:${name}>`).join("");
+
+function uiInfo({ uiInfo: info }: SamlServiceProvider): string[] {
+  if (info === undefined) return [];
+  const logos = info.logos.map(({ url, width, height, language }) => {
+    const lang = language === undefined ? "" : ` xml:lang="${escapeXml(language)}"`;
+    return `<mdui:Logo width="${escapeXml(width)}" height="${escapeXml(height)}"${lang}>${escapeXml(url)}</mdui:Logo>`;
+  });
+  return [
+    '<md:Extensions><mdui:UIInfo xmlns:mdui="urn:oasis:names:tc:SAML:metadata:ui">',
+    element("DisplayName", info.displayNames, "mdui"),
+    element("Description", info.descriptions, "mdui"),
+    element("Keywords", info.keywords, "mdui"),
+    ...logos,
+    element("InformationURL", info.informationUrls, "mdui"),
+    element("PrivacyStatementURL", info.privacyStatementUrls, "mdui"),
+    "</mdui:UIInfo></md:Extensions>",
+  ];
+}
 
 function organization({ organization: given }: SamlServiceProvider): string[] {
   if (given === undefined) return [];

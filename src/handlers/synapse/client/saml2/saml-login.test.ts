@@ -1,6 +1,10 @@
 import assert from "node:assert/strict";
-import { generateKeyPairSync } from "node:crypto";
+import { createVerify, generateKeyPairSync } from "node:crypto";
+import { mkdtemp, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
 import { query } from "../../../../storage/database.ts";
+import { testCertificates } from "../../../../testing/certificates.ts";
 import { type SamlAnswer, type SamlAuthnRequest, SamlIdp } from "../../../../testing/saml-idp.ts";
 import { startTestServer, type TestServer } from "../../../../testing/server.ts";
 import { type Visit, WebBrowser } from "../../../../testing/web-browser.ts";
@@ -226,6 +230,32 @@ describe("logging in through SAML2", function () {
       const [mine, stolen] = [await begin(other), await begin(other)];
       const xml = idp.respond(stolen, alice({ sign: "assertion" })).replace(` InResponseTo="${stolen.id}">`, ` InResponseTo="${mine.id}">`);
       refused(await post(other, xml), "unsolicited_response");
+    } finally {
+      await other.close();
+    }
+  });
+
+  it("signs its requests, says what it wants, and takes encryption keys where the config says so", async () => {
+    const folder = await mkdtemp(path.join(tmpdir(), "saml-"));
+    const [key, certificate] = [path.join(folder, "key.pem"), path.join(folder, "cert.pem")];
+    await writeFile(key, testCertificates().privateKey);
+    await writeFile(certificate, testCertificates().certificate);
+    const other = await start({
+      key_file: key,
+      cert_file: certificate,
+      encryption_keypairs: [{ key_file: key, cert_file: certificate }],
+      service: { sp: { authn_requests_signed: true, force_authn: true, name_id_policy_format: "urn:oasis:names:tc:SAML:2.0:nameid-format:persistent" } },
+    });
+    try {
+      const visit = await browserOf(other).get(`https://test/_matrix/client/v3/login/sso/redirect?${new URLSearchParams({ redirectUrl: CLIENT }).toString()}`);
+      const url = new URL(visit.location!);
+      const signed = ["SAMLRequest", "RelayState", "SigAlg"].map((name) => `${name}=${encodeURIComponent(url.searchParams.get(name)!)}`).join("&");
+      const good = createVerify("RSA-SHA256").update(signed).verify(testCertificates().certificate, url.searchParams.get("Signature")!, "base64");
+      assert.ok(good, visit.location);
+      const { xml } = idp.read(visit.location!);
+      assert.ok(xml.includes('ForceAuthn="true"') && xml.includes("nameid-format:persistent"));
+      const { text } = await browserOf(other).get("https://test/_matrix/saml2/metadata.xml");
+      assert.ok(text.includes('AuthnRequestsSigned="true"') && text.includes('use="encryption"') && text.includes('use="signing"'));
     } finally {
       await other.close();
     }
