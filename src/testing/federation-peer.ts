@@ -24,8 +24,16 @@ export interface PeerRequest {
   readonly body: Json;
 }
 
+interface Answered {
+  readonly status: number;
+  /** Text is sent as it is. */
+  readonly body: unknown;
+  /** Default: JSON. */
+  readonly contentType?: string;
+}
+
 /** Answers a request; undefined: somebody else may. */
-export type PeerAnswer = (request: PeerRequest) => { status: number; body: unknown } | undefined | Promise<{ status: number; body: unknown } | undefined>;
+export type PeerAnswer = (request: PeerRequest) => Answered | undefined | Promise<Answered | undefined>;
 
 let peers = 0;
 
@@ -55,10 +63,12 @@ export class FederationPeer {
       const chunks: Buffer[] = [];
       req.on("data", (chunk: Buffer) => chunks.push(chunk));
       req.on("end", () => {
-        void peer!.answer(req.method ?? "GET", req.url ?? "/", Buffer.concat(chunks).toString("utf8")).then(({ status, body }) => {
-          res.writeHead(status, { "Content-Type": "application/json" });
-          res.end(typeof body === "string" ? body : stringify(body));
-        });
+        void peer!
+          .answer(req.method ?? "GET", req.url ?? "/", Buffer.concat(chunks).toString("utf8"))
+          .then(({ status, body, contentType = "application/json" }) => {
+            res.writeHead(status, { "Content-Type": contentType });
+            res.end(typeof body === "string" ? body : stringify(body));
+          });
       });
     });
     await new Promise<void>((resolve) => https.listen(0, "127.0.0.1", resolve));
@@ -147,7 +157,7 @@ export class FederationPeer {
     return `$${Date.now()}${++this.count}:${this.name}`;
   }
 
-  private async answer(method: string, url: string, text: string): Promise<{ status: number; body: unknown }> {
+  private async answer(method: string, url: string, text: string): Promise<Answered> {
     const { pathname, searchParams } = new URL(url, "https://peer");
     if (pathname.startsWith("/_matrix/key/v2/server")) return { status: 200, body: this.keyDocument() };
     const request: PeerRequest = {

@@ -323,7 +323,7 @@ describe("what other servers may ask", function () {
       assert.ok(shown.some((one) => one.type === "m.room.member" && one.state_key === dave.userId));
     });
 
-    it("are never signed for anything but an invite of a local user to that room by the sender's own server (GHSA-22fw-4jq7-g8r8)", async () => {
+    it("are never signed for anything but an invite of a local user to that room by the sender's own server (GHSA-22fw-4jq7-g8r8, CVE-2025-68667)", async () => {
       const target = alice;
       const refused: [string, { eventId: string; json: JsonObject }, number?, JsonObject?][] = [
         ["a join", room.build({ type: "m.room.member", sender: bob, stateKey: target, content: { membership: "join" } })],

@@ -143,6 +143,20 @@ describe("requests to servers that mean harm", function () {
     assert.ok(written < 32 * 1024 * 1024, String(written));
   });
 
+  it("read no well-known file that is long, and follow it nowhere for ever (CVE-2021-21274)", async () => {
+    const fetchWellKnown = (url: string): Promise<{ body: string } | undefined> =>
+      (client() as unknown as { fetchWellKnown(url: string): Promise<{ body: string } | undefined> }).fetchWellKnown(url);
+    const long = await plain((_req, res) => {
+      res.writeHead(302, { location: "/long" });
+      res.end();
+    });
+    assert.equal(await fetchWellKnown(long), undefined, "redirects end");
+    const endless = await plain((_req, res) => res.end(`{"m.server":"x","filler":"${"x".repeat(200_000)}"}`));
+    await assert.rejects(fetchWellKnown(endless));
+    const short = await plain((_req, res) => res.end('{"m.server":"x"}'));
+    assert.equal((await fetchWellKnown(short))?.body, '{"m.server":"x"}');
+  });
+
   it("do not take a certificate of another authority or another name", async () => {
     const name = await matrix((_req, res) => res.end("{}"));
     await assert.rejects(ask(client({ customCa: undefined }), name), DestinationUnavailable);

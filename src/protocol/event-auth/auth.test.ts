@@ -332,6 +332,15 @@ describe("authorisation by state", () => {
     }
   });
 
+  it("lets nobody but the creator kick and ban in a room without power levels (CVE-2018-12423)", () => {
+    for (const version of stable) {
+      const room = new Room(version, { levels: undefined, members: { [BOB]: "join" } });
+      for (const act of [member(BOB, ALICE, "ban"), member(BOB, ALICE, "leave"), member(BOB, CREATOR, "leave")])
+        assert.notEqual(verdict(room.judge(act)), "allowed", version.id);
+      for (const act of [member(CREATOR, BOB, "ban"), member(CREATOR, BOB, "leave")]) assert.equal(verdict(room.judge(act)), "allowed", version.id);
+    }
+  });
+
   it("refuses everything without a create event", () => {
     const room = new Room(roomVersion("11")!);
     const event = room.make({ type: "x", sender: ALICE });

@@ -315,7 +315,7 @@ describe("auth differences", () => {
     );
     assert.deepEqual(chainDifference([["t1"], ["t1"]], of), new Set());
   });
-  it("of 2.1 hold the paths between conflicted events", () => {
+  it("of 2.1 hold the paths between conflicted events (CVE-2025-49090)", () => {
     assert.deepEqual(conflictedSubgraph(new Set(["t2", "p1"]), of), new Set(["t2", "p2", "m", "p1"]));
     assert.deepEqual(conflictedSubgraph(new Set(["t1", "t2"]), of), new Set(["t1", "t2"]));
   });

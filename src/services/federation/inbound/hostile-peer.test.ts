@@ -176,6 +176,19 @@ describe("a hostile server", function () {
       await isRoomAlive();
     });
 
+    it("refuses numbers that JSON does not have, and takes no harm from those that are too large for it (CVE-2020-26890)", async () => {
+      for (const number of ["NaN", "Infinity", "-Infinity", "1e999", "-0", "01", "0x1"]) {
+        const text = `{"pdus":[{"room_id":${JSON.stringify(roomId)},"type":"m.room.message","depth":${number}}],"edus":[{"edu_type":"m.x","content":{"n":${number}}}]}`;
+        const { status } = await server.anonymous.request("put", "/_matrix/federation/v1/send/numbers").set("Content-Type", "application/json").send(text);
+        assert.ok(status === 400 || status === 401, `${number}: ${status}`);
+      }
+      for (const number of [1e300, 2 ** 60, 0.5]) {
+        const odd = { ...room.build({ type: "m.room.message", sender: bob, content: { body: "odd" } }).json, content: { body: "odd", number } };
+        await peer.send(server, [odd]).catch(() => undefined); // a sender that has no canonical form for it cannot even sign the request
+      }
+      await isRoomAlive();
+    });
+
     it("refuses too many PDUs or EDUs at once, and lists that are none", async () => {
       const path = "/_matrix/federation/v1/send/many";
       const put = (content: JsonObject) => peer.ask(server, "put", path, content).expect(400);
@@ -256,6 +269,28 @@ describe("a hostile server", function () {
       const create = (await server.ctx.state.current(roomId, ["m.room.create\u0000"])).get("m.room.create\u0000");
       assert.equal(create?.sender, alice);
       await isRoomAlive();
+    });
+
+    it("does not get more links between auth chains written than there are auth events (CVE-2024-31208)", async () => {
+      const creator = bob;
+      const events: MatrixEvent[] = [];
+      for (let index = 0; index < 60; index++) {
+        const stateKey = peer.user(`crowd${index % 20}`);
+        const membership = index < 20 ? "join" : index % 2 === 0 ? "leave" : "join";
+        events.push(room.make({ type: "m.room.member", sender: stateKey, stateKey, content: { membership } }));
+        if (index % 6 === 0)
+          events.push(room.make({ type: "m.room.member", sender: creator, stateKey: bob, content: { membership: "join", displayname: `${index}` } }));
+      }
+      for (let at = 0; at < events.length; at += 50) await peer.send(server, events.slice(at, at + 50));
+      for (const event of events) assert.notEqual(await stored(event), undefined);
+      const links = await query(
+        server.ctx.read,
+        `SELECT 1 FROM event_auth_chain_links AS link JOIN event_auth_chains AS chain ON chain.chain_id = link.origin_chain_id
+         AND chain.sequence_number = link.origin_sequence_number JOIN events USING (event_id) WHERE room_id = $1`,
+        [roomId],
+      );
+      const edges = events.reduce((sum, event) => sum + event.authEventIds.length, 40);
+      assert.ok(links.length <= edges, `${links.length} links, ${edges} auth events`);
     });
 
     it("drops events whose auth events nobody has", async () => {
