@@ -217,7 +217,7 @@ describe("previews of URLs", () => {
     assert.equal(asked.length, 0);
   });
 
-  it("drops overlong values and pages with too many tags, and survives deep nesting", async () => {
+  it("CVE-2022-31052: drops overlong values and pages with too many tags, and survives deep nesting", async () => {
     const og = await preview(
       serve("/overlong", `<meta property="og:title" content="t"><meta property="og:video" content="${"x".repeat(1001)}"><body>x</body>`),
     );
