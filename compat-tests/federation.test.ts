@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { C, enc, type Json, type MatrixClient, V1 } from "./harness/client.ts";
-import { makeFederatedHome } from "./harness/federated.ts";
+import { makeFederatedHome, rotateKey } from "./harness/federated.ts";
 import type { Home } from "./harness/home.ts";
+import { crossSigningKeys, deviceKeys, oneTimeKeys } from "./harness/keys.ts";
 import { checkInvariants, describeViolations } from "./harness/invariants.ts";
 import { acquirePostgres, type PostgresServer } from "./harness/postgres.ts";
 import { waitFor } from "./harness/scratch.ts";
@@ -17,7 +18,7 @@ interface Party {
 }
 
 const VERSIONS = ["1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12"];
-const PATIENCE_MS = 20_000;
+const PATIENCE_MS = 30_000;
 
 /** Two homeservers that talk with each other over TLS, each with its own database. */
 describe("federation: two servers", function () {
@@ -203,6 +204,105 @@ describe("federation: two servers", function () {
         );
       });
 
+      it("encrypted rooms: cross-signing, signed device lists, one-time and fallback keys, devices that go", async () => {
+        const talker = joiner.server.client();
+        await talker.register(`talker${m}`, "a long password of ours");
+        const roomId = await publicRoom(maker, {
+          initial_state: [{ type: "m.room.encryption", state_key: "", content: { algorithm: "m.megolm.v1.aes-sha2" } }],
+        });
+        await talker.post(`${C}/join/${enc(roomId)}?server_name=${enc(maker.home.serverName)}`);
+        await becomes(maker, roomId, talker.userId, "join");
+        const { keys } = deviceKeys(talker.userId, talker.deviceId);
+        const cross = crossSigningKeys(talker.userId);
+        await talker.post(`${C}/keys/upload`, {
+          device_keys: keys,
+          one_time_keys: oneTimeKeys(talker.userId, talker.deviceId, 1, 2),
+          fallback_keys: oneTimeKeys(talker.userId, talker.deviceId, 9, 1, true),
+        });
+        await talker.post(`${C}/keys/device_signing/upload`, cross.upload);
+        const { signatures: _signatures, ...bare } = keys;
+        await talker.post(`${C}/keys/signatures/upload`, {
+          [talker.userId]: { [talker.deviceId]: cross.selfSigning.sign(bare, talker.userId, cross.selfSigning.publicKey) },
+        });
+        const ask = (): Promise<Json> => maker.user.post(`${C}/keys/query`, { device_keys: { [talker.userId]: [] } });
+        const selfSigned = `ed25519:${cross.selfSigning.publicKey}`;
+        await waitFor("the self-signed device", PATIENCE_MS, async () => {
+          const { device_keys: devices, master_keys: masters, self_signing_keys: own } = await ask();
+          const device = devices?.[talker.userId]?.[talker.deviceId];
+          return device?.signatures?.[talker.userId]?.[selfSigned] && masters?.[talker.userId] && own?.[talker.userId] ? true : undefined;
+        });
+        const claim = async (): Promise<string[]> => {
+          const body = await maker.user.post(`${C}/keys/claim`, { one_time_keys: { [talker.userId]: { [talker.deviceId]: "signed_curve25519" } } });
+          assert.deepEqual(body.failures, {});
+          return Object.keys(body.one_time_keys[talker.userId][talker.deviceId]);
+        };
+        const claimed = [await claim(), await claim(), await claim(), await claim()].flat();
+        assert.equal(new Set(claimed.slice(0, 2)).size, 2, "one-time keys go once");
+        assert.equal(claimed[2], claimed[3], "then comes the fallback key");
+        const content = { algorithm: "m.megolm.v1.aes-sha2", ciphertext: "opaque", device_id: talker.deviceId, sender_key: "k", session_id: "s" };
+        assert.equal((await sees(maker, roomId, await talker.send(roomId, "m.room.encrypted", content))).content.ciphertext, "opaque");
+
+        const second = joiner.server.client();
+        await second.login(`talker${m}`, "a long password of ours");
+        await second.post(`${C}/keys/upload`, { device_keys: deviceKeys(second.userId, second.deviceId).keys });
+        await waitFor("the second device", PATIENCE_MS, async () => ((await ask()).device_keys[talker.userId]?.[second.deviceId] ? true : undefined));
+        await second.post(`${C}/logout`);
+        await waitFor("the second device to go", PATIENCE_MS, async () => ((await ask()).device_keys[talker.userId]?.[second.deviceId] ? undefined : true));
+      });
+
+      it("knocks in restricted rooms, upgraded rooms, new names, users who erase themselves", async () => {
+        const space = await publicRoom(maker);
+        const rules = { join_rule: "knock_restricted", allow: [{ type: "m.room_membership", room_id: space }] };
+        const roomId = await maker.user.createRoom({ preset: "private_chat", initial_state: [{ type: "m.room.join_rules", state_key: "", content: rules }] });
+        const refused = await joiner.user.request("POST", `${C}/join/${enc(roomId)}?server_name=${enc(maker.home.serverName)}`);
+        assert.equal(refused.status, 403);
+        await joiner.user.post(`${C}/knock/${enc(roomId)}?server_name=${enc(maker.home.serverName)}`);
+        await becomes(maker, roomId, joiner.user.userId, "knock");
+        await joinVia(joiner, space, maker);
+        await joinVia(joiner, roomId, maker);
+        await becomes(maker, roomId, joiner.user.userId, "join");
+
+        const old = await shared(maker, joiner, { room_version: "10" });
+        const { replacement_room: next } = await maker.user.post(room(old, "upgrade"), { new_version: "12" });
+        await waitFor("the tombstone", PATIENCE_MS, async () =>
+          (await joiner.user.request("GET", room(old, "state/m.room.tombstone"))).status === 200 ? true : undefined,
+        );
+        await joinVia(joiner, next, maker);
+        await sees(maker, next, await joiner.user.text(next, "followed"));
+        await agree(next);
+
+        const fleeting = joiner.server.client();
+        await fleeting.register(`fleeting${m}`, "a long password of ours");
+        await fleeting.post(`${C}/join/${enc(space)}?server_name=${enc(maker.home.serverName)}`);
+        await becomes(maker, space, fleeting.userId, "join");
+        await fleeting.put(`${C}/profile/${enc(fleeting.userId)}/displayname`, { displayname: "Renamed" });
+        await waitFor("the new name", PATIENCE_MS, async () =>
+          (await maker.user.get(room(space, `state/m.room.member/${enc(fleeting.userId)}`))).displayname === "Renamed" ? true : undefined,
+        );
+        await fleeting.withPassword("POST", `${C}/account/deactivate`, { erase: true }, "a long password of ours");
+        await becomes(maker, space, fleeting.userId, "leave");
+      });
+
+      it("a join while the joiner's server knows but part of the state, of a room with many members", async () => {
+        const roomId = await publicRoom(maker);
+        for (let i = 0; i < 12; i++) {
+          const guest = maker.server.client();
+          await guest.register(`crowd${m}${i}`, "a long password of ours");
+          await guest.join(roomId);
+        }
+        await joinVia(joiner, roomId, maker);
+        const sent = await joiner.user.text(roomId, "written at once");
+        await sees(maker, roomId, sent);
+        await waitFor("all members", PATIENCE_MS, async () => {
+          const { joined } = await joiner.user.get(room(roomId, "joined_members"));
+          return Object.keys(joined).length === 14 ? true : undefined;
+        });
+        await waitFor("the whole state", 60_000, async () =>
+          (await postgres.query(joiner.home.database, "SELECT 1 FROM partial_state_rooms WHERE room_id = $1", [roomId])).length === 0 ? true : undefined,
+        );
+        await agree(roomId);
+      });
+
       it("media, profiles, aliases, directory, space", async () => {
         const upload = await maker.user.call("POST", "/_matrix/media/v3/upload?filename=note.txt", {
           body: Buffer.from("over the wire"),
@@ -219,11 +319,15 @@ describe("federation: two servers", function () {
         const roomId = await publicRoom(maker, { visibility: "public", room_alias_name: `agora${m}`, name: "Agora", creation_content: { type: "m.space" } });
         const alias = `#agora${m}:${maker.home.serverName}`;
         assert.equal((await joiner.user.get(`${C}/directory/room/${enc(alias)}`)).room_id, roomId);
-        // Synapse remembers the list of another server for half a minute.
-        await waitFor("directory", 60_000, async () => {
-          const page = await joiner.user.get(`${C}/publicRooms`, { server: maker.home.serverName });
-          return (page.chunk as Json[]).some((entry) => entry.room_id === roomId) ? true : undefined;
-        });
+        // Synapse remembers the list of another server for half a minute: it must not ask too early.
+        for (const [party, query] of [
+          [maker, {}],
+          [joiner, { server: maker.home.serverName }],
+        ] as const)
+          await waitFor("directory", 60_000, async () => {
+            const page = await party.user.get(`${C}/publicRooms`, query);
+            return (page.chunk as Json[]).some((entry) => entry.room_id === roomId) ? true : undefined;
+          });
         const summary = await joiner.user.get(`/_matrix/client/unstable/im.nheko.summary/summary/${enc(roomId)}`, { via: maker.home.serverName });
         assert.equal(summary.name, "Agora");
         await joiner.user.join(alias);
@@ -279,6 +383,11 @@ describe("federation: two servers", function () {
   }
 
   describe("apart and together", () => {
+    // A test that fails while one is down takes no other with it.
+    beforeEach(async () => {
+      for (const party of parties) if (party.server.exited()) party.server = await startServer(party.kind, party.home);
+    });
+
     it("both come to the same state after they changed it while they could not talk", async () => {
       const [one, two] = parties as [Party, Party];
       const roomId = await shared(one, two, { power_level_content_override: { users: { [one.user.userId]: 100, [two.user.userId]: 100 } } });
@@ -298,6 +407,112 @@ describe("federation: two servers", function () {
       await sees(one, roomId, second);
       await sees(two, roomId, await one.user.text(roomId, "together"));
       await agree(roomId);
+    });
+
+    it("bans, powers and rules that contradict each other are settled alike in rooms of all kinds of versions", async () => {
+      const [one, two] = parties as [Party, Party];
+      const victim = two.server.client();
+      await victim.register("victim", "a long password of ours");
+      const rooms: { roomId: string; levels: { users: Record<string, number> } }[] = [];
+      for (const version of ["1", "2", "6", "11", "12"]) {
+        const users = { ...(version === "12" ? {} : { [one.user.userId]: 100 }), [two.user.userId]: 90 };
+        const levels = { users, events: {}, state_default: 50 };
+        const roomId = await shared(one, two, { room_version: version, power_level_content_override: levels });
+        await victim.join(roomId);
+        await becomes(one, roomId, victim.userId, "join");
+        rooms.push({ roomId, levels });
+      }
+      await two.server.stop();
+      for (const { roomId, levels } of rooms) {
+        await one.user.ban(roomId, victim.userId);
+        await one.user.state(roomId, "m.room.power_levels", { ...levels, users: { ...levels.users, [two.user.userId]: 50 } });
+        await one.user.state(roomId, "m.room.topic", { topic: "one" });
+      }
+      await one.server.stop();
+      two.server = await startServer(two.kind, two.home);
+      for (const { roomId, levels } of rooms) {
+        await victim.text(roomId, "I know of nothing");
+        await two.user.state(roomId, "m.room.power_levels", { ...levels, users: { ...levels.users, [victim.userId]: 50 } });
+        await two.user.state(roomId, "m.room.topic", { topic: "two" });
+        await victim.state(roomId, "m.room.name", { name: "victim's" });
+      }
+      one.server = await startServer(one.kind, one.home);
+      for (const { roomId } of rooms) {
+        const [first, second] = [await one.user.text(roomId, "one is back"), await two.user.text(roomId, "two is back")];
+        await sees(two, roomId, first);
+        await sees(one, roomId, second);
+        await sees(two, roomId, await one.user.text(roomId, "together"));
+        await sees(one, roomId, await two.user.text(roomId, "at last"));
+        assert.equal(await membership(two, roomId, victim.userId), "ban");
+        await agree(roomId);
+      }
+    });
+
+    it("a server that has changed its signing key goes on, and is believed about what it signed before", async () => {
+      for (const [changing, other] of [parties, [...parties].reverse()] as [Party, Party][]) {
+        const roomId = await shared(changing, other);
+        await sees(other, roomId, await changing.user.text(roomId, "by the old key"));
+        await other.server.stop();
+        const unseen = await changing.user.text(roomId, "by the old key, seen late");
+        await changing.server.stop();
+        rotateKey(changing.home);
+        changing.server = await startServer(changing.kind, changing.home);
+        other.server = await startServer(other.kind, other.home);
+        await sees(other, roomId, await changing.user.text(roomId, "by the new key"));
+        await sees(other, roomId, unseen);
+        const { old_verify_keys: old, verify_keys: keys } = await changing.user.get("/_matrix/key/v2/server");
+        assert.deepEqual([Object.keys(old).length, Object.keys(keys).length], [1, 1]);
+        await sees(changing, roomId, await other.user.text(roomId, "well received"));
+        const later = await shared(changing, other);
+        await sees(other, later, await changing.user.text(later, "a room of the new key"));
+        await agree(roomId);
+      }
+    });
+
+    it("rooms go on without a gap when one of the servers is swapped for the other program, and back", async () => {
+      const [one, two] = parties as [Party, Party];
+      const roomId = await shared(one, two);
+      const direct = await shared(two, one, { room_version: "6" });
+      const all: string[] = [];
+      const talk = async (stage: string): Promise<void> => {
+        const since = await Promise.all(parties.map(async ({ user }) => (await user.sync()).next_batch as string));
+        for (const [party, other] of [
+          [one, two],
+          [two, one],
+        ] as const) {
+          const id = await party.user.text(roomId, `${stage} of ${party.home.serverName}`);
+          all.push(id);
+          await sees(other, roomId, id);
+          await sees(other, direct, await party.user.text(direct, stage));
+          await other.user.post(room(roomId, `receipt/m.read/${enc(id)}`));
+        }
+        await agree(roomId);
+        await agree(direct);
+        for (const [index, { user }] of parties.entries()) {
+          const { timeline } = (await user.sync({ since: since[index]! })).rooms.join[roomId];
+          assert.deepEqual(
+            (timeline.events as Json[]).map((event) => event.event_id).filter((id) => all.includes(id)),
+            all.slice(-2),
+          );
+        }
+      };
+      const swap = async (party: Party, kind: ServerKind): Promise<void> => {
+        const other = party === one ? two : one;
+        await party.server.stop();
+        all.push(await other.user.text(roomId, "while nobody was there"));
+        const missed = all.at(-1)!;
+        party.server = await startServer(kind, party.home);
+        await party.user.get(`${C}/profile/${enc(other.user.userId)}`);
+        await sees(party, roomId, await other.user.text(roomId, "is anybody there?"));
+        await sees(party, roomId, missed);
+      };
+      await talk("before");
+      for (const party of [one, two]) {
+        await swap(party, party.kind === "synapse" ? "myelin" : "synapse");
+        await talk("swapped");
+        await swap(party, party.kind);
+        await talk("back");
+      }
     });
 
     it("both leave sound databases", async () => {

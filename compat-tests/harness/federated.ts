@@ -1,6 +1,8 @@
+import { randomBytes } from "node:crypto";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { parse, stringify } from "yaml";
+import { parseSigningKeys } from "../../src/protocol/event/sign.ts";
 import { testCertificates } from "../../src/testing/certificates.ts";
 import { makeHome, type Home, type HomeOptions } from "./home.ts";
 import { freePort } from "./scratch.ts";
@@ -40,4 +42,14 @@ export async function makeFederatedHome(options: Omit<HomeOptions, "serverName">
     }),
   );
   return home;
+}
+
+/** Gives the home a new signing key; the one that it had becomes an old one. Its server must not run. */
+export function rotateKey(home: Home): void {
+  const file = join(home.folder, "signing.key");
+  const [old] = parseSigningKeys(readFileSync(file, "utf8"));
+  const config = parse(readFileSync(home.config, "utf8")) as { old_signing_keys?: object };
+  const retired = { [old!.keyId]: { key: old!.base64, expired_ts: Date.now() } };
+  writeFileSync(home.config, stringify({ ...config, old_signing_keys: { ...config.old_signing_keys, ...retired } }));
+  writeFileSync(file, `ed25519 a_new ${randomBytes(32).toString("base64").replace(/=+$/, "")}\n`);
 }
