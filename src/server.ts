@@ -1,5 +1,6 @@
 import type { Config } from "./config/config.ts";
-import { openListeners, type OpenListeners } from "./handlers/http/listen.ts";
+import { openListeners } from "./handlers/http/listen.ts";
+import type { OpenListeners } from "./handlers/http/sockets.ts";
 import { routes } from "./handlers/routes.ts";
 import { type Clock, systemClock } from "./lib/clock.ts";
 import type { Logger } from "./lib/log.ts";
@@ -413,10 +414,10 @@ export async function createServer(config: Config, log: Logger, overrides: Overr
         onClose(() => listeners!.close());
         periodic.start();
         followers.start();
-        if (config.workers.runBackgroundTasks) backgroundUpdates.start();
+        backgroundUpdates.start();
         clientIps.start();
         federationSender.start(publisher);
-        if (config.workers.isMain) await delayedEvents.start(publisher);
+        await delayedEvents.start(publisher);
         await appserviceSender.start(publisher);
         await pushers.start(publisher);
         await ctx.roomCompletion.holdRooms(ctx);

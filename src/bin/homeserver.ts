@@ -9,6 +9,7 @@ import { homeserverSpec, prepareStartup, type Startup, welcome } from "./command
 import { connectDatabase, type Undo } from "./connect-database.ts";
 import { detach, isDaemon, startInBackground } from "./daemon.ts";
 import { takePidFile } from "./pid-file.ts";
+import { openRelay } from "./relay.ts";
 import { processTerminal, type Terminal } from "./terminal.ts";
 import { systemClock } from "../lib/clock.ts";
 import { EmbeddedPostgresError } from "../lib/embedded-postgres.ts";
@@ -43,6 +44,13 @@ async function serve(startup: Startup, terminal: Terminal): Promise<number | und
     announce(startup.config, logging);
     let reload = (): void => {};
     handleSignals(startup.config, logging, () => reload(), stop);
+    if (!startup.config.workers.isMain) {
+      const relay = await openRelay(startup.config, log);
+      undo.push(() => relay.close());
+      reload = () => relay.reloadTls();
+      ready(relay.addresses, log);
+      return undefined;
+    }
     const config = await connectDatabase(startup.config, log, undo);
     const fail = (reason: string): void => {
       log.error(`The server stops: ${reason}`);
@@ -54,9 +62,7 @@ async function serve(startup: Startup, terminal: Terminal): Promise<number | und
     const addresses = await server.listen();
     letYoungGenerationGrow();
     reload = () => server.reload();
-    for (const address of addresses) log.info(`Now listening on ${address}`);
-    if (isDaemon()) detach();
-    notifySystemd("--ready");
+    ready(addresses, log);
     if (startup.newConfigFile !== undefined) for (const line of welcome(startup, addresses, terminal)) terminal.print(line);
     else if (terminal.interactive) terminal.print(`Myelin runs as ${startup.config.server.serverName}: ${addresses.join(", ")}`);
     return undefined;
@@ -64,6 +70,13 @@ async function serve(startup: Startup, terminal: Terminal): Promise<number | und
     await stop().catch(() => {});
     throw asFailure(error);
   }
+}
+
+/** Tells all who wait for the process that it serves. */
+function ready(addresses: readonly string[], log: Logging["log"]): void {
+  for (const address of addresses) log.info(`Now listening on ${address}`);
+  if (isDaemon()) detach();
+  notifySystemd("--ready");
 }
 
 function openLogging(config: Config, terminal: Terminal): Logging {

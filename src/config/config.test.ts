@@ -405,7 +405,7 @@ describe("the configuration", () => {
     assert.deepEqual(proxy, { http: "http://e", https: "http://o", noProxyHosts: ["a", "b"] });
   });
 
-  it("tells workers what they do", () => {
+  it("gives the main process the duties that any of Synapse's processes had, and workers none", () => {
     const shared = {
       instance_map: { main: { host: "h", port: 1 }, w1: { path: "/run/w1" } },
       stream_writers: { events: "w1", receipts: ["w1", "master"] },
@@ -417,14 +417,13 @@ describe("the configuration", () => {
       workers.instanceName,
       workers.sendFederation,
       workers.startPushers,
-      workers.runBackgroundTasks,
       workers.shouldNotifyAppservices,
       workers.shouldUpdateUserDirectory,
     ];
     const worker = (name: string): Config => parse({ ...shared, worker_app: "synapse.app.generic_worker", worker_name: name });
-    assert.deepEqual(duties(parse(shared)), ["master", false, true, false, false, true]);
-    assert.deepEqual(duties(worker("w1")), ["w1", false, false, true, false, false]);
-    assert.deepEqual(duties(worker("w2")), ["w2", true, false, false, true, false]);
+    assert.deepEqual(duties(parse(shared)), ["master", true, true, true, true]);
+    assert.deepEqual(duties(worker("w1")), ["w1", false, false, false, false]);
+    assert.deepEqual(duties(parse({ send_federation: false, start_pushers: false })), ["master", false, false, true, true]);
     assert.deepEqual(worker("w1").workers.instanceMap, { master: { host: "h", port: 1, tls: false }, w1: { path: "/run/w1" } });
     assert.deepEqual(parse(shared).workers.streamWriters.receipts, ["w1", "master"]);
   });

@@ -35,12 +35,13 @@ const DEFAULT_THUMBNAIL_SIZES: readonly ThumbnailSize[] = [
 ];
 
 export function parseMedia(raw: ConfigReader, ctx: ParseContext) {
-  const isMediaWorker = raw.string("worker_app") === "synapse.app.media_repository";
+  const backgroundJobsOn = raw.string("media_instance_running_background_jobs");
+  // Of Synapse's processes another one may serve media; of Myelin's it is the main process all the same.
+  const hasMediaWorker = backgroundJobsOn !== undefined || raw.object("redis").boolean("enabled", false);
   const retention = raw.object("media_retention");
   return {
-    /** False where another process serves media. */
-    canLoadMediaRepo: raw.boolean("enable_media_repo", true) || isMediaWorker,
-    instanceRunningBackgroundJobs: raw.string("media_instance_running_background_jobs"),
+    /** False where this server has no media. */
+    canLoadMediaRepo: raw.boolean("enable_media_repo", true) || hasMediaWorker,
     maxUploadSize: raw.size("max_upload_size", "50M"),
     maxImagePixels: raw.size("max_image_pixels", "32M"),
     maxSpiderSize: raw.size("max_spider_size", "10M"),

@@ -32,6 +32,7 @@ export function parseWorkers(raw: ConfigReader, ctx: ParseContext) {
   const app = raw.string("worker_app");
   const workerApp = app === "synapse.app.homeserver" ? undefined : app;
   const name = raw.string("worker_name");
+  const isMain = workerApp === undefined;
   const workerName = workerApp === undefined ? name : (name ?? workerApp);
   const self: Self = { workerApp, workerName, instanceName: workerName ?? MAIN_INSTANCE };
   if (raw.has("worker_replication_port")) throw raw.error("worker_replication_port", "replication over bare TCP no longer exists; use redis");
@@ -44,7 +45,15 @@ export function parseWorkers(raw: ConfigReader, ctx: ParseContext) {
   const replicationSecret = raw.secret("worker_replication_secret", "worker_replication_secret_path", ctx);
   const federationSenderInstances = instancesFor(raw, self, "send_federation", "synapse.app.federation_sender", "federation_sender_instances");
   const pusherInstances = instancesFor(raw, self, "start_pushers", "synapse.app.pusher", "pusher_instances");
-  const backgroundTasksOn = raw.string("run_background_tasks_on") || MAIN_INSTANCE;
+  raw.string("run_background_tasks_on");
+  for (const [option, list, instances] of [
+    ["send_federation", "federation_sender_instances", federationSenderInstances],
+    ["start_pushers", "pusher_instances", pusherInstances],
+  ] as const)
+    if (isMain && instances.length === 0)
+      ctx.notice(
+        `${option} is false and ${list} names nobody: nobody does it. If a worker of the old kind did, remove ${option}: Myelin's main process does it`,
+      );
   const outbound = raw.strings("outbound_federation_restricted_to");
   if (outbound.length > 0 && !replicationSecret) throw raw.wrong("worker_replication_secret", "a secret, since outbound_federation_restricted_to is set");
   for (const instance of outbound) requireInstance(instanceMap, instance, "outbound_federation_restricted_to");
@@ -54,7 +63,7 @@ export function parseWorkers(raw: ConfigReader, ctx: ParseContext) {
     workerName,
     /** `master` for the main process. */
     instanceName: self.instanceName,
-    isMain: workerApp === undefined,
+    isMain,
     listeners: raw.objects("worker_listeners").map(parseListener),
     daemonize: raw.boolean("worker_daemonize", false),
     pidFile: raw.filePath("worker_pid_file", ctx),
@@ -63,13 +72,13 @@ export function parseWorkers(raw: ConfigReader, ctx: ParseContext) {
     instanceMap,
     /** Instances that write each stream. */
     streamWriters: parseWriters(raw, instanceMap),
-    sendFederation: federationSenderInstances.includes(self.instanceName),
+    /** Synapse's processes that send to other servers, and to push gateways. Of Myelin's the main process has all the duties that any of them has. */
     federationSenderInstances,
-    startPushers: pusherInstances.includes(self.instanceName),
     pusherInstances,
-    runBackgroundTasks: backgroundTasksOn === self.instanceName,
-    shouldNotifyAppservices: performs(raw, self, ctx, "notify_appservices", "synapse.app.appservice", "notify_appservices_from_worker"),
-    shouldUpdateUserDirectory: performs(raw, self, ctx, "update_user_directory", "synapse.app.user_dir", "update_user_directory_from_worker"),
+    sendFederation: isMain && federationSenderInstances.length > 0,
+    startPushers: isMain && pusherInstances.length > 0,
+    shouldNotifyAppservices: isMain && isDoneByAny(raw, self, ctx, "notify_appservices", "synapse.app.appservice", "notify_appservices_from_worker"),
+    shouldUpdateUserDirectory: isMain && isDoneByAny(raw, self, ctx, "update_user_directory", "synapse.app.user_dir", "update_user_directory_from_worker"),
     /** Instances that alone may reach other servers; empty: all may. */
     outboundFederationRestrictedTo: outbound,
   };
@@ -125,15 +134,15 @@ function instancesFor(raw: ConfigReader, self: Self, legacyOption: string, legac
   return onMain ? [MAIN_INSTANCE] : [];
 }
 
-/** Whether this process does a duty that exactly one process has. */
-function performs(raw: ConfigReader, self: Self, ctx: ParseContext, legacyOption: string, legacyApp: string, option: string): boolean {
-  const isMain = self.workerName === undefined;
-  const designated = raw.string(option);
-  const byOption = raw.has(option) ? (designated || MAIN_INSTANCE) === self.instanceName : undefined;
+/**
+ * Whether any of Synapse's processes does a duty that exactly one of them has.
+ * @throws ConfigError when the options about it contradict each other
+ */
+function isDoneByAny(raw: ConfigReader, self: Self, ctx: ParseContext, legacyOption: string, legacyApp: string, option: string): boolean {
+  const designated = raw.has(option);
   const onMain = raw.boolean(legacyOption, true);
-  const byLegacy = raw.has(legacyOption) ? (isMain && onMain) || (self.workerApp === legacyApp && !onMain) : undefined;
-  if (byLegacy !== undefined) ctx.notice(`${legacyOption} is deprecated; use ${option}: <name of the worker>`);
+  raw.string(option);
+  if (raw.has(legacyOption)) ctx.notice(`${legacyOption} is deprecated; use ${option}: <name of the worker>`);
   if (self.workerApp === legacyApp && onMain) throw raw.error(legacyOption, `must be false before ${legacyApp} may do it; better use ${option}`);
-  if (byOption !== undefined && byLegacy !== undefined && byOption !== byLegacy) throw raw.error(legacyOption, `contradicts ${option}; remove it`);
-  return byOption ?? byLegacy ?? isMain;
+  return designated || onMain;
 }

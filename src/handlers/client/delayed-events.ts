@@ -23,7 +23,6 @@ export const updateDelayedEvent = endpoint({
   auth: "optional",
   limit: "delayedEventMgmt",
   emptyBody: false,
-  when: ({ workers }) => workers.isMain,
   handle(ctx, { params, body, requester, ip }) {
     const wanted = body["action"];
     if (wanted === undefined) throw missingParam("'action' is missing");
@@ -40,7 +39,6 @@ export const cancelDelayedEvent = endpoint({
   auth: "optional",
   limit: "delayedEventMgmt",
   bodyType: "none",
-  when: ({ workers }) => workers.isMain,
   handle: (ctx, { params, requester, ip }) => update(ctx, "cancel", params.delayId, requester, ip),
 });
 
@@ -61,7 +59,6 @@ export const sendDelayedEvent = endpoint({
   auth: "optional",
   limit: "delayedEventMgmt",
   bodyType: "none",
-  when: ({ workers }) => workers.isMain,
   handle: (ctx, { params, requester, ip }) => update(ctx, "send", params.delayId, requester, ip),
 });
 

@@ -1,11 +1,13 @@
+import { timingSafeEqual } from "node:crypto";
 import { setMaxListeners } from "node:events";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import express from "express";
+import { RELAY_SECRET_HEADER } from "../../lib/relay-header.ts";
 import { stringify } from "../../lib/json.ts";
 import { noUsage, runInRequest } from "../../lib/request-context.ts";
-import { unrecognized } from "../../protocol/errors.ts";
+import { forbidden, unrecognized } from "../../protocol/errors.ts";
 import type { Context } from "../../services/context.ts";
 import { authenticateRequest } from "./authenticate.ts";
 import { parseBody, readBody } from "./body.ts";
@@ -21,6 +23,8 @@ export interface AppOptions {
   readonly endpoints: readonly Endpoint[];
   /** Take the client's address from X-Forwarded-For (the listener's `x_forwarded`). */
   readonly trustForwarded: boolean;
+  /** What processes that pass requests on must show (`worker_replication_secret`); undefined: nothing. */
+  readonly relaySecret?: string | undefined;
   /** The listener's `tag`, or its port: the site of the access log. */
   readonly siteTag: string;
   readonly tls: boolean;
@@ -86,6 +90,7 @@ async function serve(ctx: Context, options: AppOptions, router: Router, req: Inc
   await runInRequest(record, async () => {
     let reply: unknown;
     try {
+      if (!isAdmitted(options.relaySecret, req)) throw forbidden("This address is for the worker processes of this server");
       reply = await answer(ctx, router, req, res, record, gone.signal);
     } catch (error) {
       reply = errorReply(ctx, error);
@@ -180,7 +185,15 @@ async function send(method: string, res: ServerResponse, reply: unknown): Promis
   res.end(method === "HEAD" ? undefined : bytes);
 }
 
-function clientAddress(req: IncomingMessage, trustForwarded: boolean): string {
+function isAdmitted(secret: string | undefined, req: IncomingMessage): boolean {
+  if (secret === undefined || req.url === "/health") return true;
+  const shown = Buffer.from(String(req.headers[RELAY_SECRET_HEADER] ?? ""));
+  const wanted = Buffer.from(secret);
+  return shown.length === wanted.length && timingSafeEqual(shown, wanted);
+}
+
+/** Whose request it is: the peer of the connection, or whom a proxy names. */
+export function clientAddress(req: IncomingMessage, trustForwarded: boolean): string {
   const forwarded = trustForwarded ? req.headers["x-forwarded-for"] : undefined;
   const first = typeof forwarded === "string" ? forwarded.split(",")[0]!.trim() : "";
   const address = first !== "" ? first : (req.socket.remoteAddress ?? "");

@@ -39,13 +39,13 @@ export const eventJobs: readonly { name: string; intervalMs: number; when?(ctx: 
   {
     name: "_censor_redactions",
     intervalMs: 5 * 60_000,
-    when: (ctx) => ctx.config.workers.runBackgroundTasks && ctx.config.server.redactionRetentionPeriodMs !== undefined,
+    when: (ctx) => ctx.config.server.redactionRetentionPeriodMs !== undefined,
     run: censorRedactions,
   },
   {
     name: "_expire_event",
     intervalMs: 1000,
-    when: (ctx) => ctx.config.workers.isMain && ctx.config.server.enableEphemeralMessages,
+    when: (ctx) => ctx.config.server.enableEphemeralMessages,
     run: expireEvents,
   },
   {

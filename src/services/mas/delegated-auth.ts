@@ -1,5 +1,5 @@
 import { createHash, timingSafeEqual } from "node:crypto";
-import { LRUCache } from "lru-cache";
+import { lruCache } from "../../lib/lru-cache.ts";
 import { HttpClient } from "../../outbound/http-client.ts";
 import { type Introspection, MasClient } from "../../outbound/mas.ts";
 import { MatrixError } from "../../protocol/errors.ts";
@@ -33,7 +33,7 @@ interface Entry {
 /** Authentication delegated to the Matrix Authentication Service (`matrix_authentication_service`; MSC3861 and those that it gathers). */
 export class DelegatedAuth {
   /** By the hash of the token: what strangers send takes little room, and no token stays in memory. */
-  private readonly entries = new LRUCache<string, Entry>({ max: MAX_REMEMBERED });
+  private readonly entries = lruCache<string, Entry>(MAX_REMEMBERED);
   private readonly client: MasClient;
   private readonly direct: HttpClient;
   private readonly secret: Buffer;

@@ -1,10 +1,10 @@
 import { execute, query, type ReadHandle, type Txn } from "../database.ts";
 
 /**
- * How far the events stream has been handed to the queues of other servers (`federation_stream_position`, type `events`). Makes the table
- * fit the processes that send: each has a row; new ones start at the lowest position of those that were there.
+ * How far the events stream has been handed to the queues of other servers (`federation_stream_position`, type `events`). Where several of
+ * Synapse's processes sent, one row is left, at the lowest of their positions; Synapse divides it again.
  */
-export async function openSenderPosition(txn: Txn, instanceName: string, instances: readonly string[]): Promise<number> {
+export async function openSenderPosition(txn: Txn, instanceName: string): Promise<number> {
   const rows = await query<{ type: string; instance_name: string; stream_id: number }>(
     txn,
     `SELECT type, instance_name, stream_id FROM federation_stream_position`,
@@ -14,10 +14,8 @@ export async function openSenderPosition(txn: Txn, instanceName: string, instanc
     return ids.length === 0 ? (type === "events" ? -1 : 0) : Math.min(...ids);
   };
   const own = rows.find((row) => row.type === "events" && row.instance_name === instanceName);
-  const known = new Set(rows.map((row) => row.instance_name));
-  const wanted = new Set(instances.length === 0 ? [instanceName] : instances);
-  if (own !== undefined && known.size === wanted.size && [...wanted].every((name) => known.has(name))) return own.stream_id;
-  await execute(txn, `DELETE FROM federation_stream_position WHERE instance_name <> ALL($1::text[])`, [[...wanted]]);
+  if (own !== undefined && rows.every((row) => row.instance_name === instanceName)) return own.stream_id;
+  await execute(txn, `DELETE FROM federation_stream_position WHERE instance_name <> $1`, [instanceName]);
   await execute(
     txn,
     `INSERT INTO federation_stream_position (type, stream_id, instance_name) VALUES ('federation', $1, $3), ('events', $2, $3)

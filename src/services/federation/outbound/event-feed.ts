@@ -67,9 +67,9 @@ export class EventFeed {
 
   private async run(): Promise<void> {
     const { ctx } = this;
-    const { instanceName, federationSenderInstances } = ctx.config.workers;
+    const { instanceName } = ctx.config.workers;
     if (this.position === undefined) {
-      const stored = await ctx.transaction("federation_stream_position", (txn) => openSenderPosition(txn, instanceName, federationSenderInstances));
+      const stored = await ctx.transaction("federation_stream_position", (txn) => openSenderPosition(txn, instanceName));
       this.position = this.saved = stored;
     }
     const upTo = ctx.streams.events.currentToken();
