@@ -72,7 +72,7 @@ export function buildImageTree(context: string, dockerfile: string): ImageTree {
       case "RUN":
         for (const command of text.split("&&").map((part) => part.trim())) {
           if (ONLY_IN_CONTAINER.test(command)) left.push(command);
-          else if (command.startsWith("npm ci")) linkTree(path.join(context, "node_modules"), inside("node_modules"));
+          else if (command.startsWith("npm ci")) linkPackages(context, inside("."));
           else run(command, state.root, inside("."));
         }
         break;
@@ -118,6 +118,14 @@ export function linkTree(from: string, to: string): void {
   mkdirSync(path.dirname(to), { recursive: true });
   for (const how of ["-al", "-a"]) if (spawnSync("cp", [how, from, to], { stdio: "ignore" }).status === 0) return;
   throw new Error(`${from} cannot be copied`);
+}
+
+/** The installed packages; npm writes its list of them in place, so that one is a copy. */
+function linkPackages(from: string, to: string): void {
+  linkTree(path.join(from, "node_modules"), path.join(to, "node_modules"));
+  const list = path.join(to, "node_modules/.package-lock.json");
+  rmSync(list, { force: true });
+  cpSync(path.join(from, "node_modules/.package-lock.json"), list);
 }
 
 function run(command: string, root: string, cwd: string): void {
