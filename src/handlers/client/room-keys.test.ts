@@ -176,6 +176,22 @@ describe("key backups", () => {
       await client().delete(PATH).expect(404);
     });
 
+    it("are told once to whom it concerns, and again where they take the place of a device that was there", async () => {
+      await client().post("/_matrix/client/v3/createRoom", {}).expect(200);
+      const told = async (id: string): Promise<number> =>
+        (
+          await query<{ n: number }>(server.ctx.read, "SELECT count(*) AS n FROM device_lists_changes_in_room WHERE user_id = $1 AND device_id = $2", [
+            alice.userId,
+            id,
+          ])
+        )[0]!.n;
+      await client().put(PATH, device("D1")).expect(200);
+      assert.equal(await told("D1"), 1);
+      const before = await told(alice.deviceId);
+      await client().put(PATH, device(alice.deviceId)).expect(200);
+      assert.equal(await told(alice.deviceId), before + 1);
+    });
+
     it("collect messages, which are given in pages and stay", async () => {
       await client().put(PATH, device("D1")).expect(200);
       for (let n = 0; n < 3; n++)
