@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { query } from "../../../storage/database.ts";
 import { startTestServer, type TestServer, type TestUser } from "../../../testing/server.ts";
 
 type Event = { type: string; state_key?: string; content: Record<string, unknown>; sender: string; event_id: string };
@@ -47,6 +48,11 @@ describe("POST /createRoom", () => {
     stop();
     const persists = new Set(names.filter((name) => name === "persist_events"));
     assert.equal(persists.size, 1);
+  });
+
+  it("begins the room at the depth of its first event", async () => {
+    const roomId = await create({ preset: "public_chat" });
+    assert.deepEqual(await query(server.ctx.read, "SELECT min_depth FROM room_depth WHERE room_id = $1", [roomId]), [{ min_depth: 1 }]);
   });
 
   it("keeps Synapse's order of events", async () => {
