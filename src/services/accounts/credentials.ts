@@ -101,7 +101,8 @@ async function checkUser(ctx: CredentialContext, username: string, type: string,
     if (fields === undefined) continue;
     known = true;
     const missing = fields.filter((field) => submission[field] === undefined);
-    if (missing.length > 0) throw new MatrixError(400, "M_UNKNOWN", `Missing parameters for login type ${type}: ${missing.join(", ")}`);
+    if (missing.length > 0)
+      throw new MatrixError(400, "M_UNKNOWN", `Missing parameters for login type ${type}: [${missing.map((field) => `'${field}'`).join(", ")}]`);
     const checked = await provider.check(username, type, Object.fromEntries(fields.map((field) => [field, submission[field]])));
     if (checked !== undefined) return checked;
   }

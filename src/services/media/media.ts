@@ -164,7 +164,7 @@ async function store(ctx: MediaContext, mediaId: string, upload: Upload): Promis
     if (error instanceof MediaTooLarge) throw tooLarge();
     if (error instanceof MediaIncomplete) throw new MatrixError(400, "M_UNKNOWN", "The upload broke off");
     if (error instanceof BadMediaPath) throw notFound();
-    if (error instanceof MediaIsSpam) throw new MatrixError(400, error.errcode, "Bad content");
+    if (error instanceof MediaIsSpam) throw new MatrixError(400, "M_UNKNOWN", "Bad content"); // whatever code the module chose, as in Synapse
     throw error;
   }
 }
