@@ -4,10 +4,11 @@ import { cpus, release } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { makeHome } from "../harness/home.ts";
+import { makeFederatedHome } from "../harness/federated.ts";
 import { startPostgres, type PostgresServer } from "../harness/postgres.ts";
 import { scratchRoot, sleep } from "../harness/scratch.ts";
 import { startServer, type RunningServer, type ServerKind } from "../harness/server.ts";
+import { closePeers, FEDERATION } from "./federation.ts";
 import { figures, markdown, type Memory, type Result } from "./report.ts";
 import { fullScale, newStage, SCENARIOS } from "./scenarios.ts";
 import { makeUsers, measure, rss, targetOfServer, targetOfUrl, type Target } from "./targets.ts";
@@ -64,7 +65,7 @@ async function main(): Promise<void> {
     if (kinds.length > 0) postgres = await startPostgres({ durable: values.durable });
     for (const kind of kinds) {
       if (kind === "myelin") compile();
-      const home = await makeHome({ name: `bench-${kind}`, postgres: postgres!, logLevel: "WARNING" });
+      const home = await makeFederatedHome({ name: `bench-${kind}`, postgres: postgres!, logLevel: "WARNING" });
       const server = await startServer(kind, home, { compiled: true });
       servers.push(server);
       targets.push(targetOfServer(server));
@@ -90,20 +91,25 @@ async function main(): Promise<void> {
     if (values.markdown !== undefined) writeFileSync(values.markdown, table);
     process.stdout.write(`\nJSON: ${file}\n`);
   } finally {
+    await closePeers();
     for (const server of servers) await server.stop().catch(() => server.kill());
     await postgres?.stop();
   }
 }
 
 async function run(targets: readonly Target[], scale: ReturnType<typeof fullScale>, measured: (name: string) => boolean): Promise<Result[]> {
-  const stages = targets.map((target) => newStage(target, scale));
+  const all = targets.map((target) => newStage(target, scale));
   const note = (text: string): boolean => process.stderr.write(`${text}\n`);
   for (const target of targets) {
     note(`${target.label}: ${scale.users} users`);
     await makeUsers(target, scale.users);
   }
   const results: Result[] = [];
-  for (const scenario of SCENARIOS) {
+  // Those of federation build on each other alone.
+  const scenarios = [SCENARIOS, FEDERATION].filter((group) => group.some(({ name }) => measured(name))).flat();
+  for (const scenario of scenarios) {
+    const stages = all.filter(({ target }) => scenario.applies?.(target) ?? true);
+    if (stages.length === 0) continue;
     const own = stages.map((stage): Result => ({ scenario: scenario.name, what: scenario.what, target: stage.target.label, rounds: [] }));
     for (const stage of stages) await scenario.prepare?.(stage);
     for (let round = 0; round < scale.rounds * (scenario.repeat ?? 1); round++) {

@@ -6,6 +6,8 @@ import { timed, type Target } from "./targets.ts";
 export interface Scenario {
   readonly name: string;
   readonly what: string;
+  /** False for targets on which it cannot be measured. */
+  applies?(target: Target): boolean;
   prepare?(stage: Stage): Promise<void>;
   /** Brings a target into position before each measured round; not measured itself. */
   arrange?(stage: Stage, round: number): Promise<void>;
@@ -35,6 +37,12 @@ export interface Scale {
   events: number;
   waiting: number;
   soloSends: number;
+  /** Members of the room that is joined over federation. */
+  members: number;
+  /** Messages that another server sends at once. */
+  burst: number;
+  /** Servers that get one message. */
+  destinations: number;
 }
 
 export function fullScale(factor: number, rounds: number): Scale {
@@ -46,6 +54,9 @@ export function fullScale(factor: number, rounds: number): Scale {
     events: scaled(5000, 100),
     waiting: scaled(100, 10),
     soloSends: scaled(300, 10 * rounds),
+    members: scaled(10_000, 50),
+    burst: scaled(1000, 50),
+    destinations: scaled(500, 5),
   };
 }
 

@@ -13,11 +13,21 @@ export interface Target {
   readonly pid: number | undefined;
   readonly postgres: PostgresCpu | undefined;
   readonly sharedSecret: string | undefined;
+  /** Where other servers can reach it. */
+  readonly serverName: string | undefined;
   users: MatrixClient[];
 }
 
 export function targetOfServer(server: RunningServer): Target {
-  return { label: server.kind, baseUrl: server.baseUrl, pid: server.pid, postgres: postgresOf(server.home), sharedSecret: server.home.sharedSecret, users: [] };
+  return {
+    label: server.kind,
+    baseUrl: server.baseUrl,
+    pid: server.pid,
+    postgres: postgresOf(server.home),
+    sharedSecret: server.home.sharedSecret,
+    serverName: server.home.serverName,
+    users: [],
+  };
 }
 
 function postgresOf(home: Home): PostgresCpu {
@@ -28,7 +38,7 @@ export function targetOfUrl(url: string, sharedSecret: string | undefined): Targ
   const { hostname, port, protocol } = new URL(url);
   const local = ["127.0.0.1", "localhost", "[::1]"].includes(hostname);
   const pid = local ? processOfPort(Number(port || (protocol === "https:" ? 443 : 80))) : undefined;
-  return { label: url, baseUrl: url.replace(/\/$/, ""), pid, postgres: undefined, sharedSecret, users: [] };
+  return { label: url, baseUrl: url.replace(/\/$/, ""), pid, postgres: undefined, sharedSecret, serverName: undefined, users: [] };
 }
 
 /** Makes `count` users, by open registration or by the shared secret. */
