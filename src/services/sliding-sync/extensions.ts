@@ -4,18 +4,19 @@ import { deviceListChanges } from "../devices/lists.ts";
 import { acknowledgeToDevice, toDeviceSince } from "../devices/to-device.ts";
 import { pushRulesSince } from "../push/streams.ts";
 import { receiptsOfTimelines, receiptsSince } from "../receipts/streams.ts";
+import type { Requester } from "../requester.ts";
 import { parseWriterPosition, type StreamToken } from "../streams/token.ts";
 import type { ConnectionChanges, ConnectionState } from "./connection.ts";
+import { stickyEventsExtension, threadSubscriptionsExtension } from "./new-extensions.ts";
 import type { PerRoomExtension, SlidingSyncBody } from "./request.ts";
 import type { InterestedRooms } from "./room-list.ts";
 import type { RoomResult } from "./rooms.ts";
 
-type Needs = Pick<
-  Context,
-  "changes" | "config" | "deviceInboxes" | "ignoredUsers" | "keyCounts" | "members" | "pushRules" | "read" | "streams" | "transaction" | "typing"
->;
+type Needs = Parameters<typeof stickyEventsExtension>[0] &
+  Pick<Context, "deviceInboxes" | "ignoredUsers" | "keyCounts" | "members" | "pushRules" | "read" | "streams" | "transaction" | "typing">;
 
 export interface ExtensionInput {
+  readonly requester: Requester;
   readonly userId: string;
   readonly deviceId: string | undefined;
   readonly body: SlidingSyncBody;
@@ -52,6 +53,11 @@ export async function loadExtensions(ctx: Needs, input: ExtensionInput): Promise
   add("e2ee", e2ee);
   add("account_data", accountData);
   add("receipts", receipts);
+  const threads = wanted["io.element.msc4308.thread_subscriptions"];
+  if (threads?.enabled)
+    add("io.element.msc4308.thread_subscriptions", await threadSubscriptionsExtension(ctx, input.userId, input.since, input.now, threads.limit));
+  const sticky = wanted["org.matrix.msc4354.sticky_events"];
+  if (sticky?.enabled) add("org.matrix.msc4354.sticky_events", await stickyEventsExtension(ctx, input.requester, input, sticky));
   if (wanted.typing?.enabled) add("typing", await typingExtension(ctx, input, wanted.typing));
   return { json, hasNews };
 }

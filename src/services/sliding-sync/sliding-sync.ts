@@ -103,7 +103,7 @@ async function build(ctx: SlidingSyncContext, request: SlidingSyncRequest, befor
   const interested = await interestedRooms(ctx, ctx.slidingRoomLists, userId, body, since?.room.stream, now.room.stream);
   const results = await loadRooms(ctx, userId, interested, before, changes, since?.room.stream, now.room.stream);
   if (since !== undefined) await recordUnsentRooms(ctx, interested, before, changes, since);
-  const extensions = await loadExtensions(ctx, { userId, deviceId, body, interested, results, since, now, before, changes });
+  const extensions = await loadExtensions(ctx, { requester, userId, deviceId, body, interested, results, since, now, before, changes });
   const json: Record<string, unknown> = {};
   if (interested.lists.size > 0) json.lists = Object.fromEntries(interested.lists);
   json.rooms = await roomsJson(ctx, requester, results, now);
