@@ -27,8 +27,10 @@ export const getQuery = federationEndpoint({
   handle(ctx, { params, query }) {
     switch (params.queryType) {
       case "profile":
+        ctx.metrics.queryReceived("profile");
         return profileForServer(ctx, query.string("user_id"), query.string("field"));
       case "directory":
+        ctx.metrics.queryReceived("directory");
         return aliasForServer(ctx, query.string("room_alias"));
       default:
         return unknownQuery(params.queryType);
