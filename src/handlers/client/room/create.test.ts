@@ -51,7 +51,7 @@ describe("POST /createRoom", () => {
   });
 
   it("begins the room at the depth of its first event", async () => {
-    const roomId = await create({ preset: "public_chat" });
+    const roomId = await create({ preset: "public_chat" }, bob);
     assert.deepEqual(await query(server.ctx.read, "SELECT min_depth FROM room_depth WHERE room_id = $1", [roomId]), [{ min_depth: 1 }]);
   });
 
