@@ -22,7 +22,10 @@ describe("logging in through a provider in a browser", function () {
   before(async function () {
     browser = await openChromium();
     // Without a Chromium on this machine there is nothing to look at.
-    if (browser === undefined) return this.skip();
+    if (browser === undefined) {
+      process.stderr.write("    skipped: no Chromium here (CHROMIUM names one elsewhere)\n");
+      return this.skip();
+    }
     front = await ReverseProxy.open();
     provider = await OpenIdProvider.open();
     const terms = await mkdtemp(path.join(tmpdir(), "terms-"));
