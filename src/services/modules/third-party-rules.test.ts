@@ -2,10 +2,12 @@ import assert from "node:assert/strict";
 import { after, before, beforeEach, describe, it } from "mocha";
 import { systemClock } from "../../lib/clock.ts";
 import type { JsonObject } from "../../lib/json.ts";
+import { silentLogger } from "../../lib/log.ts";
+import type { MatrixEvent } from "../../protocol/event/event.ts";
 import { testModule } from "../../testing/modules.ts";
 import { startTestServer, type TestServer, type TestUser } from "../../testing/server.ts";
 import type { ModuleApi } from "./api.ts";
-import type { ThirdPartyRulesCallbacks } from "./callbacks/third-party-rules.ts";
+import { ThirdPartyRules, type ThirdPartyRulesCallbacks } from "./callbacks/third-party-rules.ts";
 import type { ModuleEvent, ModuleState } from "./events.ts";
 
 const V3 = "/_matrix/client/v3";
@@ -243,6 +245,27 @@ describe("third-party rules modules", () => {
       ["bound", "@alice:test", "email", "alice@example.org"],
       ["removed", "@alice:test", "email", "alice@example.org"],
     ]);
+  });
+});
+
+describe("callbacks that take the event alone", () => {
+  it("cost no reading of the room's state", async () => {
+    const event = { roomId: "!room", eventId: "$event", type: "m.room.message" } as unknown as MatrixEvent;
+    let reads = 0;
+    const state = (): Promise<[]> => {
+      reads++;
+      return Promise.resolve([]);
+    };
+    const rules = new ThirdPartyRules(silentLogger);
+    const heard: string[] = [];
+    rules.register({ on_new_event: (given) => void heard.push(given.event_id), check_event_allowed: (given) => [given.event_id === "$event"] });
+    await rules.newEvent(event, state);
+    await rules.requireAllowed(event, state);
+    assert.deepEqual([heard, reads], [["$event"], 0]);
+    rules.register({ on_new_event: (_given, _state) => {}, check_event_allowed: (_given, _state) => [true] });
+    await rules.newEvent(event, state);
+    await rules.requireAllowed(event, state);
+    assert.equal(reads, 2);
   });
 });
 

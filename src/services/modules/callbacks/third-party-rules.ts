@@ -76,7 +76,7 @@ export class ThirdPartyRules {
     const callbacks = this.callbacks("check_event_allowed");
     if (callbacks.length === 0) return undefined;
     const view = new ModuleEvent(event);
-    const before = new ModuleState(await state());
+    const before = await stateFor(callbacks, state);
     for (const callback of callbacks) {
       let result: unknown;
       try {
@@ -125,8 +125,9 @@ export class ThirdPartyRules {
   }
 
   async newEvent(event: MatrixEvent, state: () => Promise<State>): Promise<void> {
-    if (!this.has("on_new_event")) return;
-    const current = new ModuleState(await state());
+    const callbacks = this.callbacks("on_new_event");
+    if (callbacks.length === 0) return;
+    const current = await stateFor(callbacks, state);
     await this.tell("on_new_event", (callback) => callback(new ModuleEvent(event), current));
   }
 
@@ -185,6 +186,11 @@ export class ThirdPartyRules {
   private warn(name: string, error: unknown): void {
     this.log.warn(`The module callback ${name} failed`, { error });
   }
+}
+
+/** The state, which is large in large rooms and not gathered where all callbacks take the event alone. */
+async function stateFor(callbacks: readonly { readonly length: number }[], state: () => Promise<State>): Promise<ModuleState> {
+  return new ModuleState(callbacks.every(({ length }) => length === 1) ? [] : await state());
 }
 
 const noState = (): Promise<State> => Promise.resolve([]);
