@@ -280,6 +280,7 @@ describe("myelin check", function () {
 
     const unreachable: [string, Record<string, unknown>, RegExp][] = [
       ["a wrong password", { password: "wrong" }, /refuses the password of|does not let .* in/],
+      ["no password", { password: undefined }, /wants a password for .*, and the configuration has none/],
       ["a database that there is not", { dbname: "myelin_no_such_database" }, /has no database myelin_no_such_database/],
       ["a server that does not answer", { port: 1 }, /Nothing answers at .*:1$/],
       ["a socket that there is not", { host: "/nowhere" }, /Nothing answers at the socket in \/nowhere/],
@@ -409,6 +410,21 @@ describe("myelin check", function () {
       } finally {
         await onServer(async (client) => void (await client.query(`DROP DATABASE ${name} WITH (FORCE)`)), "postgres");
       }
+    });
+
+    it("begins anew when its connection breaks, and gives up when that goes on", async () => {
+      await onServer(async (client) => {
+        const cut = (): Promise<unknown> =>
+          client.query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'myelin-check' AND datname = current_database()");
+        let cuts = 0;
+        const once = await deployment.check({ progress: async (check) => void (check === "rooms" && cuts++ === 0 && (await cut())) });
+        assert.equal(cuts, 2, "the check was made twice");
+        assert.deepEqual(worst(once), []);
+        const names = once.findings.map(({ check, what }) => `${check}: ${what}`);
+        assert.equal(new Set(names).size, names.length, "nothing is said twice");
+        const always = await deployment.check({ progress: async (check) => void (check === "rooms" && (await cut())) });
+        assert.equal(single(always, "connection", "blocker").level, "blocker");
+      });
     });
 
     it("reads from a role that may not write, and from one that may not read says so", async () => {

@@ -13,6 +13,8 @@ export async function connect(config: Config, clock: Clock, statementTimeoutMs: 
   const db = new Database(
     {
       ...connection,
+      // With none the driver gives up when it is asked for one, and leaves its connection open half way for a minute.
+      password: connection.password || " ",
       ssl,
       poolSize: 1,
       statementTimeoutMs,
@@ -40,13 +42,15 @@ export const APPLICATION = "myelin-check";
 /** Why the database cannot be reached, for the admin. */
 export function connectionProblem(error: unknown, config: Config): Draft {
   const cause = error instanceof DatabaseUnavailable ? error.cause : error;
-  const { host, port, user, database } = config.database.connection;
+  const { host, port, user, password, database } = config.database.connection;
   const place = host.startsWith("/") ? `the socket in ${host} (port ${port})` : `${host}:${port}`;
   const why = "Nothing in the database could be looked at.";
   const say = (what: string, todo: string): Draft => blocker("connection", { what, why, todo });
   const { code, message } = cause as { code?: string; message?: string };
   switch (code) {
     case "28P01":
+      if (!password)
+        return say(`Postgres at ${place} wants a password for ${user}, and the configuration has none`, "Set `database.args.password`, or a password file.");
       return say(`Postgres at ${place} refuses the password of ${user}`, "Correct `database.args.password` (or the password file).");
     case "28000":
       return say(`Postgres at ${place} does not let ${user} in: ${message}`, "Allow this user and host in pg_hba.conf, or correct `database.args`.");
@@ -71,8 +75,5 @@ export function connectionProblem(error: unknown, config: Config): Draft {
   }
   if (/timeout exceeded|timeout expired/.test(message ?? ""))
     return say(`${place} did not answer in time`, "Check `database.args.host`, the network and the firewall.");
-  if (/password must be a string|no password/i.test(message ?? "")) {
-    return say(`Postgres at ${place} wants a password for ${user}, and the configuration has none`, "Set `database.args.password`, or a password file.");
-  }
   return say(`The database at ${place} cannot be opened: ${message ?? String(cause)}`, "Check that Postgres runs, and `database.args`.");
 }
