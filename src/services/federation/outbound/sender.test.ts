@@ -240,6 +240,22 @@ describe("what is sent to other servers", function () {
     }
   });
 
+  it("is tried again as soon as it shows itself, though its failure is only on record since before the start", async () => {
+    const { roomId } = await sharedRoom();
+    await write(roomId, "before");
+    await eventually("delivery", () => bodies().includes("before"));
+    await server.ctx.federationSender.settled();
+    const now = server.ctx.clock.now();
+    await execute(
+      ...updateRow("UPDATE destinations SET retry_last_ts = $2, retry_interval = 3000000, failure_ts = $2 WHERE destination = $1", [peer.name, now]),
+    );
+    (server.ctx.backoff as unknown as { timings: Map<string, unknown> }).timings.delete(peer.name);
+    await peer.ask(server, "get", `/_matrix/federation/v1/query/profile?user_id=${encodeURIComponent(alice.userId)}`).expect(200);
+    await eventually("its record is cleared", async () => (await destination())?.retry_interval === 0);
+    await write(roomId, "after");
+    await eventually("delivery", () => bodies().includes("after"));
+  });
+
   it("has the presence of those in a room when the server comes, and of those who come later", async () => {
     const presence = (user: TestUser) => `/_matrix/client/v3/presence/${encodeURIComponent(user.userId)}/status`;
     const carol = await server.register(`carol${txn++}`);
