@@ -61,11 +61,14 @@ export async function readFile(ctx: Context, file: MediaFile): Promise<NonNullab
   throw notFound();
 }
 
+/** A name of the file may follow; synapse-admin ends the path with a slash and none. */
+const FORMS = ["", "/", "/:fileName"] as const;
+
 /** The old routes, without a token: only media from before media were authenticated. */
 export const legacyDownload = endpoint({
   servlet: "DownloadResource",
   method: "GET",
-  path: ["/_matrix/media/(r0|v3|v1)/download/:serverName/:mediaId", "/_matrix/media/(r0|v3|v1)/download/:serverName/:mediaId/:fileName"],
+  path: FORMS.map((form) => `/_matrix/media/(r0|v3|v1)/download/:serverName/:mediaId${form}` as const),
   auth: "none",
   when: (config) => config.media.canLoadMediaRepo,
   handle: (ctx, { params, query, ip, signal, headers }) =>
@@ -83,7 +86,7 @@ export const legacyDownload = endpoint({
 export const authenticatedDownload = endpoint({
   servlet: "DownloadResource",
   method: "GET",
-  path: ["/_matrix/client/v1/media/download/:serverName/:mediaId", "/_matrix/client/v1/media/download/:serverName/:mediaId/:fileName"],
+  path: FORMS.map((form) => `/_matrix/client/v1/media/download/:serverName/:mediaId${form}` as const),
   auth: "guest",
   when: (config) => config.media.canLoadMediaRepo,
   handle: (ctx, { params, query, ip, signal, headers, requester }) =>

@@ -38,6 +38,7 @@ describe("media repository", () => {
 
   it("shows new media to requests with a token only", async () => {
     const id = await upload(Buffer.from("secret"), "text/plain");
+    await server.as(bob).get(`/_matrix/client/v1/media/download/test/${id}/`).expect(200);
     await server.anonymous.get(`/_matrix/media/v3/download/test/${id}`).expect(404);
     await server.anonymous.get(`/_matrix/client/v1/media/download/test/${id}`).expect(401);
   });
