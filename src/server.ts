@@ -148,6 +148,8 @@ export async function createServer(config: Config, log: Logger, overrides: Overr
   const random = overrides.random ?? systemRandom;
   const serverName = config.server.serverName;
   const instanceName = config.workers.instanceName;
+  // Refuses settings that cannot be used, before anything is opened.
+  const sso = new SingleSignOn(config, clock, random);
   const closers: (() => void | Promise<void>)[] = [];
   const onClose = (fn: () => void | Promise<void>): void => void closers.unshift(fn);
   const closeAll = async (): Promise<void> => {
@@ -367,7 +369,7 @@ export async function createServer(config: Config, log: Logger, overrides: Overr
       pushers,
       macaroons: new Macaroons(config.key.macaroonSecretKey, serverName, clock, random),
       monthlyActive: new MonthlyActiveCache(),
-      sso: new SingleSignOn(config, clock, random),
+      sso,
       registrationNonces: new RegistrationNonces(clock, random),
       rendezvous: openRendezvous(clock, random),
       tasks,

@@ -23,8 +23,9 @@ export class OidcMapping {
   private readonly confirmLocalpart: boolean;
 
   /** @throws ConfigError for templates that are none */
-  constructor(config: Config["oidc"]["providers"][number]["userMappingProvider"], publicBaseurl: string) {
-    const compile = (option: string, source: string): Template => compileTemplate(source, option, publicBaseurl);
+  constructor({ idpId, userMappingProvider: config }: Pick<Config["oidc"]["providers"][number], "idpId" | "userMappingProvider">, publicBaseurl: string) {
+    const compile = (option: string, source: string): Template =>
+      compileTemplate(source, `oidc_providers (${idpId}).user_mapping_provider.config.${option}`, publicBaseurl);
     const optional = (option: string, source: string | undefined): Template | undefined => (source === undefined ? undefined : compile(option, source));
     this.subject = compile("subject_template", config.subjectTemplate);
     this.picture = compile("picture_template", config.pictureTemplate);
@@ -75,7 +76,7 @@ function compileTemplate(source: string, option: string, publicBaseurl: string):
     const template = new nunjucks.Template(fromJinja(source), environment, undefined, true);
     return (claims) => template.render({ user: claims });
   } catch (error) {
-    throw new ConfigError(`is no Jinja2 template (${(error as Error).message.split("\n").at(-1)!.trim()})`, `user_mapping_provider.config.${option}`);
+    throw new ConfigError(`is no Jinja2 template (${(error as Error).message.split("\n").at(-1)!.trim()})`, option);
   }
 }
 

@@ -60,7 +60,7 @@ export class OidcProvider implements IdentityProvider {
     this.brand = config.idpBrand;
     this.callbackUrl = config.redirectUri ?? callbackUrl;
     this.cookiePath = `${new URL(publicBaseurl).pathname}_synapse/client/oidc`;
-    this.mapping = new OidcMapping(config.userMappingProvider, publicBaseurl);
+    this.mapping = new OidcMapping(config, publicBaseurl);
     this.secret = new ClientSecret(config);
   }
 
