@@ -5,7 +5,6 @@ import { taskActions } from "../src/services/tasks/actions.ts";
 import { BUILT_INS } from "../src/services/modules/built-in/all.ts";
 import { BEFORE_SERVING as RUN_FIRST, UPDATES } from "../src/workers/background-updates/registry.ts";
 import { CONFIG_CHECKS, DATABASE_CHECKS } from "./checks.ts";
-import { LIMITS } from "./limits.ts";
 import { STAND_INS } from "./modules.ts";
 import { BEFORE_SERVING, knowsUpdate, TASK_ACTIONS, updatesOfSynapse } from "./programs.ts";
 import { RISKS, riskTable } from "./risks.ts";
@@ -52,13 +51,5 @@ describe("what the checker knows of the servers", () => {
 
   it("knows the modules that Myelin has stand-ins for", () => {
     assert.deepEqual([...STAND_INS].sort(), [...BUILT_INS.keys()].sort());
-  });
-
-  it("calls missing what the README calls missing", () => {
-    const readme = file("../README.md");
-    const limits = readme.slice(readme.indexOf("## Limits"));
-    for (const { id, readme: line } of LIMITS) {
-      assert.match(limits, line, `The README no longer says that ${id} is missing: take it out of migrate-from-synapse/limits.ts`);
-    }
   });
 });

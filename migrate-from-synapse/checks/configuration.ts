@@ -1,6 +1,5 @@
 import type { ConfigCheck, ConfigContext } from "../context.ts";
 import { blocker, count, type Draft, note, ok, warning } from "../finding.ts";
-import { LIMITS } from "../limits.ts";
 import { fateOf, namedModules, whatIsMissed } from "../modules.ts";
 
 /** Risk 97: what becomes of each option. */
@@ -44,19 +43,6 @@ function aboutValues({ config, options: uses }: ConfigContext): string[] {
   const own = new Set(uses.map(({ path }) => path));
   return config.notices.filter((text) => !/ (?:has no effect: |is unknown and has no effect$)/.test(text) || !own.has(text.split(" ")[0]!));
 }
-
-const limits: ConfigCheck = {
-  name: "limits",
-  risks: [],
-  only: "myelin",
-  run({ config }) {
-    const found = LIMITS.flatMap(({ id, level, asked, what, why, todo }): Draft[] => {
-      const examples = asked(config);
-      return examples.length === 0 ? [] : [{ id: `limit-${id}`, level, what, why, todo, examples }];
-    });
-    return found.length > 0 ? found : [ok("limit", "Nothing in the configuration asks for what Myelin does not do yet")];
-  },
-};
 
 /** Risk 98. */
 const modules: ConfigCheck = {
@@ -202,4 +188,4 @@ const rollbackOptions: ConfigCheck = {
 
 const upper = (text: string): string => text[0]!.toUpperCase() + text.slice(1) + (text.endsWith(".") ? "" : ".");
 
-export const configurationChecks: readonly ConfigCheck[] = [options, limits, modules, secrets, passwords, stateStore, registrations, rollbackOptions];
+export const configurationChecks: readonly ConfigCheck[] = [options, modules, secrets, passwords, stateStore, registrations, rollbackOptions];
