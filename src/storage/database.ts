@@ -3,6 +3,7 @@ import type { Writable } from "node:stream";
 import pg from "pg";
 import type { Clock } from "../lib/clock.ts";
 import type { Logger } from "../lib/log.ts";
+import { systemRandom } from "../lib/random.ts";
 
 /**
  * The connection to Postgres: the pool, statements, transactions. Everything outside `storage/` sees only the opaque
@@ -99,7 +100,9 @@ pg.types.setTypeParser(20, (text) => {
 });
 // bytea is read as Buffer (the default parser understands both output formats); json and jsonb are parsed by the default parser.
 
-const MAX_ATTEMPTS = 5; // as Synapse: five attempts in total
+const MAX_ATTEMPTS = 5;
+/** Attempts at a transaction that clashes with others. */
+const MAX_CLASHES = 10; // as Synapse: five attempts in total
 
 class Handle implements Txn {
   declare readonly [handle]: "txn";
@@ -181,8 +184,8 @@ export class Database {
   }
 
   /**
-   * Runs `fn` in a transaction and commits. Serialisation failures, deadlocks and lost connections are tried again, five
-   * attempts in total, so `fn` must have no effect but through `txn` and its hooks.
+   * Runs `fn` in a transaction and commits. Lost connections are tried again, five attempts in total, and serialisation failures and
+   * deadlocks, ten in total, so `fn` must have no effect but through `txn` and its hooks.
    * @throws DatabaseUnavailable when Postgres cannot be reached
    */
   async transaction<T>(name: string, fn: (txn: Txn) => Promise<T | LastStatements<T>>, options: TransactionOptions = {}): Promise<T> {
@@ -190,9 +193,11 @@ export class Database {
       try {
         return await this.attempt(name, fn, options);
       } catch (error) {
-        if (attempt >= MAX_ATTEMPTS || !isRetryable(error)) throw asUnavailable(error);
+        const lost = isConnectionError(error);
+        if (attempt >= (lost ? MAX_ATTEMPTS : MAX_CLASHES) || !isRetryable(error)) throw asUnavailable(error);
         this.log.debug(`Transaction ${name} is tried again (attempt ${attempt + 1})`, { error });
-        await this.clock.sleep(isConnectionError(error) ? 50 * 2 ** attempt : 2 ** attempt);
+        // Those that clashed must not meet again: each waits a time of its own.
+        await this.clock.sleep(lost ? 50 * 2 ** attempt : 1 + systemRandom.below(2 ** Math.min(attempt + 1, 7)));
       }
     }
   }

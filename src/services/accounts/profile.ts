@@ -95,18 +95,23 @@ export async function changeProfile(ctx: Context, requester: Requester, change: 
   const actor: Requester = requester.userId === userId ? requester : { ...requester, userId, deviceId: undefined };
   const spreads = standard && change.propagate;
   if (spreads) await ctx.limits.check("message", userId, { requester: actor });
-  await ctx.transaction("set_profile_field", async (txn) => {
-    const before = await lockProfile(txn, userId);
-    await checkSize(txn, userId, before, field, value);
-    if (field === "displayname") await setDisplayname(txn, userId, value as string | null);
-    else if (field === "avatar_url") await setAvatarUrl(txn, userId, value as string | null);
-    else if (value === undefined) await deleteField(txn, userId, field);
-    else await writeField(txn, userId, field, canonicalJson(value));
-    if (standard) for (const hook of ctx.accountHooks.profileChanged) await hook(ctx, txn, userId);
-    // What a shadow-banned user calls themselves is shown to nobody.
-    if (spreads && !requester.shadowBanned) for (const hook of ctx.accountHooks.propagateProfile) await hook(ctx, txn, actor);
-    await recordUpdate(ctx, txn, userId, field);
-  });
+  // One after another, by the lock on the row: none has to be tried again because of the others.
+  await ctx.transaction(
+    "set_profile_field",
+    async (txn) => {
+      const before = await lockProfile(txn, userId);
+      await checkSize(txn, userId, before, field, value);
+      if (field === "displayname") await setDisplayname(txn, userId, value as string | null);
+      else if (field === "avatar_url") await setAvatarUrl(txn, userId, value as string | null);
+      else if (value === undefined) await deleteField(txn, userId, field);
+      else await writeField(txn, userId, field, canonicalJson(value));
+      if (standard) for (const hook of ctx.accountHooks.profileChanged) await hook(ctx, txn, userId);
+      // What a shadow-banned user calls themselves is shown to nobody.
+      if (spreads && !requester.shadowBanned) for (const hook of ctx.accountHooks.propagateProfile) await hook(ctx, txn, actor);
+      await recordUpdate(ctx, txn, userId, field);
+    },
+    { isolation: "read committed" },
+  );
   if (!ctx.modules.thirdPartyRules.has("on_profile_update")) return;
   const profile = await readProfile(ctx.read, userId);
   const shown = { display_name: profile?.displayname ?? null, avatar_url: profile?.avatarUrl ?? null };
