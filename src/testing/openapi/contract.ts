@@ -66,6 +66,7 @@ const AS_SYNAPSE: readonly RegExp[] = [
   // What clients wrote there themselves.
   /^getRoomTags(?:ByUser)? answer.tags\S*order: is/,
   /^getUserProfile answer.m.tz: is/,
+  /^getRoomKeysVersion(?:Current)? answer.algorithm: /,
   /avatar_url: does not match/,
   /^(?:getEvents|peekEvents) answer.chunk\[\d+\]\.room_id: does not match/,
   // No TURN server is an empty object.
