@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { after, before, beforeEach, describe, it } from "mocha";
 import { isJsonObject, type JsonObject } from "../../lib/json.ts";
+import { makeEventFromJson } from "../../protocol/event/format.ts";
 import { signEventJson, signingKeyFromSeed, type SigningKey } from "../../protocol/event/sign.ts";
 import { roomVersion } from "../../protocol/room-versions.ts";
 import { query } from "../../storage/database.ts";
@@ -149,6 +150,17 @@ describe("a room with a policy server (MSC4284)", function () {
     await policy.send(server, [signEventJson(built.json, room.version, policy.name, key)]);
     assert.equal(asked.length, 2);
     assert.equal((await server.ctx.events.one(built.eventId))?.internal.soft_failed, undefined);
+  });
+
+  it("judges events by what is signed of them: what is not may have no canonical form", async () => {
+    const bob = policy.user("bob");
+    const plain = room.message(bob, "odd");
+    const odd = makeEventFromJson({ ...plain.json, unsigned: { lone: "\ud800" } }, room.version);
+    const judged = await server.ctx.policyServers.judge(roomId, [odd, room.message(bob, "good"), room.message(bob, "spam")]);
+    assert.deepEqual(
+      judged.map(({ internal }) => internal.soft_failed ?? false),
+      [false, false, true],
+    );
   });
 
   it("does not count where it cannot: when it is not in the room, has no key, or is this server; nor about who it is", async () => {

@@ -2,7 +2,6 @@ import { DestinationDenied, DestinationUnavailable, isUnknownEndpoint, RemoteErr
 import { isJsonObject, type JsonObject } from "../../lib/json.ts";
 import { forbidden, MatrixError } from "../../protocol/errors.ts";
 import { MatrixEvent } from "../../protocol/event/event.ts";
-import { federationPdu } from "../../protocol/event/serialise.ts";
 import { verifyEventJson, verifyKey, type VerifyKey } from "../../protocol/event/sign.ts";
 import { isServerName } from "../../protocol/ids.ts";
 import type { Context } from "../context.ts";
@@ -14,7 +13,7 @@ export interface PolicyServer {
   readonly key: VerifyKey;
 }
 
-type Needs = Pick<Context, "clock" | "config" | "federationClient" | "log" | "members" | "state">;
+type Needs = Pick<Context, "config" | "federationClient" | "log" | "members" | "state">;
 
 const KEY_ID = "ed25519:policy_server";
 const POLICY = "m.room.policy";
@@ -100,10 +99,12 @@ export class PolicyServers {
   }
 
   private async ask(server: string, event: MatrixEvent): Promise<JsonObject> {
+    // What is unsigned was never checked, and may have no canonical form.
+    const { unsigned: _unsigned, ...content } = event.json;
     const request = {
       method: "POST",
       destination: server,
-      content: federationPdu(event, this.ctx.clock.now()),
+      content,
       timeoutMs: TIMEOUT_MS,
       maxBytes: ANSWER_BYTES,
       ignoreBackoff: true,
