@@ -81,8 +81,7 @@ describe("pages for stages of registration", () => {
   it("answer what is missing or unknown with an error", async () => {
     await server.anonymous.get(page("m.login.terms")).expect(400);
     await server.anonymous.get(`${page("m.login.sso")}?session=unknown`).expect(400);
-    for (const stage of ["m.login.password", "constructor", "__proto__", "x"])
-      await server.anonymous.get(`${page(stage)}?session=S`).expect(404);
+    for (const stage of ["m.login.password", "constructor", "__proto__", "x"]) await server.anonymous.get(`${page(stage)}?session=S`).expect(404);
     await server.anonymous.post(page("m.login.sso")).type("form").send({ session: "S" }).expect(404);
     await server.anonymous.post(page("m.login.terms")).type("form").send({}).expect(400);
     await server.anonymous.post(page("m.login.terms")).type("form").send({ session: "unknown" }).expect(400);

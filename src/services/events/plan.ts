@@ -234,8 +234,7 @@ async function backwardExtremities(ctx: PlanContext, events: readonly PlannedEve
 
 function minDepth(work: RoomWork, items: readonly EventToPersist[]): number | bigint | undefined {
   let depth: number | bigint | undefined;
-  for (const { event } of items)
-    if (!event.outlier && event.rejectedReason === undefined && (depth === undefined || event.depth < depth)) depth = event.depth;
+  for (const { event } of items) if (!event.outlier && event.rejectedReason === undefined && (depth === undefined || event.depth < depth)) depth = event.depth;
   depth ??= 0; // outliers alone: as Synapse
   return work.head.minDepth === undefined || depth < work.head.minDepth ? depth : undefined;
 }

@@ -106,7 +106,7 @@ describe("search beyond languages with spaces", () => {
       .expect(200);
     await index();
     assert.deepEqual((await find("言葉")).ids, [purged]);
-    const rows = (): Promise<object[]> => query(server.ctx.read, "SELECT event_id FROM myelin.message_search WHERE event_id = ANY($1)", [[secret, purged]]);
+    const rows = (): Promise<object[]> => query(server.ctx.read, "SELECT event_id FROM myelin_search.message_search WHERE event_id = ANY($1)", [[secret, purged]]);
     assert.equal((await rows()).length, 1);
     const newest = (await server.ctx.events.one(await send("newest")))!;
     await purgeHistory(server.ctx, roomId, newest.depth, true);
@@ -122,14 +122,14 @@ describe("search beyond languages with spaces", () => {
       server.ctx.read,
       "SELECT DISTINCT table_schema AS s FROM information_schema.tables WHERE table_name LIKE 'message_search%'",
     );
-    assert.deepEqual(ours, [{ s: "myelin" }]);
+    assert.deepEqual(ours, [{ s: "myelin_search" }]);
   });
 
   it("makes no table where the option is off", async function () {
     this.timeout(30_000);
     const plain = await startTestServer();
     try {
-      assert.deepEqual(await query(plain.ctx.read, "SELECT 1 FROM information_schema.schemata WHERE schema_name = 'myelin'"), []);
+      assert.deepEqual(await query(plain.ctx.read, "SELECT 1 FROM information_schema.schemata WHERE schema_name = 'myelin_search'"), []);
     } finally {
       await plain.close();
     }

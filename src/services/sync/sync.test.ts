@@ -253,8 +253,7 @@ describe("/sync", () => {
 
   it("refuses tokens and filters that are none", async () => {
     const refused = async (query: string): Promise<unknown> => (await server.as(alice).get(`/_matrix/client/v3/sync?${query}`).expect(400)).body.errcode;
-    for (const since of ["x", "s1_2_x", "s1_".repeat(20), "t1", "s99999999999999999999"])
-      assert.equal(await refused(`since=${since}`), "M_UNKNOWN", since);
+    for (const since of ["x", "s1_2_x", "s1_".repeat(20), "t1", "s99999999999999999999"]) assert.equal(await refused(`since=${since}`), "M_UNKNOWN", since);
     assert.equal(await refused("filter={"), "M_NOT_JSON");
     assert.equal(await refused("filter=12345"), "M_INVALID_PARAM");
     assert.equal(await refused("timeout=x"), "M_INVALID_PARAM");

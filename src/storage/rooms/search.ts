@@ -32,7 +32,7 @@ const WORDS = `SELECT event_search.event_id, event_search.room_id, ts_rank_cd(ev
                  FROM event_search WHERE ${MATCHING}`;
 /** Short texts first: they are about little else. */
 const CHARACTERS = `SELECT m.event_id, m.room_id, (1 / (1 + ln(1 + char_length(m.text))))::real AS rank, m.origin_server_ts, m.stream_ordering
-                      FROM myelin.message_search AS m
+                      FROM myelin_search.message_search AS m
                      WHERE m.grams @> $4::text[] AND m.text LIKE ALL($5::text[]) AND NOT (m.text LIKE ANY($6::text[]))
                        AND m.room_id = ANY($2) AND m.key = ANY($3)
                        AND NOT EXISTS (SELECT FROM event_search WHERE event_search.event_id = m.event_id AND ${MATCHING})`;

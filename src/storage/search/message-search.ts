@@ -2,11 +2,12 @@ import { execute, query, queryOne, type ReadHandle, type Txn } from "../database
 
 /**
  * Myelin's own index of messages in scripts without spaces, in a schema of its own that Synapse never looks at. It follows the events: what
- * Synapse stored in the meantime, and what was there before, is added later.
+ * Synapse stored in the meantime, and what was there before, is added later. The schema must never be named like a database user: by
+ * Postgres' usual search path it would stand before Synapse's tables.
  */
 const TABLES = `
-  CREATE SCHEMA IF NOT EXISTS myelin;
-  CREATE TABLE IF NOT EXISTS myelin.message_search (
+  CREATE SCHEMA IF NOT EXISTS myelin_search;
+  CREATE TABLE IF NOT EXISTS myelin_search.message_search (
     event_id text PRIMARY KEY,
     room_id text NOT NULL,
     key text NOT NULL,
@@ -15,8 +16,8 @@ const TABLES = `
     stream_ordering bigint NOT NULL,
     origin_server_ts bigint NOT NULL
   );
-  CREATE INDEX IF NOT EXISTS message_search_grams ON myelin.message_search USING gin (grams);
-  CREATE TABLE IF NOT EXISTS myelin.message_search_position (
+  CREATE INDEX IF NOT EXISTS message_search_grams ON myelin_search.message_search USING gin (grams);
+  CREATE TABLE IF NOT EXISTS myelin_search.message_search_position (
     only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),
     newest bigint NOT NULL,
     oldest bigint NOT NULL
@@ -34,12 +35,12 @@ export interface IndexedRange {
 
 /** What is indexed; at first nothing, around `start`. */
 export async function indexedRange(txn: Txn, start: number): Promise<IndexedRange> {
-  await execute(txn, "INSERT INTO myelin.message_search_position (newest, oldest) VALUES ($1, $1::bigint + 1) ON CONFLICT DO NOTHING", [start]);
-  return (await queryOne<IndexedRange>(txn, "SELECT newest, oldest FROM myelin.message_search_position"))!;
+  await execute(txn, "INSERT INTO myelin_search.message_search_position (newest, oldest) VALUES ($1, $1::bigint + 1) ON CONFLICT DO NOTHING", [start]);
+  return (await queryOne<IndexedRange>(txn, "SELECT newest, oldest FROM myelin_search.message_search_position"))!;
 }
 
 export async function setIndexedRange(txn: Txn, range: IndexedRange): Promise<void> {
-  await execute(txn, "UPDATE myelin.message_search_position SET newest = $1, oldest = $2", [range.newest, range.oldest]);
+  await execute(txn, "UPDATE myelin_search.message_search_position SET newest = $1, oldest = $2", [range.newest, range.oldest]);
 }
 
 export interface PositionedEvent {
@@ -84,7 +85,7 @@ export async function indexMessages(txn: Txn, messages: readonly IndexedMessage[
   if (messages.length === 0) return;
   await execute(
     txn,
-    `INSERT INTO myelin.message_search (event_id, room_id, key, text, grams, stream_ordering, origin_server_ts)
+    `INSERT INTO myelin_search.message_search (event_id, room_id, key, text, grams, stream_ordering, origin_server_ts)
      SELECT m.event_id, m.room_id, m.key, m.text, ARRAY(SELECT jsonb_array_elements_text(m.grams)), m.stream_ordering, m.origin_server_ts
        FROM jsonb_to_recordset($1::jsonb) AS m (event_id text, room_id text, key text, text text, grams jsonb, stream_ordering bigint, origin_server_ts bigint)
      ON CONFLICT (event_id) DO NOTHING`,
@@ -106,7 +107,7 @@ export async function indexMessages(txn: Txn, messages: readonly IndexedMessage[
 
 /** Takes out what these events redact. */
 export async function unindexRedacted(txn: Txn, redactionIds: readonly string[]): Promise<void> {
-  await execute(txn, "DELETE FROM myelin.message_search AS m USING redactions AS r WHERE r.redacts = m.event_id AND r.event_id = ANY($1::text[])", [
+  await execute(txn, "DELETE FROM myelin_search.message_search AS m USING redactions AS r WHERE r.redacts = m.event_id AND r.event_id = ANY($1::text[])", [
     redactionIds,
   ]);
 }
@@ -115,7 +116,7 @@ export async function unindexRedacted(txn: Txn, redactionIds: readonly string[])
 export async function unindexGone(txn: Txn): Promise<number> {
   return await execute(
     txn,
-    `DELETE FROM myelin.message_search AS m
+    `DELETE FROM myelin_search.message_search AS m
       WHERE NOT EXISTS (SELECT FROM events AS e WHERE e.event_id = m.event_id)
          OR EXISTS (SELECT FROM redactions AS r WHERE r.redacts = m.event_id AND r.have_censored)`,
   );
