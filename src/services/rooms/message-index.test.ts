@@ -106,7 +106,8 @@ describe("search beyond languages with spaces", () => {
       .expect(200);
     await index();
     assert.deepEqual((await find("言葉")).ids, [purged]);
-    const rows = (): Promise<object[]> => query(server.ctx.read, "SELECT event_id FROM myelin_search.message_search WHERE event_id = ANY($1)", [[secret, purged]]);
+    const rows = (): Promise<object[]> =>
+      query(server.ctx.read, "SELECT event_id FROM myelin_search.message_search WHERE event_id = ANY($1)", [[secret, purged]]);
     assert.equal((await rows()).length, 1);
     const newest = (await server.ctx.events.one(await send("newest")))!;
     await purgeHistory(server.ctx, roomId, newest.depth, true);
