@@ -59,7 +59,7 @@ function schemaOf(reference, from, trail = []) {
   const schema = {};
   for (const key of KEPT) {
     if (node[key] === undefined) continue;
-    schema[key] = /Of$/.test(key) ? node[key].map((each) => schemaOf(each, file, inner)) : node[key];
+    schema[key] = key.endsWith("Of") ? node[key].map((each) => schemaOf(each, file, inner)) : node[key];
   }
   for (const key of ["properties", "patternProperties"])
     if (node[key] !== undefined) schema[key] = Object.fromEntries(Object.entries(node[key]).map(([name, each]) => [name, schemaOf(each, file, inner)]));

@@ -56,7 +56,7 @@ export class RateLimits {
     private readonly read: ReadHandle,
     private readonly clock: Clock,
     private readonly appservices: AppserviceIdentities,
-    private readonly modules: RatelimitModules | undefined = undefined,
+    private readonly modules?: RatelimitModules,
   ) {
     this.settings = { ...config, ...FIXED_LIMITS };
     this.sweeper = clock.every(60_000, () => this.sweep());
