@@ -54,6 +54,12 @@ describe("profiles", () => {
     await server.as(alice).delete(`${PROFILE}/@alice:test/org.example.field`).expect(200);
   });
 
+  it("have no field that nobody set, whatever its name", async () => {
+    const field = `/_matrix/client/v3/profile/${alice.userId}/constructor`;
+    await server.anonymous.get(field).expect(404);
+    await server.as(alice).put(field, {}).expect(400);
+  });
+
   it("are bounded: names of fields, lengths, and 64 KiB in all", async () => {
     const cases: [string, unknown, string][] = [
       ["displayname", 5, "M_INVALID_PARAM"],

@@ -51,7 +51,7 @@ async function getField(ctx: Context, request: FieldRequest, field: string): Pro
 
 async function putField(ctx: Context, request: FieldRequest, field: string): Promise<JsonObject> {
   const requester = await changer(ctx, request, field);
-  const value = request.body[field];
+  const value = Object.hasOwn(request.body, field) ? request.body[field] : undefined;
   if (value === undefined) throw missingParam(`Missing key '${field}'`);
   await change(ctx, request, requester, field, value);
   return {};

@@ -54,12 +54,15 @@ export async function getProfile(ctx: Context, userId: string, requester: Reques
 export async function getProfileField(ctx: Context, userId: string, field: string, requester: Requester | undefined): Promise<Json> {
   checkFieldName(field);
   await checkLookup(ctx, userId, requester);
-  if (!isLocal(ctx, userId)) return (await remoteProfile(ctx, userId, field))[field] ?? null;
+  if (!isLocal(ctx, userId)) {
+    const remote = await remoteProfile(ctx, userId, field);
+    return Object.hasOwn(remote, field) ? (remote[field] ?? null) : null;
+  }
   const profile = await readProfile(ctx.read, userId);
   if (profile === undefined) throw notFound("Profile was not found");
   if (field === "displayname") return profile.displayname;
   if (field === "avatar_url") return profile.avatarUrl;
-  const value = profile.fields[field];
+  const value = Object.hasOwn(profile.fields, field) ? profile.fields[field] : undefined;
   if (value === undefined) throw notFound("Profile was not found");
   return value;
 }
