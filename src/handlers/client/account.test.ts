@@ -220,6 +220,8 @@ describe("POST /account/password", () => {
     }
     assert.equal((await change(alice, { new_password: "n", auth: { type: ["x"] } }).expect(400)).body.errcode, "M_BAD_JSON");
     assert.equal((await change(alice, proof(alice.userId)).expect(400)).body.errcode, "M_MISSING_PARAM");
+    const unknownType = { new_password: "n", auth: { type: "constructor", user: alice.userId, password: null } };
+    await server.anonymous.post(`${V3}/account/password`, unknownType).expect(400);
     const mailed = await server.anonymous.post(`${V3}/account/password`, { new_password: "n" }).expect(401);
     assert.deepEqual(mailed.body.flows, [{ stages: ["m.login.email.identity"] }]);
   });

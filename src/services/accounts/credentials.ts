@@ -97,7 +97,8 @@ export function qualify(ctx: Pick<Context, "config">, username: string): string 
 async function checkUser(ctx: CredentialContext, username: string, type: string, submission: JsonObject): Promise<CheckedLogin> {
   let known = false;
   for (const provider of ctx.accountHooks.passwordProviders) {
-    const fields = provider.loginTypes[type];
+    const { loginTypes } = provider;
+    const fields = Object.hasOwn(loginTypes, type) ? loginTypes[type] : undefined;
     if (fields === undefined) continue;
     known = true;
     const missing = fields.filter((field) => submission[field] === undefined);
