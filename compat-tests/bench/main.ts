@@ -5,12 +5,16 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { makeFederatedHome } from "../harness/federated.ts";
+import type { Home } from "../harness/home.ts";
 import { startPostgres, type PostgresServer } from "../harness/postgres.ts";
 import { scratchRoot, sleep } from "../harness/scratch.ts";
 import { startServer, type RunningServer, type ServerKind } from "../harness/server.ts";
 import { closePeers, FEDERATION } from "./federation.ts";
+import { LARGE } from "./large.ts";
+import { closePages, MEDIA, PREVIEWS } from "./media.ts";
+import { prepareDatabase } from "./prepared.ts";
 import { figures, markdown, type Memory, type Result } from "./report.ts";
-import { fullScale, newStage, SCENARIOS } from "./scenarios.ts";
+import { fullScale, newStage, type Scale, type Scenario, SCENARIOS } from "./scenarios.ts";
 import { makeUsers, measure, rss, targetOfServer, targetOfUrl, type Target } from "./targets.ts";
 
 const USAGE = `npm run bench -- [options] [URL...]
@@ -22,7 +26,7 @@ Ratios are to the first server, and more is better.
   --synapse           start real Synapse on an empty database and measure it
   --myelin            start Myelin (compiled) on an empty database and measure it
   --shared-secret X   registration_shared_secret of the URLs
-  --scale N           part of the full size (default 1: 300 users, 200 rooms, 5,000 events)
+  --scale N           part of the full size (default 1: 300 users, 200 rooms, 5,000 events; 2,000 rooms and 100,000 messages prepared)
   --rounds N          rounds (default 4)
   --only WORDS        scenarios whose names contain one of the comma-separated words (those they build on run too, unmeasured)
   --no-durable        Postgres without fsync
@@ -57,31 +61,54 @@ async function main(): Promise<void> {
   const words = values.only?.split(",");
   const measured = (name: string): boolean => words === undefined || words.some((word) => name.includes(word.trim()));
 
+  const chosen = (groups: readonly (readonly Scenario[])[]): Scenario[] => groups.filter((group) => group.some(({ name }) => measured(name))).flat();
+  // Each group builds on itself alone.
+  const onEmpty = chosen([SCENARIOS, MEDIA, FEDERATION]);
+  const onPrepared = kinds.length === 0 ? [] : chosen([LARGE]);
+
   let postgres: PostgresServer | undefined;
   const servers: RunningServer[] = [];
+  const start = async (kind: ServerKind, home: Home): Promise<RunningServer> => {
+    const server = await startServer(kind, home, { compiled: true });
+    servers.push(server);
+    return server;
+  };
+  const stopAll = async (): Promise<void> => {
+    for (const server of servers.splice(0)) await server.stop().catch(() => server.kill());
+  };
   try {
-    const targets: Target[] = [];
+    const results: Result[] = [];
     const memory: Memory[] = [];
     if (kinds.length > 0) postgres = await startPostgres({ durable: values.durable });
-    for (const kind of kinds) {
-      if (kind === "myelin") compile();
-      const home = await makeFederatedHome({ name: `bench-${kind}`, postgres: postgres!, logLevel: "WARNING" });
-      const server = await startServer(kind, home, { compiled: true });
-      servers.push(server);
-      targets.push(targetOfServer(server));
+    if (kinds.includes("myelin") || onPrepared.length > 0) compile();
+    if (onEmpty.length > 0) {
+      const targets: Target[] = [];
+      for (const kind of kinds)
+        targets.push(
+          targetOfServer(await start(kind, await makeFederatedHome({ name: `bench-${kind}`, postgres: postgres!, logLevel: "WARNING", extra: PREVIEWS }))),
+        );
+      for (const url of positionals) targets.push(targetOfUrl(url, values["shared-secret"]));
+      const seen = await watchMemory(targets, servers);
+      for (const target of targets) {
+        note(`${target.label}: ${scale.users} users`);
+        await makeUsers(target, scale.users);
+      }
+      results.push(...(await run(targets, scale, onEmpty, measured)));
+      memory.push(...seen());
+      await stopAll();
     }
-    for (const url of positionals) targets.push(targetOfUrl(url, values["shared-secret"]));
-    await sleep(3000);
-    for (const target of targets)
-      memory.push({
-        target: target.label,
-        idle: rss(target),
-        after: undefined,
-        startupMs: servers.find((server) => server.baseUrl === target.baseUrl)?.startupMs,
-      });
-
-    const results = await run(targets, scale, measured);
-    for (const [index, target] of targets.entries()) memory[index]!.after = rss(target);
+    if (onPrepared.length > 0) {
+      note(`a database with ${scale.manyRooms} rooms and ${scale.searchable} messages`);
+      const prepared = await prepareDatabase(postgres!, scale);
+      const targets: Target[] = [];
+      for (const kind of kinds) {
+        const server = await start(kind, await prepared.homeFor(kind));
+        targets.push(targetOfServer(server, prepared.clients(server.baseUrl)));
+      }
+      const seen = await watchMemory(targets, servers, " (prepared)");
+      results.push(...(await run(targets, scale, onPrepared, measured)));
+      memory.push(...seen());
+    }
     const all = figures(results);
     const table = markdown(all, memory);
     process.stdout.write(`\n${table}`);
@@ -91,22 +118,30 @@ async function main(): Promise<void> {
     if (values.markdown !== undefined) writeFileSync(values.markdown, table);
     process.stdout.write(`\nJSON: ${file}\n`);
   } finally {
-    await closePeers();
-    for (const server of servers) await server.stop().catch(() => server.kill());
+    await Promise.all([closePeers(), closePages()]);
+    await stopAll();
     await postgres?.stop();
   }
 }
 
-async function run(targets: readonly Target[], scale: ReturnType<typeof fullScale>, measured: (name: string) => boolean): Promise<Result[]> {
+const note = (text: string): boolean => process.stderr.write(`${text}\n`);
+
+/** Notes the memory of idle servers; the function returned gives that and what they hold then. */
+async function watchMemory(targets: readonly Target[], servers: readonly RunningServer[], suffix = ""): Promise<() => Memory[]> {
+  await sleep(3000);
+  const idle = targets.map(rss);
+  return () =>
+    targets.map((target, index) => ({
+      target: target.label + suffix,
+      idle: idle[index],
+      after: rss(target),
+      startupMs: servers.find((server) => server.baseUrl === target.baseUrl)?.startupMs,
+    }));
+}
+
+async function run(targets: readonly Target[], scale: Scale, scenarios: readonly Scenario[], measured: (name: string) => boolean): Promise<Result[]> {
   const all = targets.map((target) => newStage(target, scale));
-  const note = (text: string): boolean => process.stderr.write(`${text}\n`);
-  for (const target of targets) {
-    note(`${target.label}: ${scale.users} users`);
-    await makeUsers(target, scale.users);
-  }
   const results: Result[] = [];
-  // Those of federation build on each other alone.
-  const scenarios = [SCENARIOS, FEDERATION].filter((group) => group.some(({ name }) => measured(name))).flat();
   for (const scenario of scenarios) {
     const stages = all.filter(({ target }) => scenario.applies?.(target) ?? true);
     if (stages.length === 0) continue;

@@ -43,6 +43,12 @@ export interface Scale {
   burst: number;
   /** Servers that get one message. */
   destinations: number;
+  /** Files up or down in a round. */
+  media: number;
+  /** Rooms of the user who asks by sliding sync. */
+  manyRooms: number;
+  /** Messages that are searched. */
+  searchable: number;
 }
 
 export function fullScale(factor: number, rounds: number): Scale {
@@ -57,6 +63,9 @@ export function fullScale(factor: number, rounds: number): Scale {
     members: scaled(10_000, 50),
     burst: scaled(1000, 50),
     destinations: scaled(500, 5),
+    media: scaled(40, 8),
+    manyRooms: scaled(2000, 40),
+    searchable: scaled(100_000, 1000),
   };
 }
 

@@ -18,7 +18,7 @@ export interface Target {
   users: MatrixClient[];
 }
 
-export function targetOfServer(server: RunningServer): Target {
+export function targetOfServer(server: RunningServer, users: MatrixClient[] = []): Target {
   return {
     label: server.kind,
     baseUrl: server.baseUrl,
@@ -26,7 +26,7 @@ export function targetOfServer(server: RunningServer): Target {
     postgres: postgresOf(server.home),
     sharedSecret: server.home.sharedSecret,
     serverName: server.home.serverName,
-    users: [],
+    users,
   };
 }
 

@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { crc32, deflateSync } from "node:zlib";
 
 /** A PNG of the size with a gradient; the same bytes each time for the same arguments. */
@@ -11,6 +12,20 @@ export function png(width: number, height: number, shade: number): Buffer {
       rows[at + 2] = shade;
     }
   }
+  return encoded(width, height, rows);
+}
+
+/** A PNG of the size that nothing compresses: three bytes a pixel. The same bytes each time for the same seed. */
+export function noise(width: number, height: number, seed: string): Buffer {
+  const row = 1 + width * 3;
+  const rows = createHash("shake256", { outputLength: height * row })
+    .update(seed)
+    .digest();
+  for (let y = 0; y < height; y++) rows[y * row] = 0; // no filter
+  return encoded(width, height, rows);
+}
+
+function encoded(width: number, height: number, rows: Buffer): Buffer {
   const header = Buffer.alloc(13);
   header.writeUInt32BE(width, 0);
   header.writeUInt32BE(height, 4);

@@ -1,0 +1,148 @@
+import { randomBytes } from "node:crypto";
+import { createServer, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { V1 } from "../harness/client.ts";
+import { noise, png } from "../harness/png.ts";
+import { inParallel } from "../harness/scratch.ts";
+import { isFederated } from "./federation.ts";
+import type { Scenario, Stage } from "./scenarios.ts";
+import { timed, type Target } from "./targets.ts";
+
+/** Files and previews. The pages that are previewed are served by the process of the measurement; only servers that it starts may fetch them. */
+
+/** The options with which servers may preview pages of this machine, and of this machine alone. */
+export const PREVIEWS = {
+  url_preview_enabled: true,
+  url_preview_ip_range_blacklist: ["0.0.0.0/0", "::/0"],
+  ip_range_whitelist: ["127.0.0.1"],
+  url_preview_ip_range_whitelist: ["127.0.0.1"],
+};
+
+const MEGABYTE = 1_000_000;
+const AT_ONCE = 4;
+const stored = new WeakMap<Target, { file: string; picture: string }>();
+
+async function upload({ target }: Stage, who: number, body: Buffer, type: string): Promise<string> {
+  const client = target.users[who % target.users.length]!;
+  const { content_uri: uri } = await client.call("POST", "/_matrix/media/v3/upload", { query: { filename: "bench" }, body, headers: { "content-type": type } });
+  return uri.slice("mxc://".length);
+}
+
+/** Fetches media and makes sure that there is something. */
+async function fetchMedia({ target }: Stage, path: string, query: Record<string, string | number>, least: number): Promise<void> {
+  const answer = await target.users[0]!.request("GET", `${V1}/media/${path}`, { query });
+  if (answer.status !== 200 || answer.raw.length < least) throw new Error(`${target.label}: ${path}: ${answer.status}, ${answer.raw.length} bytes`);
+}
+
+const each = (stage: Stage, fn: (index: number) => Promise<void>): Promise<unknown> =>
+  inParallel(Array.from({ length: stage.scale.media }), AT_ONCE, (_, index) => fn(index));
+
+const uploadFile: Scenario = {
+  name: "upload, 1 MB file",
+  what: "files of 1 MB, all different, 4 at a time",
+  async round(stage, _round, done) {
+    const files = Array.from({ length: stage.scale.media }, () => randomBytes(MEGABYTE));
+    await each(stage, async (index) => {
+      const file = await timed(done, () => upload(stage, index, files[index]!, "application/octet-stream"));
+      stored.set(stage.target, { file, picture: "" });
+    });
+  },
+};
+
+const download: Scenario = {
+  name: "download, 1 MB file",
+  what: "a file of 1 MB, 4 at a time",
+  repeat: 2,
+  async round(stage, _round, done) {
+    const { file } = stored.get(stage.target)!;
+    await each(stage, () => timed(done, () => fetchMedia(stage, `download/${file}`, {}, MEGABYTE)));
+  },
+};
+
+const uploadPicture: Scenario = {
+  name: "upload, 1 MB picture",
+  what: "pictures of 1 MB (PNG, 680 by 490), of which all thumbnails are made, 4 at a time",
+  async round(stage, round, done) {
+    const pictures = Array.from({ length: Math.ceil(stage.scale.media / 4) }, (_, index) => noise(680, 490, `${round} ${index}`));
+    await inParallel(pictures, AT_ONCE, async (bytes, index) => {
+      const picture = await timed(done, () => upload(stage, index, bytes, "image/png"));
+      stored.set(stage.target, { file: stored.get(stage.target)!.file, picture });
+    });
+  },
+};
+
+const thumbnail: Scenario = {
+  name: "thumbnail",
+  what: "a thumbnail of a picture of 1 MB, 4 at a time",
+  repeat: 2,
+  async round(stage, _round, done) {
+    const { picture } = stored.get(stage.target)!;
+    await each(stage, () => timed(done, () => fetchMedia(stage, `thumbnail/${picture}`, { width: 320, height: 240, method: "scale" }, 1000)));
+  },
+};
+
+let pages: { server: Server; url: string } | undefined;
+let page = 0;
+
+async function pageServer(): Promise<string> {
+  if (pages !== undefined) return pages.url;
+  const picture = png(400, 300, 90);
+  const server = createServer((request, response) => {
+    if (request.url!.startsWith("/picture")) {
+      response.writeHead(200, { "Content-Type": "image/png" });
+      response.end(picture);
+      return;
+    }
+    const paragraphs = Array.from({ length: 60 }, (_, index) => `<p class="text">Paragraph ${index} of <a href="/${index}">an article</a> &amp; more.</p>`);
+    response.writeHead(200, { "Content-Type": "text/html; charset=utf-8" });
+    response.end(
+      `<!DOCTYPE html><html><head><title>Page ${request.url}</title><meta property="og:title" content="Page ${request.url}">` +
+        `<meta property="og:description" content="What the page says"><meta property="og:image" content="${pages!.url}/picture${request.url}">` +
+        `</head><body><article>${paragraphs.join("\n")}</article></body></html>`,
+    );
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  pages = { server, url: `http://127.0.0.1:${(server.address() as AddressInfo).port}` };
+  return pages.url;
+}
+
+/** Ends the server of the pages. */
+export async function closePages(): Promise<void> {
+  const server = pages?.server;
+  pages = undefined;
+  if (server === undefined) return;
+  server.closeAllConnections();
+  await new Promise((resolve) => server.close(resolve));
+}
+
+async function preview({ target }: Stage, who: number, url: string): Promise<void> {
+  const answer = await target.users[who % target.users.length]!.get(`${V1}/media/preview_url`, { url });
+  if (!String(answer["og:title"]).startsWith("Page") || !String(answer["og:image"]).startsWith("mxc://"))
+    throw new Error(`${target.label}: a preview is ${JSON.stringify(answer)}`);
+}
+
+const newPreview: Scenario = {
+  name: "URL preview",
+  what: "pages that nobody asked for yet, each with a picture, 4 at a time",
+  applies: isFederated,
+  async round(stage, _round, done) {
+    const url = await pageServer();
+    await each(stage, (index) => timed(done, () => preview(stage, index, `${url}/new${page++}`)));
+  },
+};
+
+const knownPreview: Scenario = {
+  name: "URL preview, known",
+  what: "a page that was asked for before, 4 at a time",
+  applies: isFederated,
+  async prepare(stage) {
+    await preview(stage, 0, `${await pageServer()}/known`);
+  },
+  async round(stage, _round, done) {
+    const url = await pageServer();
+    await each(stage, (index) => timed(done, () => preview(stage, index, `${url}/known`)));
+  },
+};
+
+/** In the order in which they must run: files are fetched that were uploaded before. */
+export const MEDIA: readonly Scenario[] = [uploadFile, download, uploadPicture, thumbnail, newPreview, knownPreview];
