@@ -8,7 +8,7 @@ import { installSynapse, SynapseUnavailable } from "./harness/synapse.ts";
  * process of its own, and sums up.
  */
 const folder = dirname(fileURLToPath(import.meta.url));
-const SUITES = ["schema", "swap", "parity", "admin-parity", "upgrade", "js-sdk", "kill", "delegation", "sso", "mails", "bridge", "federation"];
+const SUITES = ["list", "schema", "swap", "parity", "admin-parity", "upgrade", "js-sdk", "kill", "delegation", "sso", "mails", "bridge", "federation"];
 /** Run only when asked for by name: `admin-ui` needs a build of synapse-admin (see the head of its file). */
 const BY_NAME = ["admin-ui"];
 
