@@ -9,7 +9,7 @@ describe("metrics", () => {
     const edge = requestMetrics(metrics);
     edge.requestStarted("GET", "SyncRestServlet");
     edge.requestStarted("GET", "SyncRestServlet");
-    const usage = { transactions: 2, seconds: 0.1, waitedSeconds: 0 };
+    const usage = { transactions: 2, seconds: 0.1, waitedSeconds: 0, cpuSeconds: 0.5 };
     edge.requestFinished({ method: "GET", servlet: "SyncRestServlet", status: 200, seconds: 0.3, bytes: 10, usage });
     const found = await lines(metrics);
     assert.ok(found.includes('synapse_http_server_requests_received_total{method="GET",servlet="SyncRestServlet",server_name="test"} 2'));

@@ -1,7 +1,8 @@
-import { constants, type PerformanceEntry, PerformanceObserver } from "node:perf_hooks";
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from "prom-client";
+import { cpuParts, watchCpu } from "./cpu-sampling.ts";
 import { SERIES, type SeriesSpec } from "./metrics-series.ts";
 import { type DatabaseUsage, noUsage, runInRequest } from "./request-context.ts";
+import { watchGarbage, watchTicks } from "./runtime-metrics.ts";
 
 type SeriesTable = typeof SERIES;
 export type SeriesName = keyof SeriesTable;
@@ -14,8 +15,6 @@ export type LabelsOf<N extends SeriesName> = Readonly<Record<SeriesTable[N]["lab
 
 /** prometheus_client's buckets, which differ from prom-client's. */
 const DEFAULT_BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10];
-
-const GC_BUCKETS = [0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 7.5, 15, 30, 45, 60];
 
 /** What a cache tells at each scrape. */
 export interface CacheReading {
@@ -78,25 +77,53 @@ export class Metrics {
     this.caches.set(name, read);
   }
 
-  /** Adds CPU time, memory, open files, event loop lag and garbage collection of the process. Once a process; returns what ends it. */
+  /** Shows series that nothing may ever happen in: those without labels at 0, the others by name and kind, as prometheus_client does. */
+  declare(names: readonly SeriesName[]): void {
+    const own = { server_name: this.serverName };
+    for (const name of names) {
+      const { kind, labels }: SeriesSpec = SERIES[name];
+      const metric =
+        kind === "counter" ? this.counter(name as CounterName) : kind === "gauge" ? this.gauge(name as GaugeName) : this.histogram(name as HistogramName);
+      if (labels.length > 0) continue;
+      if (metric instanceof Histogram) metric.zero(own);
+      else metric.inc(own, 0);
+    }
+  }
+
+  /** Shows a histogram without values. */
+  zero<N extends HistogramName>(name: N, labels: LabelsOf<N>): void {
+    this.histogram(name).zero({ ...labels, server_name: this.serverName });
+  }
+
+  /** Brings a counter to what was counted elsewhere. */
+  total<N extends CounterName>(name: N, labels: LabelsOf<N>, value: number): void {
+    const all = { ...labels, server_name: this.serverName };
+    this.counter(name).remove(all);
+    this.counter(name).inc(all, value);
+  }
+
+  /** Makes a histogram what it is of these values now, each so many times. */
+  distribution<N extends HistogramName>(name: N, labels: LabelsOf<N>, values: readonly (readonly [value: number, times: number])[]): void {
+    const { buckets = DEFAULT_BUCKETS }: SeriesSpec = SERIES[name];
+    const { help } = this.declaration(name);
+    const all = { ...labels, server_name: this.serverName };
+    const upTo = (bound: number): number => values.reduce((sum, [value, times]) => (value <= bound ? sum + times : sum), 0);
+    // "inf" is how Synapse spells the last bound of such a histogram.
+    const samples = [...buckets, Infinity].map((bound) => ({
+      metricName: `${name}_bucket`,
+      labels: { le: Number.isFinite(bound) ? bound.toFixed(1) : "inf", ...all },
+      value: upTo(bound),
+    }));
+    const metric = { name, help, type: "histogram", aggregator: "sum", values: samples };
+    this.registry.removeSingleMetric(name);
+    this.registry.registerMetric({ name, get: () => Promise.resolve(metric) } as never);
+  }
+
+  /** Adds CPU time, memory, open files, turns of the event loop and garbage collection of the process. Once a process; returns what ends it. */
   watchProcess(): () => void {
     collectDefaultMetrics({ register: this.registry });
-    // The generations of Python's collector are the nearest to node's: 0 the young objects, 1 marking on the way, 2 all of the heap.
-    const time = new Histogram({
-      name: "python_gc_time",
-      help: "Time taken to GC (sec)",
-      labelNames: ["gen"],
-      buckets: GC_BUCKETS,
-      registers: [this.registry],
-    });
-    const observer = new PerformanceObserver((list) => {
-      for (const { duration, detail } of list.getEntries() as (PerformanceEntry & { detail?: { kind?: number } })[]) {
-        const kind = detail?.kind;
-        time.observe({ gen: kind === constants.NODE_PERFORMANCE_GC_MAJOR ? 2 : kind === constants.NODE_PERFORMANCE_GC_MINOR ? 0 : 1 }, duration / 1000);
-      }
-    });
-    observer.observe({ entryTypes: ["gc"] });
-    return () => observer.disconnect();
+    const ends = [watchGarbage(this.registry), watchTicks(this.registry), watchCpu()];
+    return () => ends.forEach((end) => end());
   }
 
   /** The answer to a scrape: text format 0.0.4. */
@@ -163,6 +190,11 @@ export function requestMetrics(metrics: Metrics): {
       metrics.count("synapse_http_server_in_flight_requests_db_txn_count_total", { method, servlet }, usage.transactions);
       metrics.count("synapse_http_server_in_flight_requests_db_txn_duration_seconds_total", { method, servlet }, usage.seconds);
       metrics.count("synapse_http_server_in_flight_requests_db_sched_duration_seconds_total", { method, servlet }, usage.waitedSeconds);
+      const { user, system } = cpuParts(usage.cpuSeconds);
+      metrics.count("synapse_http_server_response_ru_utime_seconds_total", { method, servlet, tag }, user);
+      metrics.count("synapse_http_server_response_ru_stime_seconds_total", { method, servlet, tag }, system);
+      metrics.count("synapse_http_server_in_flight_requests_ru_utime_seconds_total", { method, servlet }, user);
+      metrics.count("synapse_http_server_in_flight_requests_ru_stime_seconds_total", { method, servlet }, system);
     },
   };
 }
@@ -289,5 +321,8 @@ export async function inBackgroundProcess<T>(metrics: Metrics, name: string, fn:
     metrics.count("synapse_background_process_db_txn_count_total", { name }, usage.transactions);
     metrics.count("synapse_background_process_db_txn_duration_seconds_total", { name }, usage.seconds);
     metrics.count("synapse_background_process_db_sched_duration_seconds_total", { name }, usage.waitedSeconds);
+    const { user, system } = cpuParts(usage.cpuSeconds);
+    metrics.count("synapse_background_process_ru_utime_seconds_total", { name }, user);
+    metrics.count("synapse_background_process_ru_stime_seconds_total", { name }, system);
   }
 }

@@ -1,6 +1,7 @@
 import { isIP } from "node:net";
 import { rootCertificates } from "node:tls";
 import { Agent, type Dispatcher, H2CClient, Pool, ProxyAgent } from "undici";
+import { signals } from "../lib/signals.ts";
 import { isJsonObject, type JsonObject } from "../lib/json.ts";
 import { BlockedAddress, type IpFilter } from "./ip-filter.ts";
 
@@ -122,6 +123,7 @@ export class HttpClient {
     if (filter !== undefined && isIP(host) !== 0 && !filter.permits(host)) throw new BlockedAddress(host);
     const body = bodyOf(request);
     const timeoutMs = this.options.timeoutMs ?? TIMEOUT_MS;
+    signals.requestSent.emit({ to: "service", method: request.method });
     const answer = await this.agentFor(url, host).request({
       origin: url.origin,
       path: url.pathname + url.search,
@@ -132,6 +134,7 @@ export class HttpClient {
       headersTimeout: timeoutMs,
       bodyTimeout: timeoutMs,
     });
+    signals.requestAnswered.emit({ to: "service", method: request.method, code: answer.statusCode });
     answer.body.on("error", () => {}); // said by readText; an event that nobody hears would end the process
     const text = await readText(answer.body, request.maxBytes ?? MAX_BYTES);
     if (answer.statusCode >= 200 && answer.statusCode < 300) return text;

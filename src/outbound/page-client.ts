@@ -3,6 +3,7 @@ import type { Readable } from "node:stream";
 import { rootCertificates } from "node:tls";
 import { createBrotliDecompress, createGunzip, createInflate } from "node:zlib";
 import { Agent, type Dispatcher, ProxyAgent } from "undici";
+import { signals } from "../lib/signals.ts";
 import { type HttpProxies, matchesHost } from "./http-client.ts";
 import { BlockedAddress, type IpFilter } from "./ip-filter.ts";
 
@@ -83,8 +84,9 @@ export class PageClient {
     const host = url.hostname.replace(/^\[|\]$/g, "");
     if (isIP(host) !== 0 && !this.options.filter.permits(host)) throw new PageUnavailable("blocked", "IP address blocked");
     const { acceptLanguage, userAgent } = this.options;
+    signals.requestSent.emit({ to: "service", method: "GET" });
     try {
-      return await this.agentFor(url, host).request({
+      const answer = await this.agentFor(url, host).request({
         origin: url.origin,
         path: url.pathname + url.search,
         method: "GET",
@@ -93,6 +95,8 @@ export class PageClient {
         headersTimeout: HEADERS_TIMEOUT_MS,
         bodyTimeout: BODY_TIMEOUT_MS,
       });
+      signals.requestAnswered.emit({ to: "service", method: "GET", code: answer.statusCode });
+      return answer;
     } catch (error) {
       throw unavailable(error);
     }

@@ -1,15 +1,20 @@
 import { arch, release, type } from "node:os";
 import { type CacheReading, databaseMetrics, type Metrics } from "../lib/metrics.ts";
+import { busyThreads } from "../lib/runtime-metrics.ts";
 import { currentRequest } from "../lib/request-context.ts";
 import { VERSION } from "../lib/version.ts";
 import type { FederationSender } from "../services/federation/outbound/federation-sender.ts";
 import type { Context } from "../services/context.ts";
 import { countMonthlyActive, countMonthlyActiveByService } from "../storage/accounts/monthly-active-users.ts";
+import { roomsByExtremities } from "../storage/events/extremity-counts.ts";
 import { stagingBacklog } from "../storage/federation/staging.ts";
 import type { BackgroundUpdates } from "./background-updates/runner.ts";
+import { countSignals } from "./signal-metrics.ts";
 
 /** How often counts that take a query are made anew, however often somebody scrapes. */
 const COUNT_EVERY_MS = 5 * 60_000;
+/** The same of those that read a whole index. */
+const EXTREMITIES_EVERY_MS = 60 * 60_000;
 
 /** Counts for the access log and the metrics what each request and background process costs the database. Returns what ends it. */
 export function countUsage(db: Context["db"]): () => void {
@@ -35,7 +40,10 @@ export function countUsage(db: Context["db"]): () => void {
 /** What is in the metrics beside requests: the process, the database, caches, stored events, waiting clients, other servers, users. Returns what ends it. */
 export function watchServer(
   metrics: Metrics,
-  ctx: Pick<Context, "accounts" | "clock" | "config" | "db" | "events" | "members" | "notifier" | "publisher" | "pushRules" | "read" | "state" | "streams">,
+  ctx: Pick<
+    Context,
+    "accounts" | "clock" | "config" | "db" | "events" | "inbound" | "members" | "notifier" | "publisher" | "pushRules" | "read" | "state" | "streams"
+  >,
   { federationSender, backgroundUpdates }: { federationSender: FederationSender; backgroundUpdates: BackgroundUpdates },
 ): () => void {
   const { serverName } = ctx.config.server;
@@ -52,6 +60,7 @@ export function watchServer(
   for (const [name, read] of Object.entries(caches)) metrics.watchCache(name, read);
   const ends = [
     metrics.watchProcess(),
+    countSignals(metrics, ctx.clock),
     ctx.db.observe(({ sql, milliseconds }) => database.statement(sql, milliseconds / 1000)),
     ctx.db.observeTransactions(({ name, milliseconds, waitedMilliseconds }) => database.transaction(name, milliseconds / 1000, waitedMilliseconds / 1000)),
     ctx.publisher.onStored(({ events, backfilled }) => {
@@ -69,14 +78,19 @@ export function watchServer(
     metrics.set("synapse_event_persisted_position", {}, position);
     metrics.set("synapse_notifier_users", {}, ctx.notifier.waitingUsers);
     metrics.set("synapse_notifier_listeners", {}, ctx.notifier.listeners);
+    for (const [stream, count] of ctx.notifier.woken) metrics.total("synapse_notifier_users_woken_by_stream_total", { stream }, count);
+    const { sleeping, refused } = ctx.inbound.limiter.affected;
+    metrics.set("synapse_rate_limit_sleep_affected_hosts", { rate_limiter_name: "federation_servlets" }, sleeping);
+    metrics.set("synapse_rate_limit_reject_affected_hosts", { rate_limiter_name: "federation_servlets" }, refused);
+    metrics.set("synapse_threadpool_working_threads", { name: "default" }, busyThreads());
     const { destinations, events, edus } = federationSender.backlog;
     metrics.set("synapse_federation_transaction_queue_pending_destinations", {}, destinations);
     metrics.set("synapse_federation_transaction_queue_pending_pdus", {}, events);
     metrics.set("synapse_federation_transaction_queue_pending_edus", {}, edus);
     metrics.set("synapse_background_update_status", { database_name: "master" }, UPDATE_STATUS.indexOf(backgroundUpdates.status()) - 1);
   });
-  const count = every(ctx.clock, COUNT_EVERY_MS, () => countRows(metrics, ctx));
-  metrics.beforeScrape(count);
+  metrics.beforeScrape(every(ctx.clock, COUNT_EVERY_MS, () => countRows(metrics, ctx)));
+  metrics.beforeScrape(every(ctx.clock, EXTREMITIES_EVERY_MS, () => countExtremities(metrics, ctx)));
   return () => ends.forEach((end) => end());
 }
 
@@ -106,4 +120,19 @@ async function countRows(metrics: Metrics, { clock, config, read }: Pick<Context
   const { events, oldestTs } = await stagingBacklog(read);
   metrics.set("synapse_federation_server_number_inbound_pdu_in_staging", {}, events);
   metrics.set("synapse_federation_server_oldest_inbound_pdu_in_staging", {}, oldestTs === undefined ? 0 : clock.now() - oldestTs);
+}
+
+async function countExtremities(metrics: Metrics, { read }: Pick<Context, "read">): Promise<void> {
+  const counts = await roomsByExtremities(read);
+  metrics.distribution("synapse_forward_extremities", {}, counts);
+  metrics.set(
+    "synapse_forward_extremities_gcount",
+    {},
+    counts.reduce((sum, [, rooms]) => sum + rooms, 0),
+  );
+  metrics.set(
+    "synapse_forward_extremities_gsum",
+    {},
+    counts.reduce((sum, [extremities, rooms]) => sum + extremities * rooms, 0),
+  );
 }

@@ -1,6 +1,7 @@
 import { checkServerIdentity, rootCertificates } from "node:tls";
 import { Agent, type Dispatcher } from "undici";
 import type { Clock } from "../../lib/clock.ts";
+import { signals } from "../../lib/signals.ts";
 import { isJsonObject, type Json, type JsonObject, JsonText } from "../../lib/json.ts";
 import { parseJson } from "../../lib/lossless-json.ts";
 import type { Logger } from "../../lib/log.ts";
@@ -289,7 +290,11 @@ export class FederationClient {
   }
 
   private async ask(agent: Agent, options: Dispatcher.RequestOptions): Promise<Dispatcher.ResponseData> {
+    // The well-known files and files elsewhere are asked of web servers.
+    const to = agent === this.plainAgent || agent === this.fileAgent ? "service" : "server";
+    signals.requestSent.emit({ to, method: options.method });
     const answer = await agent.request(options);
+    signals.requestAnswered.emit({ to, method: options.method, code: answer.statusCode });
     // A body that is given up halfway says so by an event; unheard, it would end the process. Readers see the error all the same.
     answer.body.on("error", () => {});
     return answer;

@@ -143,7 +143,7 @@ export async function copyTagsAndDirect(ctx: AccountDataContext, userId: string,
 export function announce(ctx: Pick<Context, "changes" | "notifier">, txn: Txn, userId: string, streamId: number): void {
   txn.afterCommit(() => {
     ctx.changes.accountData.record(userId, streamId);
-    ctx.notifier.wakeUsers([userId]);
+    ctx.notifier.wakeUsers([userId], "account_data_key");
     ctx.notifier.announce();
   });
 }

@@ -177,7 +177,7 @@ async function recordUpdate(ctx: Context, txn: Txn, userId: string, field: strin
   const [streamId] = await ctx.streams.profileUpdates.next(txn);
   const { instanceName } = ctx.streams.profileUpdates;
   await insertProfileUpdate(txn, { streamId: streamId!, instanceName, userId, action: "update", fields: [field], targets: [...targets], now: ctx.clock.now() });
-  txn.afterCommit(() => ctx.notifier.wakeUsers(targets));
+  txn.afterCommit(() => ctx.notifier.wakeUsers(targets, "profile_updates_key"));
 }
 
 async function checkLookup(ctx: Context, userId: string, requester: Requester | undefined): Promise<void> {

@@ -1,4 +1,5 @@
 import { Repeated } from "../../lib/repeated.ts";
+import { signals } from "../../lib/signals.ts";
 import type { MatrixEvent } from "../../protocol/event/event.ts";
 import {
   appservicePosition,
@@ -77,6 +78,10 @@ export class AppserviceEventFeed {
     while (this.position < upTo && !this.following.isClosed) {
       const { events, position } = await this.held.take(this.position, upTo);
       await this.handOut(events, position);
+      const storedAt = events.map((event) => this.held.storedAt(event));
+      const rooms = new Set(events.map(({ roomId }) => roomId)).size;
+      signals.eventsProcessed.emit({ name: "appservice_sender", rooms, storedAt, at: this.ctx.clock.now() });
+      signals.positionReached.emit({ name: "appservice_sender", position });
       this.held.release(position);
       this.position = position;
     }

@@ -37,7 +37,7 @@ export async function recordDeviceChanges(
   await addDeviceChanges(txn, { userId, deviceIds, streamIds, roomIds, isLocal, now: ctx.clock.now(), instanceName: stream.instanceName });
   txn.afterCommit(() => {
     ctx.changes.deviceLists.record(userId, streamIds.at(-1)!);
-    ctx.notifier.wakeUsers([userId]);
+    ctx.notifier.wakeUsers([userId], "device_list_key");
     ctx.notifier.announce();
     void wakeRooms(ctx, roomIds);
     if (isLocal) ctx.deviceListPokes.poke();
@@ -56,7 +56,7 @@ export async function recordSignatureChange(
   await addSignatureChange(txn, from, stringifyAscii(userIds), streamId!, stream.instanceName);
   txn.afterCommit(() => {
     ctx.changes.userSignatures.record(from, streamId!);
-    ctx.notifier.wakeUsers([from]);
+    ctx.notifier.wakeUsers([from], "device_list_key");
     ctx.notifier.announce();
   });
 }
@@ -64,7 +64,7 @@ export async function recordSignatureChange(
 async function wakeRooms(ctx: Pick<Context, "members" | "notifier">, roomIds: readonly string[]): Promise<void> {
   if (ctx.notifier.waitingUsers === 0) return;
   try {
-    for (const roomId of roomIds) ctx.notifier.wakeMembers(await ctx.members.joinedLocal(roomId));
+    for (const roomId of roomIds) ctx.notifier.wakeMembers(await ctx.members.joinedLocal(roomId), "device_list_key");
   } catch {
     // The database is away; the next wake of any kind shows the change.
   }

@@ -106,7 +106,7 @@ async function checkRequestingDevices(ctx: ToDeviceContext, sender: string, devi
 
 function announce(ctx: Pick<Context, "changes" | "notifier">, receivers: readonly string[], streamId: number): void {
   for (const userId of receivers) ctx.changes.toDevice.record(userId, streamId);
-  ctx.notifier.wakeUsers(receivers);
+  ctx.notifier.wakeUsers(receivers, "to_device_key");
   ctx.notifier.announce();
 }
 

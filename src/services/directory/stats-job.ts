@@ -1,3 +1,4 @@
+import { signals } from "../../lib/signals.ts";
 import type { JsonObject } from "../../lib/json.ts";
 import type { MatrixEvent } from "../../protocol/event/event.ts";
 import { getDomain } from "../../protocol/ids.ts";
@@ -35,6 +36,7 @@ export async function updateStats(ctx: Pick<Context, "config" | "read" | "transa
   for (;;) {
     const upTo = ctx.streams.events.currentToken();
     // A position ahead of the stream is what a restored backup leaves behind: begin again from here.
+    signals.positionReached.emit({ name: "stats", position });
     if (position >= upTo || signal?.aborted) return;
     const batch = await stateDeltas(ctx.read, position, upTo, BATCH);
     const roomIds = [...new Set(batch.deltas.map((delta) => delta.roomId))];

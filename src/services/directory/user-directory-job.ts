@@ -1,3 +1,4 @@
+import { signals } from "../../lib/signals.ts";
 import type { MatrixEvent } from "../../protocol/event/event.ts";
 import { getDomain } from "../../protocol/ids.ts";
 import { type StateDelta, stateDeltas } from "../../storage/rooms/state-deltas.ts";
@@ -35,6 +36,7 @@ export async function updateUserDirectory(ctx: Needs, signal?: AbortSignal): Pro
   if (position === null) return;
   for (;;) {
     const upTo = ctx.streams.events.currentToken();
+    signals.positionReached.emit({ name: "user_dir", position });
     if (position >= upTo || signal?.aborted) return;
     const batch = await stateDeltas(ctx.read, position, upTo, BATCH);
     await applyBatch(

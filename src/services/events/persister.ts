@@ -1,5 +1,7 @@
 import type { Clock } from "../../lib/clock.ts";
 import type { Logger } from "../../lib/log.ts";
+import { inBlock } from "../../lib/request-context.ts";
+import { signals } from "../../lib/signals.ts";
 import { UpdatableCache } from "../../lib/updatable-cache.ts";
 import { type Database, DatabaseUnavailable, isUniqueViolation } from "../../storage/database.ts";
 import { readRoomHead } from "../../storage/events/graph.ts";
@@ -286,7 +288,7 @@ export class Persister {
       })),
     );
     const pieces = works.length === 1 ? chunked(works[0]!) : [works];
-    for (const piece of pieces) await this.storeBatch(piece);
+    for (const piece of pieces) await inBlock("persist_events", () => this.storeBatch(piece));
   }
 
   private async storeBatch(works: readonly RoomWork[]): Promise<void> {
@@ -319,6 +321,8 @@ export class Persister {
     for (const { event, streamOrdering } of plan.events) event.streamOrdering = streamOrdering;
     for (const { event } of work.items) event.streamOrdering ??= known.get(event.eventId)?.streamOrdering;
     const { head } = work;
+    if (plan.extremities !== undefined)
+      signals.extremitiesChanged.emit({ now: plan.extremities.all.length, stale: plan.extremities.all.length - plan.extremities.added.length });
     head.committed(tips, new Set(work.items.map(({ event }) => event.eventId)));
     if (plan.minDepth !== undefined) head.minDepth = plan.minDepth;
     if (plan.state?.serverLeft === true) head.hasJoinedRow = false;

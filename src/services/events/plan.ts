@@ -1,3 +1,4 @@
+import { signals } from "../../lib/signals.ts";
 import { type MatrixEvent, splitStateKey, type StateKey, stateKeyOf } from "../../protocol/event/event.ts";
 import { storedEventJson, storedInternalMetadata } from "../../protocol/event/serialise.ts";
 import { getDomain } from "../../protocol/ids.ts";
@@ -154,8 +155,9 @@ async function stateOfTips(
   const known = new Map(items.map(({ event }) => [event.eventId, event]));
   const next = await ctx.resolve(work.roomId, states, known);
   const won = states.find((state) => state.map.size === next.size && state.map.changedKeys(next).length === 0);
-  if (won === undefined) return { tips, next };
-  return { tips: await prunedTips(ctx, work.roomId, items, tips, won), next: won.map };
+  const kept = won === undefined ? tips : await prunedTips(ctx, work.roomId, items, tips, won);
+  signals.currentStateResolved.emit({ won: won !== undefined, pruned: kept !== tips });
+  return { tips: kept, next: won?.map ?? next };
 }
 
 async function stateChange(ctx: PlanContext, roomId: string, next: State, items: readonly EventToPersist[]): Promise<StateChange | undefined> {

@@ -166,9 +166,9 @@ export class Publisher {
       const visible = this.notices.filter(({ position }) => position <= token);
       this.notices = this.notices.filter(({ position }) => position > token);
       for (const { userIds, roomId } of visible) {
-        this.ctx.notifier.wakeUsers(userIds);
+        this.ctx.notifier.wakeUsers(userIds, "room_key");
         const members = this.ctx.members.peekLocal(roomId);
-        if (members !== undefined) this.ctx.notifier.wakeMembers(members);
+        if (members !== undefined) this.ctx.notifier.wakeMembers(members, "room_key");
         else void this.wakeLater(roomId);
       }
     }
@@ -178,7 +178,7 @@ export class Publisher {
   /** The room's members are not in memory: a room that nobody has looked at since the start. */
   private async wakeLater(roomId: string): Promise<void> {
     try {
-      this.ctx.notifier.wakeMembers(await this.ctx.members.joinedLocal(roomId));
+      this.ctx.notifier.wakeMembers(await this.ctx.members.joinedLocal(roomId), "room_key");
     } catch {
       // The database went away: whoever waits looks again by itself.
     }

@@ -1,3 +1,5 @@
+import { systemClock } from "../../lib/clock.ts";
+import { signals } from "../../lib/signals.ts";
 import type { MatrixEvent, StateKey, StateMap } from "../../protocol/event/event.ts";
 import { authDifferenceOf } from "../../protocol/state-res/auth-difference.ts";
 import { type EventLookup, eventsToLoad, isConflicted, resolveState as resolve } from "../../protocol/state-res/resolve.ts";
@@ -17,6 +19,7 @@ export async function resolveState(
   states: readonly StateSnapshot[],
   known: ReadonlyMap<string, MatrixEvent>,
 ): Promise<State> {
+  signals.statesCompared.emit({ groups: states.length });
   const first = states[0]!.map;
   const different = states.map((state) => state.map).filter((map, index, all) => all.indexOf(map) === index);
   if (different.length === 1) return first;
@@ -37,21 +40,31 @@ export async function resolveMaps(
 ): Promise<State> {
   const version = [...known.values()].find((event) => event.roomId === roomId)?.roomVersion ?? (await ctx.roomVersions.get(roomId));
   if (version === undefined) throw new Error(`The version of room ${roomId} is not known`);
+  const began = systemClock.monotonic();
+  let waited = 0;
+  const waitingFor = async <T>(reading: Promise<T>): Promise<T> => {
+    const from = systemClock.monotonic();
+    const result = await reading;
+    waited += systemClock.monotonic() - from;
+    return result;
+  };
   const loaded = new Map<string, MatrixEvent | null>();
   const event: EventLookup = (id) => known.get(id) ?? loaded.get(id);
   let authDifference: Iterable<string> = [];
   if (version.stateResolution !== 1 && isConflicted(version, stateSets)) {
     const ids = new Set<string>();
     for (const stateSet of stateSets) for (const id of stateSet.values()) ids.add(id);
-    const edges = await ctx.authGraph.below(ids, known);
+    const edges = await waitingFor(ctx.authGraph.below(ids, known));
     authDifference = authDifferenceOf(version, stateSets, (id) => edges.get(id) ?? []);
   }
   const resolution = { version, stateSets, authDifference, event };
   for (let missing = eventsToLoad(resolution); missing.length > 0; missing = eventsToLoad(resolution)) {
-    const found = await ctx.events.get(missing, { rejected: true, raw: true });
+    const found = await waitingFor(ctx.events.get(missing, { rejected: true, raw: true }));
     for (const id of missing) loaded.set(id, found.get(id) ?? null);
   }
-  return stateFrom(resolve(resolution));
+  const result = stateFrom(resolve(resolution));
+  signals.stateResolved.emit({ roomId, cpuSeconds: (systemClock.monotonic() - began - waited) / 1000, databaseSeconds: waited / 1000 });
+  return result;
 }
 
 function differences(map: State, result: State): { changed: [StateKey, string][]; gone: StateKey[] } {

@@ -1,3 +1,4 @@
+import { signals } from "../../lib/signals.ts";
 import { type MatrixEvent, type StateKey, type StateMap, stateKeyOf } from "../../protocol/event/event.ts";
 import { CREATE_KEY, POWER_LEVELS_KEY, PowerLevels } from "../../protocol/power-levels.ts";
 import { type EventFlags, readEventFlags } from "../../storage/events/rows.ts";
@@ -211,6 +212,7 @@ export class RoomIntake {
     if (refusal === undefined) return;
     this.ctx.log.named("synapse.handlers.federation_event").warn(`Soft-failing ${event.eventId} because ${refusal.reason}`);
     event.internal.soft_failed = true;
+    signals.softFailed.emit();
   }
 
   private async notifies(event: MatrixEvent, before: StateSnapshot): Promise<EventToPersist["push"]> {

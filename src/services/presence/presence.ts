@@ -1,4 +1,5 @@
 import type { Timer } from "../../lib/clock.ts";
+import { signals } from "../../lib/signals.ts";
 import { MatrixError } from "../../protocol/errors.ts";
 import { getDomain } from "../../protocol/ids.ts";
 import { activePresence, joinedRoomsOf, presenceOf, putPresence, type UserPresence } from "../../storage/presence/presence.ts";
@@ -128,6 +129,7 @@ export class Presence {
   async bumpActive(userId: string, deviceId: string | undefined): Promise<void> {
     if (!this.options.tracked) return;
     try {
+      signals.presenceBumped.emit();
       const now = this.ctx.clock.now();
       const device = this.device(userId, deviceId);
       device.lastActiveTs = now;
@@ -184,6 +186,7 @@ export class Presence {
       });
     }
     if (wanted.size === 0) return;
+    signals.presenceReceived.emit(wanted.size);
     const old = await this.get(wanted.keys());
     for (const [userId, state] of old) if (!this.states.has(userId)) this.states.set(userId, state);
     await this.update([...wanted].map(([userId, change]) => ({ ...this.states.get(userId)!, ...change })));
@@ -268,6 +271,7 @@ export class Presence {
       const old = this.states.get(state.userId) ?? offlinePresence(state.userId);
       const update = updatePresence(old, state, isLocal, now, this.options.timers);
       this.states.set(state.userId, update.next);
+      signals.presenceUpdated.emit({ isLocal, old, next: update.next, notified: update.notify, pinged: update.ping && !update.notify });
       if (this.options.tracked) for (const at of update.checkAt) this.wheel.add(state.userId, at);
       if (update.notify) {
         this.unsaved.delete(state.userId);
@@ -326,11 +330,17 @@ export class Presence {
     const { notifier, members } = this.ctx;
     notifier.announce();
     if (notifier.waitingUsers === 0) return;
-    notifier.wakeUsers(states.map((state) => state.userId));
-    for (const roomId of await this.roomsOf(states)) notifier.wakeMembers(await members.joinedLocal(roomId));
+    notifier.wakeUsers(
+      states.map((state) => state.userId),
+      "presence_key",
+    );
+    for (const roomId of await this.roomsOf(states)) notifier.wakeMembers(await members.joinedLocal(roomId), "presence_key");
     if (this.ctx.modules.presenceRouter.isEmpty) return;
     const routes = await this.ctx.modules.presenceRouter.usersForStates(states);
-    notifier.wakeUsers([...routes.keys()].filter((userId) => getDomain(userId) === this.options.serverName));
+    notifier.wakeUsers(
+      [...routes.keys()].filter((userId) => getDomain(userId) === this.options.serverName),
+      "presence_key",
+    );
   }
 
   /** Presence that modules route to users of other servers goes to those servers. */
@@ -357,7 +367,7 @@ export class Presence {
     await this.save([await this.current(local[0]!)]);
     const position = this.ctx.streams.presence.currentToken();
     for (const userId of local) this.fullUntil.set(userId, position);
-    this.ctx.notifier.wakeUsers(local);
+    this.ctx.notifier.wakeUsers(local, "presence_key");
     this.ctx.notifier.announce();
   }
 

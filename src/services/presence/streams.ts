@@ -1,3 +1,4 @@
+import { signals } from "../../lib/signals.ts";
 import { activePresence, type UserPresence, presenceChangedInRooms, presenceInRooms } from "../../storage/presence/presence.ts";
 import type { Context } from "../context.ts";
 
@@ -18,6 +19,7 @@ export async function presenceSince(
 ): Promise<UserPresence[]> {
   if (!ctx.presence.enabled) return [];
   if (since !== undefined && ctx.presence.wantsAll(userId, since)) return await presenceSince(ctx, userId, roomIds, undefined, upTo, includeOffline);
+  signals.presenceRead.emit(since === undefined ? "full" : "stream");
   const router = ctx.modules.presenceRouter;
   const also = router.isEmpty ? undefined : await router.interestedUsers(userId);
   if (also === "ALL") return await routedPresence(ctx, userId, since, upTo, includeOffline);

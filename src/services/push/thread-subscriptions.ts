@@ -122,6 +122,6 @@ function cameBefore(event: MatrixEvent, stored: StoredSubscription): boolean {
 
 function announce(ctx: Pick<Context, "changes" | "notifier">, userId: string, streamId: number): void {
   ctx.changes.threadSubscriptions.record(userId, streamId);
-  ctx.notifier.wakeUsers([userId]);
+  ctx.notifier.wakeUsers([userId], "thread_subscriptions_key");
   ctx.notifier.announce();
 }

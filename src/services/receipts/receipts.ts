@@ -113,7 +113,7 @@ async function store(ctx: ReceiptContext, receipts: readonly NewReceipt[]): Prom
     { isolation: "read committed" },
   );
   if (stored.length > 0) {
-    for (const roomId of new Set(stored.map((receipt) => receipt.roomId))) ctx.notifier.wakeMembers(await ctx.members.joinedLocal(roomId));
+    for (const roomId of new Set(stored.map((receipt) => receipt.roomId))) ctx.notifier.wakeMembers(await ctx.members.joinedLocal(roomId), "receipt_key");
     ctx.notifier.announce();
   }
   return stored;

@@ -1,3 +1,4 @@
+import { signals } from "../../lib/signals.ts";
 import { MatrixError } from "../../protocol/errors.ts";
 import { getDomain } from "../../protocol/ids.ts";
 import { forgetRoom, forgetRooms, forgetterPosition, forgottenByAll, setForgetterPosition } from "../../storage/rooms/forget.ts";
@@ -36,9 +37,11 @@ export async function forgetRoomsOnLeave(ctx: Needs, signal?: AbortSignal): Prom
   let position = await forgetterPosition(ctx.read);
   for (;;) {
     const upTo = ctx.streams.events.currentToken();
+    signals.positionReached.emit({ name: "room_forgetter", position });
     if (position >= upTo || signal?.aborted) return;
     if (!ctx.config.room.forgetRoomsOnLeave) {
       await ctx.transaction("update_room_forgetter_stream_pos", (txn) => setForgetterPosition(txn, upTo));
+      signals.positionReached.emit({ name: "room_forgetter", position: upTo });
       return;
     }
     const batch = await stateDeltas(ctx.read, position, upTo, BATCH);

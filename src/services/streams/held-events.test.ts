@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { systemClock } from "../../lib/clock.ts";
 import type { MatrixEvent } from "../../protocol/event/event.ts";
 import { HeldEvents } from "./held-events.ts";
 
@@ -7,7 +8,7 @@ const event = (streamOrdering: number): MatrixEvent => ({ streamOrdering }) as M
 describe("events held for a reader of the stream", () => {
   it("come in order, a batch at a time, and again until they are released", async () => {
     const stream = { events: { currentToken: () => 10 } } as never;
-    const held = new HeldEvents({ streams: stream, read: {} as never, events: {} as never }, { batch: 2, raw: false, wants: () => true });
+    const held = new HeldEvents({ streams: stream, read: {} as never, events: {} as never, clock: systemClock }, { batch: 2, raw: false, wants: () => true });
     held.stored({ events: [event(13), event(11)], backfilled: false } as never);
     held.stored({ events: [event(12), event(14)], backfilled: false } as never);
     const orderings = (events: readonly MatrixEvent[]): (number | undefined)[] => events.map(({ streamOrdering }) => streamOrdering);

@@ -17,9 +17,10 @@ export class HeldEvents {
   /** Complete from `heldFrom` on. */
   private held: MatrixEvent[] = [];
   private heldFrom: number;
+  private readonly storedTimes = new WeakMap<MatrixEvent, number>();
 
   constructor(
-    private readonly ctx: Pick<Context, "events" | "read" | "streams">,
+    private readonly ctx: Pick<Context, "clock" | "events" | "read" | "streams">,
     private readonly options: {
       /** Events taken at once. */
       readonly batch: number;
@@ -34,7 +35,12 @@ export class HeldEvents {
   /** A batch was stored (the publisher calls it before the events are visible). */
   stored({ events, backfilled }: StoredEvents): void {
     if (backfilled) return;
-    for (const event of events) if (event.streamOrdering !== undefined && this.options.wants(event)) this.held.push(event);
+    for (const event of events) {
+      if (event.streamOrdering !== undefined && this.options.wants(event)) {
+        this.held.push(event);
+        this.storedTimes.set(event, this.ctx.clock.now());
+      }
+    }
     if (this.held.length <= MAX_HELD) return;
     this.heldFrom = Math.max(...this.held.map((event) => event.streamOrdering!));
     this.held = [];
@@ -54,6 +60,11 @@ export class HeldEvents {
     const found = await this.ctx.events.get(ids, { raw });
     const events = ids.flatMap((id) => found.get(id) ?? []).filter(wants);
     return { events, position: rows.length < batch ? upTo : rows.at(-1)!.stream_ordering };
+  }
+
+  /** When the event was stored (milliseconds); where it was read from the database, when its sender says it was sent. */
+  storedAt(event: MatrixEvent): number {
+    return this.storedTimes.get(event) ?? event.originServerTs;
   }
 
   /** Events up to here are dealt with. */

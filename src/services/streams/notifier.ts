@@ -1,5 +1,19 @@
 import type { Clock } from "../../lib/clock.ts";
 
+/** Synapse's names of the streams that wake somebody. */
+export type WakingStream =
+  | "room_key"
+  | "presence_key"
+  | "typing_key"
+  | "receipt_key"
+  | "account_data_key"
+  | "push_rules_key"
+  | "to_device_key"
+  | "device_list_key"
+  | "un_partial_stated_rooms_key"
+  | "thread_subscriptions_key"
+  | "profile_updates_key";
+
 /**
  * Wakes those who wait for something new (sync long polls, appservice and federation senders). A waiter costs an entry in a map and
  * does no work until it is woken.
@@ -9,6 +23,8 @@ import type { Clock } from "../../lib/clock.ts";
 export class Notifier {
   private readonly byUser = new Map<string, Set<Listener>>();
   private readonly everybody = new Set<() => void>();
+  /** How often a user with somebody waiting was woken, by what is new. */
+  readonly woken = new Map<WakingStream, number>();
 
   constructor(private readonly clock: Clock) {}
 
@@ -25,14 +41,23 @@ export class Notifier {
   }
 
   /** Something new for these users. */
-  wakeUsers(userIds: Iterable<string>): void {
-    for (const userId of userIds) this.byUser.get(userId)?.forEach((listener) => listener.wake());
+  wakeUsers(userIds: Iterable<string>, stream: WakingStream): void {
+    let count = 0;
+    for (const userId of userIds) {
+      const listeners = this.byUser.get(userId);
+      if (listeners === undefined) continue;
+      count++;
+      listeners.forEach((listener) => listener.wake());
+    }
+    if (count > 0) this.woken.set(stream, (this.woken.get(stream) ?? 0) + count);
   }
 
   /** Something new for the members of a room: walks the shorter of members and waiters. */
-  wakeMembers(members: ReadonlySet<string>): void {
-    if (members.size <= this.byUser.size) return this.wakeUsers(members);
-    for (const [userId, listeners] of this.byUser) if (members.has(userId)) listeners.forEach((listener) => listener.wake());
+  wakeMembers(members: ReadonlySet<string>, stream: WakingStream): void {
+    if (members.size <= this.byUser.size) return this.wakeUsers(members, stream);
+    const waiting: string[] = [];
+    for (const userId of this.byUser.keys()) if (members.has(userId)) waiting.push(userId);
+    this.wakeUsers(waiting, stream);
   }
 
   /** Number of users with somebody waiting. */

@@ -123,7 +123,7 @@ export class Typing {
     room.serial = ++this.latest;
     room.changedAt = this.clock.now();
     this.ctx.members.joinedLocal(roomId).then(
-      (members) => this.ctx.notifier.wakeMembers(members),
+      (members) => this.ctx.notifier.wakeMembers(members, "typing_key"),
       () => {}, // the database is away: the next wake of any kind shows the change
     );
     this.ctx.notifier.announce();

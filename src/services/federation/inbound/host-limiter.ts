@@ -1,5 +1,6 @@
 import type { RatelimitConfig } from "../../../config/sections/ratelimiting.ts";
 import type { Clock } from "../../../lib/clock.ts";
+import { signals } from "../../../lib/signals.ts";
 import { limitExceeded } from "../../../protocol/errors.ts";
 
 interface Host {
@@ -29,19 +30,25 @@ export class HostLimiter {
     let state = this.hosts.get(host);
     if (state === undefined) this.hosts.set(host, (state = { times: [], running: 0, sleeping: 0, queue: [] }));
     state.times = state.times.filter((time) => now - time < windowSizeMs);
-    if (state.sleeping + state.queue.length > rejectLimit) throw limitExceeded(Math.floor(windowSizeMs / Math.max(1, sleepLimit)), "rc_federation");
+    if (state.sleeping + state.queue.length > rejectLimit) {
+      signals.hostLimited.emit("reject");
+      throw limitExceeded(Math.floor(windowSizeMs / Math.max(1, sleepLimit)), "rc_federation");
+    }
     state.times.push(now);
     try {
       if (state.times.length > sleepLimit) {
         state.sleeping++;
+        signals.hostLimited.emit("sleep");
         try {
           await this.clock.sleep(sleepDelayMs);
         } finally {
           state.sleeping--;
         }
       }
+      const arrived = this.clock.monotonic();
       if (state.running >= concurrent) await new Promise<void>((resolve) => state.queue.push(resolve));
       else state.running++;
+      signals.hostQueued.emit({ seconds: (this.clock.monotonic() - arrived) / 1000 });
       try {
         return await fn();
       } finally {
@@ -52,6 +59,17 @@ export class HostLimiter {
     } finally {
       this.forget(host, state);
     }
+  }
+
+  /** Servers of which a request sleeps now, and those whose next request would be refused. */
+  get affected(): { readonly sleeping: number; readonly refused: number } {
+    let sleeping = 0;
+    let refused = 0;
+    for (const host of this.hosts.values()) {
+      if (host.sleeping > 0) sleeping++;
+      if (host.sleeping + host.queue.length > this.limit.rejectLimit) refused++;
+    }
+    return { sleeping, refused };
   }
 
   private forget(host: string, state: Host): void {

@@ -1,5 +1,6 @@
 import { parseJson } from "../../../lib/lossless-json.ts";
 import { isJsonObject } from "../../../lib/json.ts";
+import { signals } from "../../../lib/signals.ts";
 import { type InternalMetadata, MatrixEvent } from "../../../protocol/event/event.ts";
 import type { RoomVersion } from "../../../protocol/room-versions.ts";
 import { DatabaseUnavailable } from "../../../storage/database.ts";
@@ -135,6 +136,8 @@ export class InboundRooms {
       ctx.log.named("synapse.federation.federation_server").error(`Failed to handle events of ${roomId}`, { error });
     }
     await ctx.transaction("remove_received_event_from_staging", (txn) => removeStagedEvents(txn, staged), { isolation: "read committed" });
+    const now = ctx.clock.now();
+    for (const { receivedTs } of staged) signals.eventReceived.emit({ seconds: Math.max(0, now - receivedTs) / 1000 });
   }
 }
 

@@ -143,7 +143,7 @@ async function finish(ctx: Context, roomId: string): Promise<boolean> {
   });
   if (done) {
     ctx.members.forgetRoom(roomId);
-    ctx.notifier.wakeMembers(await ctx.members.joinedLocal(roomId));
+    ctx.notifier.wakeMembers(await ctx.members.joinedLocal(roomId), "un_partial_stated_rooms_key");
     ctx.notifier.announce();
     log(ctx).info(`The state of ${roomId} is complete`);
   }

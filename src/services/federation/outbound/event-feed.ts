@@ -1,4 +1,5 @@
 import { Repeated } from "../../../lib/repeated.ts";
+import { signals } from "../../../lib/signals.ts";
 import type { MatrixEvent } from "../../../protocol/event/event.ts";
 import { getDomain } from "../../../protocol/ids.ts";
 import { storeDestinationRooms } from "../../../storage/federation/destinations.ts";
@@ -76,6 +77,9 @@ export class EventFeed {
     while (this.position < upTo && !this.following.isClosed) {
       const { events, position } = await this.held.take(this.position, upTo);
       await this.handOut(events);
+      const storedAt = events.map((event) => this.held.storedAt(event));
+      signals.eventsProcessed.emit({ name: "federation_sender", rooms: new Set(events.map(({ roomId }) => roomId)).size, storedAt, at: ctx.clock.now() });
+      signals.positionReached.emit({ name: "federation_sender", position });
       this.held.release(position);
       this.position = position;
       if (ctx.clock.now() - this.lastSave >= SAVE_INTERVAL_MS) await this.save();
@@ -102,7 +106,10 @@ export class EventFeed {
         newest.set(`${destination} ${event.roomId}`, { destination, roomId: event.roomId, streamOrdering: event.streamOrdering! });
     }
     await this.ctx.transaction("store_destination_rooms_entries", (txn) => storeDestinationRooms(txn, [...newest.values()]), { isolation: "read committed" });
-    for (const { event, destinations } of deliveries) await this.deliver(event, destinations); // in order
+    for (const { event, destinations } of deliveries) {
+      await this.deliver(event, destinations); // in order
+      signals.eventHandedOut.emit({ destinations: destinations.length });
+    }
   }
 
   private async destinationsOf(event: MatrixEvent): Promise<string[]> {

@@ -1,5 +1,6 @@
 import { JsonText, type Json, type JsonObject } from "../../../lib/json.ts";
 import { canonicalJson, CanonicalJsonError } from "../../../protocol/canonical-json.ts";
+import { inBlock } from "../../../lib/request-context.ts";
 import type { MatrixEvent } from "../../../protocol/event/event.ts";
 import { federationPdu } from "../../../protocol/event/serialise.ts";
 import type { Context } from "../../context.ts";
@@ -32,6 +33,10 @@ export class TransactionSender {
    * @throws RemoteError, DestinationUnavailable, DestinationDenied
    */
   async send(destination: string, events: readonly MatrixEvent[], edus: readonly Edu[]): Promise<void> {
+    await inBlock("_send_new_transaction", () => this.sendNow(destination, events, edus));
+  }
+
+  private async sendNow(destination: string, events: readonly MatrixEvent[], edus: readonly Edu[]): Promise<void> {
     const now = this.ctx.clock.now();
     const { serverName } = this.ctx.config.server;
     const pdus = events.flatMap((event) => this.pdu(event, now) ?? []);
