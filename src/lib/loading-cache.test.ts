@@ -42,4 +42,11 @@ describe("LoadingCache", () => {
     await cache.getMany(["a", "b"], loadMany);
     assert.deepEqual(asked, [["b", "c"]]);
   });
+
+  it("counts what it drops for want of room, and nothing else", async () => {
+    const cache = new LoadingCache<string>(2);
+    for (const key of ["a", "b", "c"]) await cache.get(key, () => Promise.resolve(key));
+    cache.invalidate("c");
+    assert.equal(cache.reading.evictedBySize, 1);
+  });
 });

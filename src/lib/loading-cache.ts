@@ -10,10 +10,11 @@ export class LoadingCache<V> {
   private readonly entries: LRUCache<string, Promise<V>>;
   private hits = 0;
   private misses = 0;
+  private evicted = 0;
 
   /** @param max number of entries kept */
   constructor(max: number) {
-    this.entries = lruCache(max);
+    this.entries = lruCache(max, { dispose: (_value, _key, reason) => void (reason === "evict" && this.evicted++) });
   }
 
   async get(key: string, load: () => Promise<V>): Promise<V> {
@@ -70,7 +71,7 @@ export class LoadingCache<V> {
 
   /** For the metrics. */
   get reading(): CacheReading {
-    return { size: this.entries.size, maxSize: this.entries.maxSize, hits: this.hits, misses: this.misses };
+    return { size: this.entries.size, maxSize: this.entries.maxSize, hits: this.hits, misses: this.misses, evictedBySize: this.evicted };
   }
 
   /** A failed load is not remembered. */

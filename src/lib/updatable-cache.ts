@@ -11,13 +11,15 @@ export class UpdatableCache<K extends string | number, V> {
   private readonly loading = new Map<K, Promise<V>>();
   private hits = 0;
   private misses = 0;
+  private evicted = 0;
 
   /** @param limit total weight kept; @param weight of a value, at least 1 (default 1: the limit counts values) */
   constructor(limit: number, weight?: (value: V) => number) {
+    const dispose = (_value: { readonly value: V }, _key: K, reason: string): void => void (reason === "evict" && this.evicted++);
     this.held =
       weight === undefined
-        ? lruCache(limit)
-        : new LRUCache({ maxSize: limit, maxEntrySize: limit, sizeCalculation: (entry) => Math.max(1, weight(entry.value)) });
+        ? lruCache(limit, { dispose })
+        : new LRUCache({ maxSize: limit, maxEntrySize: limit, dispose, sizeCalculation: (entry) => Math.max(1, weight(entry.value)) });
   }
 
   /** The value held, or undefined; counts as a use. */
@@ -76,7 +78,7 @@ export class UpdatableCache<K extends string | number, V> {
 
   /** For the metrics. */
   get reading(): CacheReading {
-    return { size: this.held.size, hits: this.hits, misses: this.misses };
+    return { size: this.held.size, hits: this.hits, misses: this.misses, evictedBySize: this.evicted };
   }
 
   private count(isHit: boolean): void {

@@ -83,7 +83,6 @@ const SHOWN: readonly SeriesName[] = [
   "synapse_storage_events_state_resolutions_during_persistence_total",
   "synapse_storage_events_times_pruned_extremities_total",
   "synapse_storage_msc4242_state_dag_forward_extremities_persisted",
-  "synapse_util_caches_cache_evicted_size",
   "synapse_util_caches_response_cache",
   "synapse_util_caches_response_cache_hits",
   "synapse_util_caches_response_cache_size",

@@ -34,6 +34,7 @@ export class EventStore {
   private readonly entries: LRUCache<string, Entry>;
   private readonly loading = new Map<string, Promise<Entry | undefined>>();
   private hits = 0;
+  private evicted = 0;
   private misses = 0;
   private batch: { ids: string[]; rows: Promise<Map<string, Entry>> } | undefined;
 
@@ -43,7 +44,7 @@ export class EventStore {
     /** Number of events kept (Synapse's event_cache_size). */
     cacheSize = 10_000,
   ) {
-    this.entries = lruCache(Math.max(1, Math.floor(cacheSize)));
+    this.entries = lruCache(Math.max(1, Math.floor(cacheSize)), { dispose: (_value, _key, reason) => void (reason === "evict" && this.evicted++) });
   }
 
   /** The events of these ids that exist, in the order asked for. Without options: redactions applied, rejected events left out. */
@@ -80,7 +81,9 @@ export class EventStore {
 
   /** Readings of the cache under Synapse's name, for the metrics. */
   get caches(): Readonly<Record<string, () => CacheReading>> {
-    return { "*getEvent*": () => ({ size: this.entries.size, maxSize: this.entries.maxSize, hits: this.hits, misses: this.misses }) };
+    return {
+      "*getEvent*": () => ({ size: this.entries.size, maxSize: this.entries.maxSize, hits: this.hits, misses: this.misses, evictedBySize: this.evicted }),
+    };
   }
 
   // ------------------------------------------------------------------------------------------------ kept in step by the persister
