@@ -162,8 +162,10 @@ async function send(method: string, res: ServerResponse, reply: unknown): Promis
       ...(reply.headers["Cache-Control"] === undefined ? NO_CACHE : {}),
       ...reply.headers,
     });
-    if (method === "HEAD") res.end();
-    else if (reply.body instanceof Readable) await pipeline(reply.body, res).catch(() => res.destroy());
+    if (method === "HEAD") {
+      if (reply.body instanceof Readable) reply.body.destroy();
+      res.end();
+    } else if (reply.body instanceof Readable) await pipeline(reply.body, res).catch(() => res.destroy());
     else res.end(reply.body);
     return;
   }

@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
-import { createReadStream, createWriteStream } from "node:fs";
-import { mkdir, rename, rm, rmdir, writeFile } from "node:fs/promises";
+import { createWriteStream } from "node:fs";
+import { mkdir, open, rename, rm, rmdir, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { type Readable, Transform } from "node:stream";
 import { pipeline } from "node:stream/promises";
@@ -14,6 +14,9 @@ export interface StoredFile {
   readonly length: number;
   readonly sha256: string;
 }
+
+/** Read at once: a stream costs more than its bytes. */
+const CHUNK_BYTES = 256 * 1024;
 
 /** Thrown when more bytes come than were allowed; nothing is left behind. */
 export class MediaTooLarge extends Error {}
@@ -65,11 +68,11 @@ export class MediaStore {
     await this.place(file, mediaPath(file), (temporary) => writeFile(temporary, bytes, { flag: "wx" }));
   }
 
-  /** The file as a stream, from the local store or a provider; undefined when nobody has it. */
-  async read(file: MediaFile): Promise<Readable | undefined> {
+  /** The file, small ones whole, from the local store or a provider; undefined when nobody has it. */
+  async read(file: MediaFile): Promise<Readable | Buffer | undefined> {
     const relative = mediaPath(file);
-    const local = path.join(this.root, relative);
-    if (await isFile(local)) return createReadStream(local);
+    const local = await readLocal(path.join(this.root, relative));
+    if (local !== undefined) return local;
     for (const provider of this.providersOf(file)) {
       const stream = await provider.fetch(relative);
       if (stream !== undefined) return stream;
@@ -156,6 +159,21 @@ export class MediaStore {
         return; // not empty, or gone
       }
     }
+  }
+}
+
+async function readLocal(file: string): Promise<Readable | Buffer | undefined> {
+  const handle = await open(file).catch(() => undefined);
+  if (handle === undefined) return undefined;
+  let streams = false;
+  try {
+    const found = await handle.stat();
+    if (!found.isFile()) return undefined;
+    if (found.size <= CHUNK_BYTES) return await handle.readFile();
+    streams = true;
+    return handle.createReadStream({ highWaterMark: CHUNK_BYTES });
+  } finally {
+    if (!streams) await handle.close();
   }
 }
 
