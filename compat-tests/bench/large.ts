@@ -19,15 +19,17 @@ const EVENTS = [
 ];
 const EXTENSIONS = Object.fromEntries(["to_device", "e2ee", "account_data", "receipts", "typing"].map((name) => [name, { enabled: true }]));
 const CONNECTIONS = 20;
+/** As clients ask; where there is something new nobody waits. */
+const WAIT_MS = 10_000;
 
 /** Positions of the reader's connections on each target. */
 const positions = new WeakMap<Target, string[]>();
 let opened = 0;
 
 /** One answer to the reader: his first `rooms` rooms, as Element X asks for them. */
-function slide({ target }: Stage, connection: string, rooms: number, pos?: string): Promise<Json> {
+function slide({ target }: Stage, connection: string, rooms: number, pos?: string, timeout = 0): Promise<Json> {
   const lists = { all: { ranges: [[0, rooms - 1]], timeline_limit: 1, required_state: EVENTS, filters: { not_room_types: ["m.space"] } } };
-  return target.users[0]!.call("POST", SLIDING, { query: { pos, timeout: 0 }, body: { conn_id: connection, lists, extensions: EXTENSIONS } });
+  return target.users[0]!.call("POST", SLIDING, { query: { pos, timeout }, body: { conn_id: connection, lists, extensions: EXTENSIONS } });
 }
 
 async function first(stage: Stage, rooms: number): Promise<void> {
@@ -64,13 +66,16 @@ const nextAnswer: Scenario = {
   async arrange({ target }, round) {
     const owner = target.users[1 + (round % (target.users.length - 1))]!;
     const { joined_rooms: rooms } = await owner.get(`${C}/joined_rooms`);
-    await owner.text(rooms[(7 * round) % rooms.length], `next ${round}`);
+    // A transaction id of its own: those that the client counts were used when the database was made.
+    await owner.send(rooms[(7 * round) % rooms.length], "m.room.message", { msgtype: "m.text", body: `next ${round}` }, `next${round}`);
   },
-  async round(stage, _round, done) {
+  async round(stage, round, done) {
     const own = positions.get(stage.target)!;
     for (const [index, pos] of own.entries()) {
-      const answer = await timed(done, () => slide(stage, `next${index}`, 20, pos));
-      if (Object.keys(answer.rooms).length !== 1) throw new Error(`${stage.target.label}: ${Object.keys(answer.rooms).length} rooms are new, not one`);
+      const answer = await timed(done, () => slide(stage, `next${index}`, 20, pos, WAIT_MS));
+      const fresh = Object.keys(answer.rooms).length;
+      if (fresh !== 1)
+        throw new Error(`${stage.target.label}, round ${round}, ${index}: ${fresh} rooms are new, not one: ${JSON.stringify(answer).slice(0, 500)}`);
       own[index] = answer.pos;
     }
   },
