@@ -39,7 +39,8 @@ export async function queueUpdates(txn: Txn, updates: readonly { name: string; p
   await execute(
     txn,
     `INSERT INTO background_updates (update_name, progress_json, depends_on)
-     SELECT * FROM unnest($1::text[], $2::text[], $3::text[])`,
+     SELECT * FROM unnest($1::text[], $2::text[], $3::text[])
+     ON CONFLICT DO NOTHING`, // of a row that came meanwhile: the transaction is repeated, and sees it
     [names, updates.map(({ progress }) => stringify(progress)), updates.map((_, index) => names[index - 1] ?? "")],
   );
   return true;
