@@ -1,3 +1,4 @@
+// More than 500 lines: one story of two servers, each part of which goes on with the rooms of those before.
 import assert from "node:assert/strict";
 import { C, enc, type Json, type MatrixClient, V1 } from "./harness/client.ts";
 import { makeFederatedHome, rotateKey } from "./harness/federated.ts";

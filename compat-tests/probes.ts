@@ -1,3 +1,4 @@
+// More than 500 lines: a list of requests, which is read as one.
 import { A, C, enc, U, V1, type Json } from "./harness/client.ts";
 import type { World } from "./fixtures/world.ts";
 import type { Read } from "./reads.ts";

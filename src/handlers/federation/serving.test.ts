@@ -1,3 +1,4 @@
+// More than 500 lines: all that other servers may ask, of one world that takes long to make.
 import assert from "node:assert/strict";
 import type { JsonObject } from "../../lib/json.ts";
 import { signingKeyFromSeed, signJson } from "../../protocol/event/sign.ts";

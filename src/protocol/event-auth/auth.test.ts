@@ -1,3 +1,4 @@
+// More than 500 lines: the authorisation rules in the specification's order, with one vocabulary of events.
 import assert from "node:assert/strict";
 import type { Json, JsonObject } from "../../lib/json.ts";
 import { parseJson } from "../../lib/lossless-json.ts";

@@ -1,3 +1,4 @@
+// More than 500 lines: one flow over a mail server, from every end.
 import assert from "node:assert/strict";
 import { query, queryOne } from "../../storage/database.ts";
 import { testCertificates } from "../../testing/certificates.ts";

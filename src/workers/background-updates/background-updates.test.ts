@@ -1,3 +1,4 @@
+// More than 500 lines: the runner and its updates, which are tested on the same kinds of databases.
 import assert from "node:assert/strict";
 import { systemClock } from "../../lib/clock.ts";
 import { silentLogger, type Logger } from "../../lib/log.ts";

@@ -1,3 +1,4 @@
+// More than 500 lines: a list of lies, told by one peer to one server.
 import assert from "node:assert/strict";
 import { connect } from "node:net";
 import type { JsonObject } from "../../../lib/json.ts";

@@ -1,3 +1,4 @@
+// More than 500 lines: the ways of one flow, which share a provider and a browser.
 import assert from "node:assert/strict";
 import { generateKeyPairSync, type KeyObject } from "node:crypto";
 import { mkdir, mkdtemp, writeFile } from "node:fs/promises";
