@@ -56,6 +56,19 @@ describe("federation: two servers", function () {
       const answer = await party.user.request("GET", room(roomId, `event/${enc(eventId)}`));
       return answer.status === 200 ? (answer.body as Json) : undefined;
     });
+  /** A server that was away gives signs of life: the first may come while the other's last attempt to reach it is still failing. */
+  const hearsAgain = async (away: Party, present: Party, roomId: string, eventIds: readonly string[]): Promise<void> => {
+    for (let sign = 1; ; sign++) {
+      await away.user.get(`${C}/profile/${enc(present.user.userId)}`);
+      await away.user.text(roomId, `here again ${sign}`);
+      try {
+        for (const eventId of eventIds) await sees(away, roomId, eventId);
+        return;
+      } catch (error) {
+        if (sign === 4) throw error;
+      }
+    }
+  };
   const membership = async (party: Party, roomId: string, userId: string): Promise<string | undefined> => {
     const answer = await party.user.request("GET", room(roomId, `state/m.room.member/${enc(userId)}`));
     return answer.status === 200 ? answer.body.membership : undefined;
@@ -369,17 +382,7 @@ describe("federation: two servers", function () {
           const elsewhere = await present.user.text(other, "missed 3");
           await present.user.put(`${C}/sendToDevice/m.missed/${Date.now()}`, { messages: { [away.user.userId]: { "*": { n: 1 } } } });
           away.server = await startServer(away.kind, away.home);
-          // Signs of life, as any server gives: the first may come while the last attempt to reach the server that was away is still failing.
-          for (let sign = 1; ; sign++) {
-            await away.user.get(`${C}/profile/${enc(present.user.userId)}`);
-            await away.user.text(roomId, `here again ${sign}`);
-            try {
-              for (const id of missed) await sees(away, roomId, id);
-              break;
-            } catch (error) {
-              if (sign === 4) throw error;
-            }
-          }
+          await hearsAgain(away, present, roomId, missed);
           await sees(away, other, elsewhere);
           await waitFor("to-device message", 90_000, async () =>
             JSON.stringify((await away.user.sync()).to_device ?? {}).includes("m.missed") ? true : undefined,
@@ -510,9 +513,7 @@ describe("federation: two servers", function () {
         all.push(await other.user.text(roomId, "while nobody was there"));
         const missed = all.at(-1)!;
         party.server = await startServer(kind, party.home);
-        await party.user.get(`${C}/profile/${enc(other.user.userId)}`);
-        await sees(party, roomId, await other.user.text(roomId, "is anybody there?"));
-        await sees(party, roomId, missed);
+        await hearsAgain(party, other, roomId, [missed, await other.user.text(roomId, "is anybody there?")]);
       };
       await talk("before");
       for (const party of [one, two]) {
