@@ -136,6 +136,15 @@ async function arrival(stage: Stage, roomId: string, eventId: string): Promise<v
   }
 }
 
+/** Sends what is prepared, until the last of it can be read. */
+async function sendAll(stage: Stage, _round: number, done: (ms: number) => void): Promise<void> {
+  const own = await neighbourOf(stage);
+  const begun = performance.now();
+  await send(own, own.pdus);
+  await arrival(stage, own.room.roomId, own.pdus.at(-1)!.eventId);
+  for (const _ of own.pdus) done((performance.now() - begun) / own.pdus.length);
+}
+
 const join: Scenario = {
   name: "federated join",
   what: "a user joins a room of 10,000 members on another server",
@@ -173,13 +182,7 @@ const fork: Scenario = {
     const prevEventIds = own.pdus.filter(({ type }) => type === "m.room.member").map(({ eventId }) => eventId);
     own.pdus.push(grow(room, { type: "m.room.message", sender: creator, content: { msgtype: "m.text", body: "together" }, prevEventIds }));
   },
-  async round(stage, _round, done) {
-    const own = await neighbourOf(stage);
-    const begun = performance.now();
-    await send(own, own.pdus);
-    await arrival(stage, own.room.roomId, own.pdus.at(-1)!.eventId);
-    for (const _ of own.pdus) done((performance.now() - begun) / own.pdus.length);
-  },
+  round: sendAll,
 };
 
 const burst: Scenario = {
@@ -198,13 +201,7 @@ const burst: Scenario = {
       grow(own.room, { type: "m.room.message", sender, content: { msgtype: "m.text", body: `burst ${round} ${index}` } }),
     );
   },
-  async round(stage, _round, done) {
-    const own = await neighbourOf(stage);
-    const begun = performance.now();
-    await send(own, own.pdus);
-    await arrival(stage, own.room.roomId, own.pdus.at(-1)!.eventId);
-    for (const _ of own.pdus) done((performance.now() - begun) / own.pdus.length);
-  },
+  round: sendAll,
 };
 
 const fanOut: Scenario = {

@@ -1,6 +1,7 @@
 import { isIP } from "node:net";
 import { rootCertificates } from "node:tls";
 import { Agent, type Dispatcher, H2CClient, Pool, ProxyAgent } from "undici";
+import { readText } from "./read-text.ts";
 import { signals } from "../lib/signals.ts";
 import { isJsonObject, type JsonObject } from "../lib/json.ts";
 import { BlockedAddress, type IpFilter } from "./ip-filter.ts";
@@ -136,7 +137,7 @@ export class HttpClient {
     });
     signals.requestAnswered.emit({ to: "service", method: request.method, code: answer.statusCode });
     answer.body.on("error", () => {}); // said by readText; an event that nobody hears would end the process
-    const text = await readText(answer.body, request.maxBytes ?? MAX_BYTES);
+    const text = await readText(answer.body, request.maxBytes ?? MAX_BYTES, (reason) => new HttpUnavailable(reason));
     if (answer.statusCode >= 200 && answer.statusCode < 300) return text;
     throw new HttpError(answer.statusCode, objectOf(text));
   }
@@ -157,20 +158,6 @@ function bodyOf({ json, form, text }: HttpRequest): { body: string; contentType:
   if (json !== undefined) return { body: JSON.stringify(json), contentType: "application/json" };
   if (form !== undefined) return { body: new URLSearchParams(form).toString(), contentType: "application/x-www-form-urlencoded" };
   return text;
-}
-
-async function readText(body: Dispatcher.ResponseData["body"], maxBytes: number): Promise<string> {
-  const chunks: Buffer[] = [];
-  let size = 0;
-  for await (const chunk of body as AsyncIterable<Buffer>) {
-    size += chunk.length;
-    if (size > maxBytes) {
-      body.destroy();
-      throw new HttpUnavailable(`the answer is longer than ${maxBytes} bytes`);
-    }
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks).toString("utf8");
 }
 
 function objectOf(text: string): JsonObject {

@@ -1,6 +1,7 @@
 import { checkServerIdentity, rootCertificates } from "node:tls";
 import { Agent, type Dispatcher } from "undici";
 import type { Clock } from "../../lib/clock.ts";
+import { readText } from "../read-text.ts";
 import { signals } from "../../lib/signals.ts";
 import { isJsonObject, type Json, type JsonObject, JsonText } from "../../lib/json.ts";
 import { parseJson } from "../../lib/lossless-json.ts";
@@ -144,7 +145,7 @@ export class FederationClient {
    */
   async request(request: FederationRequestOptions): Promise<Json> {
     return await this.withAnswer(request, async (answer) => {
-      const text = await readText(answer.body, request.maxBytes ?? MAX_ANSWER);
+      const text = await readText(answer.body, request.maxBytes ?? MAX_ANSWER, (reason) => new Error(reason));
       try {
         return parseJson(text);
       } catch (error) {
@@ -345,7 +346,7 @@ export class FederationClient {
       };
       return {
         status: answer.statusCode,
-        body: await readText(answer.body, WELL_KNOWN_BYTES),
+        body: await readText(answer.body, WELL_KNOWN_BYTES, (reason) => new Error(reason)),
         cacheControl: header("cache-control"),
         expires: header("expires"),
       };
@@ -382,24 +383,10 @@ function queryString(query: FederationRequestOptions["query"]): string {
   return text === "" ? "" : `?${text}`;
 }
 
-async function readText(body: Dispatcher.ResponseData["body"], maxBytes: number): Promise<string> {
-  const chunks: Buffer[] = [];
-  let size = 0;
-  for await (const chunk of body as AsyncIterable<Buffer>) {
-    size += chunk.length;
-    if (size > maxBytes) {
-      body.destroy();
-      throw new Error(`the answer is longer than ${maxBytes} bytes`);
-    }
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks).toString("utf8");
-}
-
 async function remoteError(destination: string, answer: Dispatcher.ResponseData): Promise<RemoteError> {
   let json: unknown;
   try {
-    json = JSON.parse(await readText(answer.body, 256 * 1024));
+    json = JSON.parse(await readText(answer.body, 256 * 1024, (reason) => new Error(reason)));
   } catch {
     json = undefined;
   }
