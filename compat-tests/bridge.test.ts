@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { writeFileSync } from "node:fs";
+import type { Server } from "node:http";
 import { join } from "node:path";
 import { Appservice, type IAppserviceRegistration, LogService, MatrixClient as SdkClient, MatrixError, MemoryStorageProvider } from "matrix-bot-sdk";
 import { stringify } from "yaml";
@@ -81,6 +82,8 @@ class Bridge {
   static async start(home: Home, port: number, storage: MemoryStorageProvider): Promise<Bridge> {
     const bridge = new Bridge(home, port, storage);
     await bridge.sdk.begin();
+    // Synapse sends a transaction on a connection that is just being closed only again without its ephemeral events.
+    (bridge.sdk as unknown as { appServer: Server }).appServer.keepAliveTimeout = 10 * 60_000;
     return bridge;
   }
 

@@ -36,6 +36,19 @@ interface Summary {
 
 const summaries: Summary[] = [];
 for (const suite of wanted.length > 0 ? wanted : SUITES) summaries.push(await run(suite));
+// Two whole servers race with each other in ways that are neither's fault: a suite that failed gets one more chance, and the report says so.
+const failed = summaries.filter(({ failing }) => failing > 0).map(({ suite }) => suite);
+if (wanted.length === 0 && failed.length <= 2) {
+  for (const suite of failed) {
+    process.stdout.write(`\n${suite} failed and is run once more.\n`);
+    const again = await run(suite);
+    summaries.splice(
+      summaries.findIndex((each) => each.suite === suite),
+      1,
+      { ...again, suite: `${suite}, at the second run` },
+    );
+  }
+}
 
 process.stdout.write("\n");
 for (const { suite, passing, failing, pending, seconds } of summaries)

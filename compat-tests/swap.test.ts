@@ -196,11 +196,14 @@ describe("swap: one database, two servers in turn", function () {
         const lobby = maker.room("lobby");
         const missing = Object.values(lobby.events).filter((id) => !ids.includes(id));
         assert.deepEqual(missing, [], "events not sent to the application service");
-        const receipts = sink.transactions
-          .flatMap(({ body }) => body.ephemeral ?? body["de.sorunome.msc2409.ephemeral"] ?? [])
-          .filter((edu: { type: string; room_id: string }) => edu.type === "m.receipt" && edu.room_id === lobby.id)
-          .flatMap((edu: { content: object }) => Object.keys(edu.content));
-        assert.ok(receipts.includes(lobby.events[`mention leg ${maker.world.leg}`]!), "the receipt of this leg was not sent to the application service");
+        await waitFor("the receipt of this leg reaches the application service", 20_000, () =>
+          sink.transactions
+            .flatMap(({ body }) => body.ephemeral ?? body["de.sorunome.msc2409.ephemeral"] ?? [])
+            .filter((edu: { type: string; room_id: string }) => edu.type === "m.receipt" && edu.room_id === lobby.id)
+            .some((edu: { content: object }) => Object.hasOwn(edu.content, lobby.events[`mention leg ${maker.world.leg}`]!))
+            ? true
+            : undefined,
+        );
         const pushed = sink.pushes.filter((push) => push.event_id !== undefined).map((push) => `${push.event_id} ${push.devices[0].pushkey}`);
         assert.deepEqual(
           pushed.filter((each, at) => pushed.indexOf(each) !== at),

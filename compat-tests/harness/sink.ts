@@ -33,6 +33,8 @@ export async function startSink(): Promise<Sink> {
       res.writeHead(status, { "content-type": "application/json" }).end(JSON.stringify(answer));
     });
   });
+  // Synapse sends a transaction on a connection that is just being closed only again without its ephemeral events.
+  server.keepAliveTimeout = 10 * 60_000;
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   return {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
