@@ -1,29 +1,24 @@
 import type { LRUCache } from "lru-cache";
-import { lruCache } from "../../lib/lru-cache.ts";
+import { BackgroundWork } from "../../lib/background-work.ts";
+import { KeyedMutex } from "../../lib/keyed-mutex.ts";
 import type { Logger } from "../../lib/log.ts";
+import { lruCache } from "../../lib/lru-cache.ts";
 
 /** Work on remote users' device lists: one thing at a time for each user, and which updates were seen lately. */
 export class DeviceResyncs {
-  private readonly queues = new Map<string, Promise<unknown>>();
+  private readonly mutex = new KeyedMutex();
   private readonly fetching = new Map<string, Promise<unknown>>();
   private readonly seen: LRUCache<string, Set<string>>;
-  private readonly background = new Set<Promise<void>>();
+  private readonly background: BackgroundWork;
 
-  constructor(private readonly log: Logger) {
+  constructor(log: Logger) {
     this.seen = lruCache(10_000);
+    this.background = new BackgroundWork((error) => log.warn("A device list could not be fetched", { error }));
   }
 
   /** Runs `fn` after everything of the same user that was asked for before. */
   async oneAtATime<T>(userId: string, fn: () => Promise<T>): Promise<T> {
-    const before = this.queues.get(userId) ?? Promise.resolve();
-    const run = before.then(fn, fn);
-    const marker = run.catch(() => {});
-    this.queues.set(userId, marker);
-    try {
-      return await run;
-    } finally {
-      if (this.queues.get(userId) === marker) this.queues.delete(userId);
-    }
+    return await this.mutex.exclusively(userId, fn);
   }
 
   /** Runs `fn`, or waits for the run of the same user that is under way and gives its result. */
@@ -38,13 +33,7 @@ export class DeviceResyncs {
 
   /** Runs `fn` on its own; a failure is logged. */
   inBackground(fn: () => Promise<unknown>): void {
-    const run = fn()
-      .then(
-        () => {},
-        (error: unknown) => this.log.warn("A device list could not be fetched", { error }),
-      )
-      .finally(() => this.background.delete(run));
-    this.background.add(run);
+    this.background.add(fn());
   }
 
   /** Whether that update of the user was applied since the last fetch. */
@@ -65,6 +54,6 @@ export class DeviceResyncs {
 
   /** Resolves when nothing is under way in the background. */
   async settled(): Promise<void> {
-    while (this.background.size > 0) await Promise.all(this.background);
+    await this.background.settled();
   }
 }

@@ -1,4 +1,5 @@
 import type { Clock } from "../../lib/clock.ts";
+import { KeyedMutex } from "../../lib/keyed-mutex.ts";
 import type { Logger } from "../../lib/log.ts";
 import { inBlock } from "../../lib/request-context.ts";
 import { signals } from "../../lib/signals.ts";
@@ -56,7 +57,7 @@ export class Persister {
   private readonly pinned = new Map<string, RoomHead>();
   private readonly busyRooms = new Set<string>();
   private readonly lanes = { light: false, heavy: false };
-  private readonly locks = new Map<string, Promise<void>>();
+  private readonly mutex = new KeyedMutex();
   private pumping = false;
   private idle: { promise: Promise<void>; resolve: () => void } | undefined;
   private readonly planContext: PlanContext;
@@ -106,17 +107,7 @@ export class Persister {
 
   /** Runs `fn` alone for its room: who builds an event on the head and hands it to `persist` does both in here. */
   async exclusively<T>(roomId: string, fn: () => Promise<T>): Promise<T> {
-    const before = this.locks.get(roomId);
-    let release!: () => void;
-    const mine = new Promise<void>((resolve) => (release = resolve));
-    this.locks.set(roomId, mine);
-    try {
-      if (before !== undefined) await before;
-      return await fn();
-    } finally {
-      if (this.locks.get(roomId) === mine) this.locks.delete(roomId);
-      release();
-    }
+    return await this.mutex.exclusively(roomId, fn);
   }
 
   /** The room was changed by other means (purged, deleted, extremities removed): read its head anew. */

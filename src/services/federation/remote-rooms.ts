@@ -1,3 +1,4 @@
+import { KeyedMutex } from "../../lib/keyed-mutex.ts";
 import type { Context } from "../context.ts";
 import type { RemoteRooms } from "../rooms/remote-rooms.ts";
 import { backfillRoom } from "./history/backfill.ts";
@@ -7,29 +8,10 @@ import { joinOneAtATime } from "./joining/join-room.ts";
 import { knockOnRoom, rejectInviteAt, sendInviteTo } from "./joining/outside-memberships.ts";
 import { remoteAlias, remoteComplexity, remoteHierarchy, remoteRoomList } from "./queries/room-queries.ts";
 
-/** Runs things one after another that have the same key. */
-class Locks {
-  private readonly last = new Map<string, Promise<void>>();
-
-  async exclusively<T>(key: string, fn: () => Promise<T>): Promise<T> {
-    const before = this.last.get(key);
-    let release!: () => void;
-    const mine = new Promise<void>((resolve) => (release = resolve));
-    this.last.set(key, mine);
-    try {
-      await before;
-      return await fn();
-    } finally {
-      if (this.last.get(key) === mine) this.last.delete(key);
-      release();
-    }
-  }
-}
-
 /** What rooms need of other servers, from those servers. */
 export function remoteRooms(context: () => Context): RemoteRooms {
-  const joins = new Locks();
-  const history = new Locks();
+  const joins = new KeyedMutex();
+  const history = new KeyedMutex();
   return {
     resolveAlias: (alias) => remoteAlias(context(), alias),
     publicRooms: (server, request) => remoteRoomList(context(), server, request),

@@ -1,3 +1,4 @@
+import { BackgroundWork } from "../../lib/background-work.ts";
 import type { MatrixEvent } from "../../protocol/event/event.ts";
 import { getDomain } from "../../protocol/ids.ts";
 import type { Context } from "../context.ts";
@@ -9,10 +10,12 @@ type Needs = Pick<Context, "config" | "log" | "modules" | "state" | "streams">;
 /** Tells modules of new events (`on_new_event`) once everybody can see them, with the room's state of that time. */
 export class NewEvents {
   private waiting: MatrixEvent[] = [];
-  private readonly running = new Set<Promise<void>>();
+  private readonly telling: BackgroundWork;
   private readonly undo: (() => void)[] = [];
 
-  constructor(private readonly ctx: Needs) {}
+  constructor(private readonly ctx: Needs) {
+    this.telling = new BackgroundWork((error) => ctx.log.named("synapse.module_api").warn("Modules could not be told of new events", { error }));
+  }
 
   start(publisher: Publisher): void {
     if (!this.ctx.modules.thirdPartyRules.has("on_new_event")) return;
@@ -26,7 +29,7 @@ export class NewEvents {
   async close(): Promise<void> {
     for (const stop of this.undo.splice(0)) stop();
     this.waiting = [];
-    await Promise.all(this.running);
+    await this.telling.settled();
   }
 
   private stored({ backfilled, events }: StoredEvents): void {
@@ -39,8 +42,7 @@ export class NewEvents {
     if (visible.length === 0) return;
     this.waiting = this.waiting.filter((event) => (event.streamOrdering ?? 0) > token);
     // Whoever stored them may be judging an event at this moment: these callbacks are no part of that.
-    const work = outsideOfHeldRoom(() => this.tell(visible)).finally(() => this.running.delete(work));
-    this.running.add(work);
+    this.telling.add(outsideOfHeldRoom(() => this.tell(visible)));
   }
 
   private async tell(events: readonly MatrixEvent[]): Promise<void> {

@@ -1,5 +1,6 @@
-import { parseJson } from "../../../lib/lossless-json.ts";
 import { isJsonObject } from "../../../lib/json.ts";
+import { KeyedMutex } from "../../../lib/keyed-mutex.ts";
+import { parseJson } from "../../../lib/lossless-json.ts";
 import { signals } from "../../../lib/signals.ts";
 import { type InternalMetadata, MatrixEvent } from "../../../protocol/event/event.ts";
 import type { RoomVersion } from "../../../protocol/room-versions.ts";
@@ -26,7 +27,7 @@ export class InboundRooms {
   private readonly waiting = new Set<string>();
   private readonly working = new Set<string>();
   private readonly held = new Map<string, number>();
-  private readonly locks = new Map<string, Promise<void>>();
+  private readonly mutex = new KeyedMutex();
   private closed = false;
   private idle: (() => void)[] = [];
 
@@ -60,17 +61,7 @@ export class InboundRooms {
 
   /** Runs `fn` while nothing else from other servers is taken into the room. */
   async exclusively<T>(roomId: string, fn: () => Promise<T>): Promise<T> {
-    const before = this.locks.get(roomId);
-    let release!: () => void;
-    const mine = new Promise<void>((resolve) => (release = resolve));
-    this.locks.set(roomId, mine);
-    try {
-      await before;
-      return await fn();
-    } finally {
-      if (this.locks.get(roomId) === mine) this.locks.delete(roomId);
-      release();
-    }
+    return await this.mutex.exclusively(roomId, fn);
   }
 
   /** Resolves when nothing is under way; held rooms do not count. */

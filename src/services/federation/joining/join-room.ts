@@ -1,4 +1,5 @@
 import { isJsonObject, type Json, type JsonObject } from "../../../lib/json.ts";
+import type { KeyedMutex } from "../../../lib/keyed-mutex.ts";
 import { forbidden, MatrixError } from "../../../protocol/errors.ts";
 import { type MatrixEvent, type StateKey, stateKeyOf } from "../../../protocol/event/event.ts";
 import { federationPdu } from "../../../protocol/event/serialise.ts";
@@ -57,13 +58,9 @@ export async function joinRoom(ctx: JoinContext, request: RemoteMembership): Pro
 }
 
 /** One user of this server after the other joins the same room: who comes second finds it here already. */
-export async function joinOneAtATime(
-  ctx: JoinContext,
-  request: RemoteMembership,
-  locks: { exclusively<T>(key: string, fn: () => Promise<T>): Promise<T> },
-): Promise<{ eventId: string }> {
+export async function joinOneAtATime(ctx: JoinContext, request: RemoteMembership, mutex: KeyedMutex): Promise<{ eventId: string }> {
   const wasHere = (await ctx.members.joinedLocal(request.roomId)).size > 0;
-  return await locks.exclusively(request.roomId, async () => {
+  return await mutex.exclusively(request.roomId, async () => {
     const isHere = (await ctx.members.joinedLocal(request.roomId)).size > 0;
     if (wasHere || !isHere) return await joinRoom(ctx, request);
     const change = { roomId: request.roomId, target: request.userId, action: "join" as const, content: request.content, remoteServers: request.servers };

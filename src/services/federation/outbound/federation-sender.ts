@@ -1,4 +1,7 @@
+import { BackgroundWork } from "../../../lib/background-work.ts";
 import type { JsonObject } from "../../../lib/json.ts";
+import { KeyedMutex } from "../../../lib/keyed-mutex.ts";
+import { Turns } from "../../../lib/turns.ts";
 import type { MatrixEvent } from "../../../protocol/event/event.ts";
 import { getDomain } from "../../../protocol/ids.ts";
 import { destinationsWaiting } from "../../../storage/federation/destinations.ts";
@@ -10,7 +13,6 @@ import { CATCH_UP_INTERVAL_MS, DestinationQueue, type QueueContext, type QueueTo
 import { EventFeed, type EventFeedContext } from "./event-feed.ts";
 import type { PublicReceipt } from "./pending-edus.ts";
 import { TransactionSender } from "./transactions.ts";
-import { Turns } from "../../../lib/turns.ts";
 import { Wakeups } from "./wakeups.ts";
 
 export type SenderContext = EventFeedContext & Omit<QueueContext, "persister"> & Pick<Context, "backoff" | "federationClient" | "log" | "modules">;
@@ -32,10 +34,12 @@ export class FederationSender {
   private readonly feed: EventFeed;
   private readonly wakeups: Wakeups;
   private readonly stopping = new AbortController();
-  /** The last of each kind of what must keep its order. */
-  private readonly underWay = new Map<string, Promise<void>>();
+  /** What must keep its order, by its kind. */
+  private readonly ordered = new KeyedMutex();
   private readonly tools: QueueTools;
-  private readonly background = new Set<Promise<void>>();
+  private readonly background = new BackgroundWork((error) => {
+    if (!this.stopping.signal.aborted) this.ctx.log.named("synapse.federation.sender").warn("Something could not be queued for other servers", { error });
+  });
   private readonly undo: (() => void)[] = [];
   private started = false;
   private readonly ctx: QueueContext & SenderContext;
@@ -69,7 +73,7 @@ export class FederationSender {
     this.feed.poke();
   }
 
-  /** What waits to be sent, for the metrics. */
+  /** Queues that send now, and the events and EDUs that wait in memory. */
   get backlog(): { readonly destinations: number; readonly events: number; readonly edus: number } {
     const queues = [...this.queues.values()];
     const sum = (of: (queue: DestinationQueue) => number): number => queues.reduce((total, queue) => total + of(queue), 0);
@@ -121,7 +125,7 @@ export class FederationSender {
   /** Rows of to-device messages or device list changes for these servers were written. */
   wake(destinations: Iterable<string>): void {
     const all = [...destinations];
-    this.inBackground(
+    this.background.add(
       this.toEach(all, (queue) => {
         queue.noteDeviceRows();
         if (all.length <= FEW_SERVERS) queue.wake();
@@ -152,20 +156,10 @@ export class FederationSender {
     }
   }
 
-  /** How much waits: queues that send now, events and EDUs in memory. */
-  get pending(): { destinations: number; pdus: number; edus: number } {
-    const queues = [...this.queues.values()];
-    return {
-      destinations: queues.filter((queue) => queue.isSending).length,
-      pdus: queues.reduce((sum, queue) => sum + queue.pendingEvents, 0),
-      edus: queues.reduce((sum, queue) => sum + queue.pendingEdus, 0),
-    };
-  }
-
   /** Resolves when all that was asked for so far has been sent or given up. */
   async settled(): Promise<void> {
     await this.feed.settled();
-    while (this.background.size > 0) await Promise.all(this.background);
+    await this.background.settled();
     await Promise.all([...this.queues.values()].map((queue) => queue.settled()));
   }
 
@@ -211,21 +205,6 @@ export class FederationSender {
 
   /** Looks up who is to get something, one after the other of the same kind: what comes later replaces what came before it, never the reverse. */
   private inOrder(kind: string, work: () => Promise<void>): void {
-    const before = this.underWay.get(kind);
-    const done = before === undefined ? work() : before.then(work, work);
-    const last = done.finally(() => {
-      if (this.underWay.get(kind) === last) this.underWay.delete(kind);
-    });
-    this.underWay.set(kind, last);
-    this.inBackground(last);
-  }
-
-  private inBackground(work: Promise<void>): void {
-    const guarded = work
-      .catch((error: unknown) => {
-        if (!this.stopping.signal.aborted) this.ctx.log.named("synapse.federation.sender").warn("Something could not be queued for other servers", { error });
-      })
-      .finally(() => this.background.delete(guarded));
-    this.background.add(guarded);
+    this.background.add(this.ordered.exclusively(kind, work));
   }
 }
