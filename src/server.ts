@@ -86,6 +86,7 @@ import { SingleSignOn } from "./services/sso/single-sign-on.ts";
 import { openStreamChanges } from "./services/streams/changes.ts";
 import { Notifier } from "./services/streams/notifier.ts";
 import { LazyMembers } from "./services/sync/lazy-members.ts";
+import { ProfileFieldsSent } from "./services/sync/profile-updates.ts";
 import { taskActions } from "./services/tasks/actions.ts";
 import { TaskScheduler } from "./services/tasks/scheduler.ts";
 import { Templates } from "./services/templates.ts";
@@ -354,6 +355,7 @@ export async function createServer(config: Config, log: Logger, overrides: Overr
       slidingConnections: new SlidingConnections(basis),
       slidingRoomLists: new RoomLists(),
       lazyMembers: new LazyMembers(),
+      profileFieldsSent: new ProfileFieldsSent(),
       typing,
       presence,
       clientIps,

@@ -41,6 +41,8 @@ export interface SyncFilter {
   readonly accountData: EventFilter;
   readonly presence: EventFilter;
   readonly blocksAllRooms: boolean;
+  /** Fields of profiles whose changes are wanted (MSC4429). */
+  readonly profileFields: readonly string[];
   /** From the state filter. */
   readonly lazyLoadMembers: boolean;
   readonly includeRedundantMembers: boolean;
@@ -81,6 +83,7 @@ export function compileSyncFilter(definition: JsonObject, timelineLimit: number,
     accountData: compileEventFilter(object(definition.account_data), undefined, -1, features),
     presence: compileEventFilter(object(definition.presence), undefined, -1, features),
     blocksAllRooms: blocksAllOf(room, "rooms"),
+    profileFields: strings(object(definition["org.matrix.msc4429.profile_fields"]).ids),
     lazyLoadMembers: state.lazy_load_members === true,
     includeRedundantMembers: state.include_redundant_members === true,
     unreadThreadNotifications:

@@ -66,6 +66,7 @@ import type { RoomLists } from "./sliding-sync/room-list.ts";
 import type { StreamChanges } from "./streams/changes.ts";
 import type { Notifier } from "./streams/notifier.ts";
 import type { LazyMembers } from "./sync/lazy-members.ts";
+import type { ProfileFieldsSent } from "./sync/profile-updates.ts";
 import type { TaskScheduler } from "./tasks/scheduler.ts";
 import type { Templates } from "./templates.ts";
 import type { Typing } from "./typing/typing.ts";
@@ -155,6 +156,7 @@ export interface Context {
   readonly slidingRoomLists: RoomLists;
   /** Members that sync clients were sent. */
   readonly lazyMembers: LazyMembers;
+  readonly profileFieldsSent: ProfileFieldsSent;
   readonly typing: Typing;
   readonly presence: Presence;
   /** One-time and fallback keys left, by device. */

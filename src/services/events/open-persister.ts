@@ -21,6 +21,7 @@ export function openPersister(basis: PersisterBasis): { persister: Persister; pu
     serverName: config.server.serverName,
     chains: new ChainCover(basis.read),
     options: { search: config.server.enableSearch, ephemeralMessages: config.server.enableEphemeralMessages, stickyEvents: config.experimental.msc4354Enabled },
+    profileUpdates: config.server.includeProfileUpdatesInSync,
     banRedactions: config.experimental.msc4293Enabled,
     resolve: (roomId, states, known) => resolveState(basis, roomId, states, known),
     stored: (rooms) => publisher.stored(rooms),

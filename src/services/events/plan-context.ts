@@ -23,6 +23,8 @@ export interface PlanContext {
   resolve(roomId: string, states: readonly StateSnapshot[], known: ReadonlyMap<string, MatrixEvent>): Promise<State>;
   /** Whether the room's state is not wholly known yet: events that are added to it are marked so. */
   readonly isPartial?: (roomId: string) => Promise<boolean>;
+  /** Syncs carry profiles: their stream follows who comes and goes. */
+  readonly profileUpdates: boolean;
   /** MSC4293: bans may redact. */
   readonly banRedactions: boolean;
 }

@@ -4,7 +4,7 @@ import { storedEventJson, storedInternalMetadata } from "../../protocol/event/se
 import { getDomain } from "../../protocol/ids.ts";
 import { CREATE_KEY, POWER_LEVELS_KEY, PowerLevels } from "../../protocol/power-levels.ts";
 import { readPrevsBehindRejected, readPrevsOfStored, readRelationsOf } from "../../storage/events/graph.ts";
-import type { PlannedEvent, RoomPlan, StateChange } from "../../storage/events/persist/batch.ts";
+import type { PlannedEvent, ProfileMove, RoomPlan, StateChange } from "../../storage/events/persist/batch.ts";
 import { storedRelation } from "../../storage/events/persist/event-tables.ts";
 import { type EventFlags, readEventFlags } from "../../storage/events/rows.ts";
 import type { State, StateSnapshot } from "../../storage/state/snapshot.ts";
@@ -70,6 +70,7 @@ export async function planRoom(ctx: PlanContext, work: RoomWork): Promise<Planne
     slidingSync,
     redactedRelations,
     participants: participants(ctx, work, newItems),
+    profileMoves: ctx.profileUpdates ? await profileMoves(ctx, work.roomId, slidingSync) : [],
     banRedactions: ctx.banRedactions ? await banRedactions(ctx, newItems) : [],
   };
   return { plan, work, tips: finalTips, known };
@@ -261,6 +262,16 @@ function participants(ctx: PlanContext, work: RoomWork, items: readonly EventToP
     if (id !== undefined && !work.head.participants.has(id) && getDomain(event.sender) === ctx.serverName) ids.add(id);
   }
   return [...ids];
+}
+
+/** Local users who are joined to the room now and were not before, or the other way round. */
+async function profileMoves(ctx: PlanContext, roomId: string, { snapshots, removed }: RoomPlan["slidingSync"]): Promise<ProfileMove[]> {
+  const joinedNow = new Map([...removed.map((userId) => [userId, false] as const), ...snapshots.map((own) => [own.userId, own.membership === "join"] as const)]);
+  if (joinedNow.size === 0) return [];
+  const joinedBefore = await ctx.members.joinedLocal(roomId);
+  return [...joinedNow]
+    .filter(([userId, joined]) => joined !== joinedBefore.has(userId))
+    .map(([userId, joined]) => ({ userId, action: joined ? "joined_room" : "left_room", streamId: 0 }));
 }
 
 /** MSC4293: a kick or ban by somebody who may redact hides all that the user sent; joining again or being unbanned ends that. */

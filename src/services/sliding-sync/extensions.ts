@@ -8,6 +8,7 @@ import type { Requester } from "../requester.ts";
 import { parseWriterPosition, type StreamToken } from "../streams/token.ts";
 import type { ConnectionChanges, ConnectionState } from "./connection.ts";
 import { stickyEventsExtension, threadSubscriptionsExtension } from "./new-extensions.ts";
+import { profilesExtension } from "./profiles-extension.ts";
 import type { PerRoomExtension, SlidingSyncBody } from "./request.ts";
 import type { InterestedRooms } from "./room-list.ts";
 import type { RoomResult } from "./rooms.ts";
@@ -58,6 +59,8 @@ export async function loadExtensions(ctx: Needs, input: ExtensionInput): Promise
     add("io.element.msc4308.thread_subscriptions", await threadSubscriptionsExtension(ctx, input.userId, input.since, input.now, threads.limit));
   const sticky = wanted["org.matrix.msc4354.sticky_events"];
   if (sticky?.enabled) add("org.matrix.msc4354.sticky_events", await stickyEventsExtension(ctx, input.requester, input, sticky));
+  const profiles = wanted["org.matrix.msc4262.profiles"];
+  if (profiles?.enabled) add("org.matrix.msc4262.profiles", await profilesExtension(ctx, input, profiles.fields ?? undefined));
   if (wanted.typing?.enabled) add("typing", await typingExtension(ctx, input, wanted.typing));
   return { json, hasNews };
 }

@@ -1,5 +1,5 @@
 import { invalidParam } from "../../protocol/errors.ts";
-import { type StickyEvent, stickyEventsInRooms } from "../../storage/sliding-sync/sticky-events.ts";
+import { type StickyEvent, stickyEventsInRooms } from "../../storage/sync/sticky-events.ts";
 import type { Context } from "../context.ts";
 import { presentEvents } from "../present.ts";
 import { threadSubscriptionChanges } from "../push/thread-subscriptions.ts";

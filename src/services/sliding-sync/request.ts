@@ -50,6 +50,7 @@ export const slidingSyncBody = z.object({
       typing: perRoom.nullish(),
       "io.element.msc4308.thread_subscriptions": switched.extend({ limit: z.int().default(100) }).nullish(),
       "org.matrix.msc4354.sticky_events": switched.extend({ limit: z.int().min(0).default(100), since: z.string().nullish() }).nullish(),
+      "org.matrix.msc4262.profiles": switched.extend({ fields: z.array(z.string()).nullish() }).nullish(),
     })
     .nullish(),
 });

@@ -5,6 +5,7 @@ import { presentEvents } from "../present.ts";
 import type { Bundles } from "../relations/bundle.ts";
 import { formatStreamToken, type StreamToken } from "../streams/token.ts";
 import type { VisibleEvent } from "../visibility.ts";
+import type { ProfileUpdates } from "./profile-updates.ts";
 import type { RoomSummary } from "./summary.ts";
 import type { RoomEntry, SyncRequest, TimelineBatch } from "./types.ts";
 
@@ -15,6 +16,8 @@ export interface RoomAnswer {
   readonly state: readonly MatrixEvent[];
   readonly ephemeral: readonly unknown[];
   readonly accountData: readonly unknown[];
+  /** Events that are sticky (MSC4354) and not part of the timeline. */
+  readonly sticky: readonly VisibleEvent[];
   readonly summary: RoomSummary | undefined;
   readonly counts: UnreadCounts | undefined;
 }
@@ -30,6 +33,7 @@ export interface SyncAnswer {
   readonly bundles: Bundles;
   readonly accountData: readonly unknown[];
   readonly presence: readonly unknown[];
+  readonly profiles: ProfileUpdates;
   readonly toDevice: readonly unknown[];
   readonly deviceLists: { readonly changed: readonly string[]; readonly left: readonly string[] };
   readonly oneTimeKeyCounts: Readonly<Record<string, number>>;
@@ -40,7 +44,7 @@ export interface SyncAnswer {
 export function isEmpty(answer: SyncAnswer): boolean {
   const { changed, left } = answer.deviceLists;
   const lists = [answer.joined, answer.archived, answer.invited, answer.knocked, answer.accountData, answer.presence, answer.toDevice, changed, left];
-  return lists.every((list) => list.length === 0);
+  return lists.every((list) => list.length === 0) && Object.keys(answer.profiles).length === 0;
 }
 
 /** The JSON of a `/sync` answer (client-server API, "Syncing"). Empty parts are left out, as Synapse does. */
@@ -50,7 +54,7 @@ export async function syncResponse(
   answer: SyncAnswer,
 ): Promise<Record<string, unknown>> {
   const texts = new Texts();
-  for (const room of [...answer.joined, ...answer.archived]) texts.want(room.batch.events, room.state);
+  for (const room of [...answer.joined, ...answer.archived]) texts.want([...room.batch.events, ...room.sticky], room.state);
   await texts.write(ctx, request, answer.bundles, [...answer.invited, ...answer.knocked]);
 
   const rooms: Record<string, unknown> = {};
@@ -68,6 +72,8 @@ export async function syncResponse(
   const response: Record<string, unknown> = { next_batch: formatStreamToken(answer.nextBatch) };
   if (answer.accountData.length > 0) response.account_data = { events: answer.accountData };
   if (answer.presence.length > 0) response.presence = { events: answer.presence };
+  const profiles = Object.entries(answer.profiles).map(([userId, fields]) => [userId, { profile_updates: fields }] as const);
+  if (profiles.length > 0) response["org.matrix.msc4429.users"] = Object.fromEntries(profiles);
   if (answer.toDevice.length > 0) response.to_device = { events: answer.toDevice };
   const { changed, left } = answer.deviceLists;
   if (changed.length > 0 || left.length > 0) response.device_lists = { ...(changed.length > 0 ? { changed } : {}), ...(left.length > 0 ? { left } : {}) };
@@ -128,6 +134,7 @@ function roomJson(request: SyncRequest, answer: SyncAnswer, room: RoomAnswer, te
   if (room.entry.kind === "archived") return json;
   json.ephemeral = { events: room.ephemeral };
   json.unread_notifications = notificationCounts(request, room.counts);
+  if (room.sticky.length > 0) json.msc4354_sticky = { events: room.sticky.map((item) => texts.of(item)) };
   const threads = request.filter.unreadThreadNotifications ? threadCounts(room.counts) : undefined;
   if (threads !== undefined) json.unread_thread_notifications = threads;
   json.summary = room.summary ?? {};

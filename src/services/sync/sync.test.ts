@@ -259,3 +259,79 @@ describe("/sync", () => {
     assert.equal(await refused("timeout=x"), "M_INVALID_PARAM");
   });
 });
+
+describe("/sync with sticky events (MSC4354)", () => {
+  let server: TestServer;
+  let alice: TestUser;
+  let bob: TestUser;
+  let roomId: string;
+  before(async () => {
+    server = await startTestServer({ config: { experimental_features: { msc4354_enabled: true } } });
+    [alice, bob] = [await server.register("alice"), await server.register("bob")];
+    const { body } = await server
+      .as(alice)
+      .post("/_matrix/client/v3/createRoom", {
+        preset: "public_chat",
+        initial_state: [{ type: "m.room.history_visibility", state_key: "", content: { history_visibility: "joined" } }],
+      })
+      .expect(200);
+    roomId = body.room_id;
+  });
+  after(() => server.close());
+
+  const path = (rest: string): string => `/_matrix/client/v3/rooms/${encodeURIComponent(roomId)}/${rest}`;
+  let count = 0;
+  const send = async (body: string, sticky = ""): Promise<string> =>
+    (
+      await server
+        .as(alice)
+        .put(path(`send/m.room.message/t${++count}${sticky}`), { msgtype: "m.text", body })
+        .expect(200)
+    ).body.event_id;
+  const sync = async (user: TestUser, since?: string, limit = 2) => {
+    const filter = encodeURIComponent(JSON.stringify({ room: { timeline: { limit } } }));
+    const { body } = await server
+      .as(user)
+      .get(`/_matrix/client/v3/sync?set_presence=offline&filter=${filter}${since === undefined ? "" : `&since=${since}`}`)
+      .expect(200);
+    return { since: body.next_batch as string, sticky: body.rooms?.join?.[roomId]?.msc4354_sticky?.events as EventBody[] | undefined };
+  };
+
+  it("shows who joined what is still sticky and not in the timeline, whatever the history visibility, once", async () => {
+    const sticky = await send("sticky", "?org.matrix.msc4354.sticky_duration_ms=600000");
+    await send("over soon", "?org.matrix.msc4354.sticky_duration_ms=1");
+    for (let i = 0; i < 4; i++) await send(`m${i}`);
+    await server.as(bob).post(path("join"), {}).expect(200);
+    const first = await sync(bob);
+    assert.deepEqual(
+      first.sticky?.map((event) => event.event_id),
+      [sticky],
+    );
+    assert.ok(Number(first.sticky![0]!.unsigned!.msc4354_sticky_duration_ttl_ms) > 0);
+    assert.equal((await sync(bob, first.since)).sticky, undefined);
+
+    const shown = await send("in the timeline", "?org.matrix.msc4354.sticky_duration_ms=600000");
+    const second = await sync(bob, first.since);
+    assert.equal(second.sticky, undefined);
+    const behind = await send("before the gap", "?org.matrix.msc4354.sticky_duration_ms=600000");
+    for (let i = 0; i < 4; i++) await send(`n${i}`);
+    assert.deepEqual(
+      (await sync(bob, second.since)).sticky?.map((event) => event.event_id),
+      [behind],
+    );
+    assert.deepEqual(
+      (await sync(alice)).sticky?.map((event) => event.event_id),
+      [sticky, shown, behind],
+    );
+  });
+
+  it("goes on with the next answer where there are more than 100", async () => {
+    const { since } = await sync(bob);
+    await Promise.all(Array.from({ length: 105 }, (_, index) => send(`many ${index}`, "?org.matrix.msc4354.sticky_duration_ms=600000")));
+    const first = await sync(bob, since);
+    assert.equal(first.sticky?.length, 100);
+    const rest = await sync(bob, first.since);
+    assert.ok(rest.sticky !== undefined && rest.sticky.length >= 3, "the rest comes, but for what was in the timeline");
+    assert.equal((await sync(bob, rest.since)).sticky, undefined);
+  });
+});

@@ -10,9 +10,11 @@ import { receiptsSince } from "../receipts/streams.ts";
 import { bundleAggregations, noBundles } from "../relations/bundle.ts";
 import { currentToken, type StreamToken } from "../streams/token.ts";
 import { filterForUser } from "../visibility.ts";
+import { profileUpdates } from "./profile-updates.ts";
 import { isEmpty, type RoomAnswer, type SyncAnswer, syncResponse } from "./respond.ts";
 import { syncSkeleton } from "./skeleton.ts";
 import { loadStates, stateEvents } from "./state.ts";
+import { stickyEventsSince } from "./sticky-events.ts";
 import { loadSummaries } from "./summary.ts";
 import { key, loadTimelines } from "./timeline.ts";
 import type { Skeleton, SyncRequest } from "./types.ts";
@@ -35,6 +37,7 @@ export type SyncContext = Pick<
   | "members"
   | "notifier"
   | "presence"
+  | "profileFieldsSent"
   | "pushRules"
   | "read"
   | "state"
@@ -77,8 +80,9 @@ async function buildAnswer(ctx: SyncContext, request: SyncRequest, now: StreamTo
   ]);
   const { joined } = rooms;
   const users = since === undefined ? undefined : userChanges(joined);
-  const [presence, deviceLists] = await Promise.all([
+  const [presence, profiles, deviceLists] = await Promise.all([
     presenceFor(ctx, request, now, skeleton, users?.arrived ?? new Set()),
+    profileUpdates(ctx, request, now, rooms),
     since === undefined
       ? { changed: new Set<string>(), left: new Set<string>() }
       : deviceListChanges(ctx, userId, since.deviceLists.stream, now.deviceLists.stream, {
@@ -91,9 +95,10 @@ async function buildAnswer(ctx: SyncContext, request: SyncRequest, now: StreamTo
   ]);
   return {
     ...rooms,
-    nextBatch: { ...now, toDevice: toDevice.position },
+    nextBatch: { ...now, toDevice: toDevice.position, stickyEvents: rooms.stickyPosition },
     accountData: global,
     presence,
+    profiles,
     toDevice: toDevice.messages,
     deviceLists: { changed: [...deviceLists.changed], left: [...deviceLists.left] },
     oneTimeKeyCounts: keys?.oneTimeKeys ?? {},
@@ -101,18 +106,18 @@ async function buildAnswer(ctx: SyncContext, request: SyncRequest, now: StreamTo
   };
 }
 
-type RoomParts = Pick<SyncAnswer, "joined" | "archived" | "invited" | "knocked" | "bundles">;
+type RoomParts = Pick<SyncAnswer, "joined" | "archived" | "invited" | "knocked" | "bundles"> & { readonly stickyPosition: number };
 
 async function loadRooms(ctx: SyncContext, request: SyncRequest, now: StreamToken, skeleton: Skeleton): Promise<RoomParts> {
   const { filter, userId } = request;
-  if (filter.blocksAllRooms) return { joined: [], archived: [], invited: [], knocked: [], bundles: noBundles };
+  if (filter.blocksAllRooms) return { joined: [], archived: [], invited: [], knocked: [], bundles: noBundles, stickyPosition: now.stickyEvents };
   const entries = skeleton.entries.filter((entry) => filter.acceptsRoom(entry.roomId));
   const joinedIds = entries.filter((entry) => entry.kind === "joined").map((entry) => entry.roomId);
   const sinceOf = <T>(pick: (token: StreamToken) => T): T | undefined => (request.since === undefined || request.fullState ? undefined : pick(request.since));
   const accountSince = sinceOf((token) => token.accountData);
   const withoutDeleted = ctx.config.experimental.msc3391Enabled;
   const newRooms = [...skeleton.newlyJoined];
-  const [batches, ephemeral, accountData, tags, newTags, newAccountData] = await Promise.all([
+  const [batches, ephemeral, accountData, tags, newTags, newAccountData, sticky] = await Promise.all([
     loadTimelines(ctx, request, entries, async (events) => filterForUser(ctx, userId, events, { always: await inCurrentState(ctx, events) })),
     filter.ephemeral.blocksAll ? new Map<string, unknown[]>() : ephemeralEvents(ctx, request, now, joinedIds),
     filter.roomAccountData.blocksAll
@@ -123,6 +128,7 @@ async function loadRooms(ctx: SyncContext, request: SyncRequest, now: StreamToke
     newRooms.length === 0 || filter.roomAccountData.blocksAll
       ? new Map()
       : roomAccountDataSince(ctx, userId, undefined, now.accountData, newRooms, withoutDeleted),
+    stickyEventsSince(ctx, userId, request.since, now, joinedIds),
   ]);
 
   const active = entries.filter((entry) => {
@@ -134,6 +140,7 @@ async function loadRooms(ctx: SyncContext, request: SyncRequest, now: StreamToke
       ephemeral.has(entry.roomId) ||
       accountData.has(entry.roomId) ||
       tags.has(entry.roomId) ||
+      sticky.byRoom.has(entry.roomId) ||
       ctx.changes.currentState.hasChanged(entry.roomId, entry.since ?? 0)
     );
   });
@@ -158,9 +165,10 @@ async function loadRooms(ctx: SyncContext, request: SyncRequest, now: StreamToke
       (item: { type: string }) => filter.roomAccountData.accepts({ type: item.type, roomId: entry.roomId }),
     );
     const events = entry.kind === "joined" ? (ephemeral.get(entry.roomId) ?? []) : [];
-    const something =
-      entry.fullState || request.fullState || batch.events.length > 0 || batch.limited || state.length > 0 || events.length > 0 || own.length > 0;
-    if (something) answers.push({ entry, batch, state, ephemeral: events, accountData: own, summary: summaries.get(entry.roomId) });
+    const inTimeline = new Set(batch.events.map(({ event }) => event.eventId));
+    const stillSticky = entry.kind === "joined" ? (sticky.byRoom.get(entry.roomId) ?? []).filter(({ event }) => !inTimeline.has(event.eventId)) : [];
+    const something = entry.fullState || request.fullState || batch.limited || [batch.events, state, events, own, stillSticky].some((part) => part.length > 0);
+    if (something) answers.push({ entry, batch, state, ephemeral: events, accountData: own, sticky: stillSticky, summary: summaries.get(entry.roomId) });
   }
   const shownRooms = answers.filter((room) => room.entry.kind === "joined").map((room) => room.entry.roomId);
   const counts = shownRooms.length === 0 ? undefined : await ctx.unreadCounts(userId, shownRooms);
@@ -173,6 +181,7 @@ async function loadRooms(ctx: SyncContext, request: SyncRequest, now: StreamToke
     invited: present([...skeleton.invited].map(([roomId, invite]) => [roomId, invite.eventId] as const)),
     knocked: present(skeleton.knocked),
     bundles,
+    stickyPosition: sticky.position,
   };
 }
 

@@ -25,3 +25,15 @@ export async function getLocalUsersSharingRooms(h: ReadHandle, userId: string): 
   );
   return new Set([userId, ...rows.map((row) => row.userId)]);
 }
+
+/** Local users who are in one of these rooms, if the user is in it too. */
+export async function getLocalUsersInRoomsOf(h: ReadHandle, userId: string, roomIds: readonly string[]): Promise<Set<string>> {
+  const rows = await query<{ userId: string }>(
+    h,
+    `SELECT DISTINCT theirs.user_id AS "userId"
+     FROM local_current_membership AS own JOIN local_current_membership AS theirs ON theirs.room_id = own.room_id
+     WHERE own.user_id = $1 AND own.membership = 'join' AND theirs.membership = 'join' AND own.room_id = ANY($2)`,
+    [userId, roomIds],
+  );
+  return new Set(rows.map((row) => row.userId));
+}

@@ -62,6 +62,14 @@ export interface ChainPlan {
   readonly newChains: number;
 }
 
+/** A local user who came to a room or left it, for the stream of profile updates (MSC4262, MSC4429). */
+export interface ProfileMove {
+  readonly userId: string;
+  readonly action: "joined_room" | "left_room";
+  /** Set when the batch gets its stream ids. */
+  streamId: number;
+}
+
 /** All that one batch does to one room. */
 export interface RoomPlan {
   readonly roomId: string;
@@ -101,6 +109,8 @@ export interface RoomPlan {
   readonly redactedRelations: readonly { readonly eventId: string; readonly relatesTo: string; readonly type: string }[];
   /** Membership events of local users who said something for the first time. */
   readonly participants: readonly string[];
+  /** None where syncs carry no profiles. */
+  readonly profileMoves: readonly ProfileMove[];
   /** MSC4293. */
   readonly banRedactions: readonly { readonly userId: string; readonly eventId: string; readonly begins: boolean }[];
 }

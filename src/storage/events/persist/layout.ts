@@ -5,6 +5,7 @@ import type { Batch } from "./batch.ts";
 import { Statements } from "./bulk.ts";
 import * as rows from "./event-tables.ts";
 import { type EventTable, insertEvents } from "./event-tables.ts";
+import { recordProfileMoves } from "./profile-moves.ts";
 import { applyRedactions, updateThreads } from "./relation-tables.ts";
 import * as state from "./state-tables.ts";
 
@@ -49,6 +50,7 @@ const LAYOUT: readonly Step[] = [
   insert(rows.roomMemberships),
   state.updateCurrentState, //               current_state_delta_stream, current_state_events, sliding_sync_joined_rooms of rooms left
   state.updateLocalMemberships, //           local_current_membership
+  recordProfileMoves, //                     profile_updates, profile_updates_per_user
   state.updateSlidingSync, //                sliding_sync_joined_rooms: state; sliding_sync_membership_snapshots
   state.markParticipants, //                 room_memberships.participant
   state.updateBanRedactions, //              room_ban_redactions
@@ -76,16 +78,13 @@ async function insertActions(statements: Statements, batch: Batch): Promise<void
   );
 }
 
+type WrittenStreams = Pick<Streams, "events" | "backfill" | "profileUpdates" | "stickyEvents">;
+
 /**
  * Writes a batch: two packets, one that takes the ids, one with all else and the COMMIT.
  * @throws GoneWhilePersisting when a room or state group that it builds on is no longer there
  */
-export async function writeBatch(
-  db: Database,
-  streams: Pick<Streams, "events" | "backfill" | "stickyEvents">,
-  batch: Batch,
-  stored: () => void,
-): Promise<void> {
+export async function writeBatch(db: Database, streams: WrittenStreams, batch: Batch, stored: () => void): Promise<void> {
   try {
     await db.transaction("persist_events", async (txn) => {
       txn.afterCommit(stored);
@@ -100,7 +99,7 @@ export async function writeBatch(
 }
 
 /** Stream orderings in the order of the rooms and their events, state group and chain numbers. Given back when the transaction fails. */
-async function takeIds(txn: Txn, streams: Pick<Streams, "events" | "backfill" | "stickyEvents">, batch: Batch): Promise<void> {
+async function takeIds(txn: Txn, streams: WrittenStreams, batch: Batch): Promise<void> {
   const ordered = (backfilled: boolean) =>
     batch.rooms.filter((room) => room.backfilled === backfilled).flatMap((room) => [...room.events, ...room.deoutliered]);
   const live = ordered(false);
@@ -113,7 +112,8 @@ async function takeIds(txn: Txn, streams: Pick<Streams, "events" | "backfill" | 
   });
   const none: number[] = [];
   const sticky = batch.options.stickyEvents ? rows.stickyOnes(batch) : [];
-  const [liveIds, oldIds, groupIds, chainIds, stickyIds] = await Promise.all([
+  const moves = batch.rooms.flatMap((room) => room.profileMoves);
+  const [liveIds, oldIds, groupIds, chainIds, stickyIds, moveIds] = await Promise.all([
     live.length + eventless.length > 0 ? streams.events.next(txn, live.length + eventless.length) : none,
     old.length > 0 ? streams.backfill.next(txn, old.length) : none,
     takeNumbers(txn, "state_group_id_seq", snapshots.length),
@@ -123,12 +123,14 @@ async function takeIds(txn: Txn, streams: Pick<Streams, "events" | "backfill" | 
       chains.reduce((sum, plan) => sum + plan.newChains, 0),
     ),
     sticky.length > 0 ? streams.stickyEvents.next(txn, sticky.length) : none,
+    moves.length > 0 ? streams.profileUpdates.next(txn, moves.length) : none,
   ]);
   live.forEach((planned, index) => (planned.streamOrdering = liveIds[index]!));
   eventless.forEach((room, index) => (room.position = liveIds[live.length + index]!));
   old.forEach((planned, index) => (planned.streamOrdering = -oldIds[index]!));
   snapshots.forEach((snapshot, index) => (snapshot.id = groupIds[index]!));
   sticky.forEach((planned, index) => (planned.stickyId = stickyIds[index]!));
+  moves.forEach((move, index) => (move.streamId = moveIds[index]!));
   let used = 0;
   for (const plan of chains) {
     const real = (chain: number): number => (chain < 0 ? chainIds[used - chain - 1]! : chain);
