@@ -20,9 +20,14 @@ export class Repeated {
     });
   }
 
-  /** True from `close` on: work that is long ends early. */
+  /** True from `stop` or `close` on: work that is long ends early. */
   get isClosed(): boolean {
     return this.closed;
+  }
+
+  /** Begins nothing any more. */
+  stop(): void {
+    this.closed = true;
   }
 
   /** Resolves when all that has changed so far is dealt with. */
@@ -32,7 +37,7 @@ export class Repeated {
 
   /** Begins nothing any more, and waits for what is under way. */
   async close(): Promise<void> {
-    this.closed = true;
+    this.stop();
     await this.settled();
   }
 

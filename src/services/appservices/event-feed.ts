@@ -1,5 +1,3 @@
-import { Repeated } from "../../lib/repeated.ts";
-import { signals } from "../../lib/signals.ts";
 import type { MatrixEvent } from "../../protocol/event/event.ts";
 import {
   appservicePosition,
@@ -9,29 +7,23 @@ import {
   type StoredTransaction,
 } from "../../storage/appservices/transactions.ts";
 import type { Context } from "../context.ts";
-import type { StoredEvents } from "../events/publish.ts";
-import { HeldEvents } from "../streams/held-events.ts";
+import type { EventFeed } from "../streams/event-follower.ts";
 import type { ServiceIds } from "./interest.ts";
 import type { TransactionQueue } from "./transaction-queue.ts";
 
-export type FeedContext = Pick<Context, "clock" | "events" | "log" | "read" | "streams" | "transaction">;
+export type FeedContext = Pick<Context, "log" | "read" | "transaction">;
 
-/** Events taken at once; as many go into one transaction at most (as Synapse). */
+/** As many events go into one transaction at most (as Synapse). */
 export const BATCH = 100;
-/** How often the position is written down while nobody is interested. */
-const SAVE_INTERVAL_MS = 1_000;
-const RETRY_MS = 5_000;
 
 /**
- * Puts the events that application services want into their transactions, in the order of the events stream. The transactions and the position
- * up to which it has come are written at once: each event goes into the transactions of a service once, whenever the server stops.
+ * Puts the events that application services want into their transactions. The transactions and the position up to which the feed has come are
+ * written at once: each event goes into the transactions of a service once, whenever the server stops.
  */
-export class AppserviceEventFeed {
-  private position: number | undefined;
-  private saved = 0;
-  private lastSave = 0;
-  private readonly held: HeldEvents;
-  private readonly following: Repeated;
+export class AppserviceEventFeed implements EventFeed {
+  readonly name = "appservice_sender";
+  readonly batch = BATCH;
+  readonly raw = false;
 
   constructor(
     private readonly ctx: FeedContext,
@@ -39,55 +31,25 @@ export class AppserviceEventFeed {
     private readonly interested: (event: MatrixEvent) => Promise<ServiceIds>,
     /** Called with events that somebody wants, before they are handed out. */
     private readonly prepare: (events: readonly MatrixEvent[]) => Promise<void>,
-  ) {
-    this.held = new HeldEvents(ctx, { batch: BATCH, raw: false, wants: () => true });
-    this.following = new Repeated(
-      () => this.run(),
-      (error) => {
-        if (this.following.isClosed) return;
-        ctx.log.named("synapse.handlers.appservice").error("Events could not be put into transactions of application services", { error });
-        ctx.clock.after(RETRY_MS, () => this.poke());
-      },
-    );
+  ) {}
+
+  wants(): boolean {
+    return true;
   }
 
-  /** A batch was stored (the publisher calls it before the events are visible). */
-  stored(stored: StoredEvents): void {
-    this.held.stored(stored);
+  openPosition(): Promise<number> {
+    return appservicePosition(this.ctx.read);
   }
 
-  /** Goes on to the newest visible event. */
-  poke(): void {
-    this.following.poke();
+  savePosition(position: number): Promise<void> {
+    return this.write(position, []);
   }
 
-  /** Resolves when everything visible is in transactions. */
-  settled(): Promise<void> {
-    return this.following.settled();
+  failed(error: unknown): void {
+    this.ctx.log.named("synapse.handlers.appservice").error("Events could not be put into transactions of application services", { error });
   }
 
-  async close(): Promise<void> {
-    await this.following.close();
-    if (this.position !== undefined && this.position > this.saved) await this.write(this.position, []);
-  }
-
-  private async run(): Promise<void> {
-    const { streams, read } = this.ctx;
-    if (this.position === undefined) this.position = this.saved = await appservicePosition(read);
-    const upTo = streams.events.currentToken();
-    while (this.position < upTo && !this.following.isClosed) {
-      const { events, position } = await this.held.take(this.position, upTo);
-      await this.handOut(events, position);
-      const storedAt = events.map((event) => this.held.storedAt(event));
-      const rooms = new Set(events.map(({ roomId }) => roomId)).size;
-      signals.eventsProcessed.emit({ name: "appservice_sender", rooms, storedAt, at: this.ctx.clock.now() });
-      signals.positionReached.emit({ name: "appservice_sender", position });
-      this.held.release(position);
-      this.position = position;
-    }
-  }
-
-  private async handOut(events: readonly MatrixEvent[], position: number): Promise<void> {
+  async handOut(events: readonly MatrixEvent[], position: number): Promise<boolean> {
     const wanted = new Map<string, MatrixEvent[]>();
     const ofInterest: MatrixEvent[] = [];
     for (const event of events) {
@@ -99,12 +61,10 @@ export class AppserviceEventFeed {
         else list.push(event);
       }
     }
-    if (ofInterest.length > 0) {
-      await this.prepare(ofInterest);
-      await this.write(position, [...wanted]);
-    } else if (this.ctx.clock.now() - this.lastSave >= SAVE_INTERVAL_MS) {
-      await this.write(position, []);
-    }
+    if (ofInterest.length === 0) return false;
+    await this.prepare(ofInterest);
+    await this.write(position, [...wanted]);
+    return true;
   }
 
   private async write(position: number, wanted: readonly (readonly [serviceId: string, events: readonly MatrixEvent[]])[]): Promise<void> {
@@ -141,7 +101,5 @@ export class AppserviceEventFeed {
     } finally {
       for (const { queue } of additions) queue.release();
     }
-    this.saved = position;
-    this.lastSave = this.ctx.clock.now();
   }
 }

@@ -7,6 +7,7 @@ import { appserviceStates } from "../../storage/appservices/state.ts";
 import { appservicesWithTransactions } from "../../storage/appservices/transactions.ts";
 import type { Context } from "../context.ts";
 import type { Publisher } from "../events/publish.ts";
+import { EventFollower } from "../streams/event-follower.ts";
 import { AppserviceEventFeed } from "./event-feed.ts";
 import { ExtrasSource } from "./extras.ts";
 import { AppserviceInterest } from "./interest.ts";
@@ -41,7 +42,7 @@ export class AppserviceSender {
   private readonly client: AppserviceClient;
   private readonly queues = new Map<string, TransactionQueue>();
   private readonly undo: (() => void)[] = [];
-  private feed: AppserviceEventFeed | undefined;
+  private follower: EventFollower | undefined;
   private closing = false;
 
   constructor(
@@ -62,14 +63,7 @@ export class AppserviceSender {
   /** Begins to send, where no other process does that. */
   async start(publisher: Publisher): Promise<void> {
     const ctx = this.context();
-    if (!ctx.config.workers.shouldNotifyAppservices || this.registrations.length === 0 || this.feed !== undefined) return;
-    this.feed = new AppserviceEventFeed(
-      ctx,
-      this.queues,
-      (event) => this.interest.inEvent(event),
-      (events) => this.makeUsersKnown(ctx, events),
-    );
-    this.undo.push(publisher.onStored((stored) => this.feed!.stored(stored)));
+    if (!ctx.config.workers.shouldNotifyAppservices || this.registrations.length === 0 || this.queues.size > 0) return;
     const [states, waiting] = await Promise.all([appserviceStates(ctx.read), appservicesWithTransactions(ctx.read)]);
     for (const service of this.registrations) {
       const before = states.get(service.id);
@@ -84,11 +78,16 @@ export class AppserviceSender {
       for (const queue of this.queues.values()) queue.wake();
     };
     this.undo.push(
-      ctx.streams.events.onAdvance(() => this.feed!.poke()),
       ...(["receipts", "presence", "toDevice", "deviceLists"] as const).map((stream) => ctx.streams[stream].onAdvance(wakeAll)),
       ctx.notifier.onAnything(wakeAll), // typing
     );
-    this.feed.poke();
+    const feed = new AppserviceEventFeed(
+      ctx,
+      this.queues,
+      (event) => this.interest.inEvent(event),
+      (events) => this.makeUsersKnown(ctx, events),
+    );
+    this.follower = EventFollower.start(ctx, publisher, feed);
     wakeAll();
   }
 
@@ -99,7 +98,7 @@ export class AppserviceSender {
 
   /** Resolves when all that can be sent now has been sent. */
   async settled(): Promise<void> {
-    await this.feed?.settled();
+    await this.follower?.settled();
     for (const queue of this.queues.values()) await queue.settled();
   }
 
@@ -107,7 +106,7 @@ export class AppserviceSender {
     for (const undo of this.undo) undo();
     this.closing = true;
     // What is under way is broken off: it is in the database, and goes out again.
-    const closing = [this.feed?.close() ?? Promise.resolve(), ...[...this.queues.values()].map((queue) => queue.close())];
+    const closing = [this.follower?.close() ?? Promise.resolve(), ...[...this.queues.values()].map((queue) => queue.close())];
     await this.http.close();
     await Promise.all(closing);
   }

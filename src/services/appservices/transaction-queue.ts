@@ -1,6 +1,7 @@
 import type { AppserviceRegistration } from "../../config/appservice-file.ts";
-import { type Timer } from "../../lib/clock.ts";
+import type { Timer } from "../../lib/clock.ts";
 import { stringify } from "../../lib/json.ts";
+import { Repeated } from "../../lib/repeated.ts";
 import type { AppserviceAddress, AppserviceClient } from "../../outbound/appservice.ts";
 import { HttpError, HttpUnavailable } from "../../outbound/http-client.ts";
 import type { MatrixEvent } from "../../protocol/event/event.ts";
@@ -40,11 +41,10 @@ export class TransactionQueue {
   private endReservation: (() => void) | undefined;
   /** What was sent with a transaction that failed, but for what is out of date by the next attempt. */
   private lasting: Extras | undefined;
+  private isDown: boolean;
   private failures = 0;
   private retry: Timer | undefined;
-  private running: Promise<void> | undefined;
-  private again = false;
-  private closed = false;
+  private readonly sending: Repeated;
   private readonly address: AppserviceAddress;
 
   constructor(
@@ -58,9 +58,14 @@ export class TransactionQueue {
     this.hasMore = before.hasTransactions;
     this.isDown = before.isDown;
     this.address = { id: service.id, url: service.url!, hsToken: service.hsToken };
+    this.sending = new Repeated(
+      () => this.sendAll(),
+      (error) => {
+        ctx.log.named("synapse.appservice.scheduler").error(`Transactions for ${service.id} could not be prepared`, { error });
+        this.failed();
+      },
+    );
   }
-
-  private isDown: boolean;
 
   /** The newest transaction, if so many events can still be added to it; it is not sent before `release`. */
   reserve(count: number): { readonly tail: Transaction | undefined } {
@@ -86,21 +91,7 @@ export class TransactionQueue {
 
   /** There may be something to send. */
   wake(): void {
-    if (this.closed || this.retry !== undefined) return;
-    if (this.running !== undefined) {
-      this.again = true;
-      return;
-    }
-    if (this.held.length === 0 && !this.hasMore && !this.isDown && this.extras?.hasNews() !== true) return;
-    this.running = this.run()
-      .catch((error: unknown) => {
-        this.ctx.log.named("synapse.appservice.scheduler").error(`Transactions for ${this.service.id} could not be prepared`, { error });
-        this.failed();
-      })
-      .finally(() => {
-        this.running = undefined;
-        if (this.again) this.wake();
-      });
+    if (this.retry === undefined) this.sending.poke();
   }
 
   /** The service says that it is there: does not wait for the end of the pause. */
@@ -110,22 +101,20 @@ export class TransactionQueue {
     this.wake();
   }
 
-  async settled(): Promise<void> {
-    while (this.running !== undefined) await this.running;
+  settled(): Promise<void> {
+    return this.sending.settled();
   }
 
   async close(): Promise<void> {
-    this.closed = true;
     this.retry?.cancel();
-    await this.settled();
+    await this.sending.close();
     await this.extras?.save(true);
   }
 
-  private async run(): Promise<void> {
-    do {
-      this.again = false;
-      while (!this.closed && (await this.sendNext()));
-    } while (this.again && !this.closed && this.retry === undefined);
+  private async sendAll(): Promise<void> {
+    const hasNothing = this.held.length === 0 && !this.hasMore && !this.isDown && this.extras?.hasNews() !== true;
+    if (hasNothing || this.retry !== undefined) return;
+    while (!this.sending.isClosed && (await this.sendNext()));
   }
 
   /** True when there may be more to send at once. */
@@ -227,7 +216,7 @@ export class TransactionQueue {
   }
 
   private failed(): void {
-    if (this.closed) return;
+    if (this.sending.isClosed) return;
     this.failures = Math.min(this.failures + 1, MAX_BACKOFF);
     this.retry = this.ctx.clock.after(2 ** this.failures * 1000, () => {
       this.retry = undefined;

@@ -1,3 +1,5 @@
+import type { Timer } from "../../lib/clock.ts";
+import { Repeated } from "../../lib/repeated.ts";
 import type { Context } from "../context.ts";
 import { forgetRoomsOnLeave } from "../room-access/forget.ts";
 import { updateStats } from "./stats-job.ts";
@@ -9,15 +11,20 @@ import { updateUserDirectory } from "./user-directory-job.ts";
  */
 export class StateFollowers {
   private readonly stopping = new AbortController();
-  private running: Promise<void> | undefined;
-  private again = false;
+  private readonly following: Repeated;
+  private gathering: Timer | undefined;
   private unsubscribe: (() => void) | undefined;
 
   constructor(
     private readonly ctx: Context,
     /** Changes are gathered for so long (ms). */
     private readonly delayMs = 100,
-  ) {}
+  ) {
+    this.following = new Repeated(
+      () => this.follow(),
+      (error) => ctx.log.error("What follows the rooms' state could not be brought up to date", { error }),
+    );
+  }
 
   /** Catches up, then follows. */
   start(): void {
@@ -27,31 +34,22 @@ export class StateFollowers {
 
   /** Follows all that is there now. */
   async runOnce(): Promise<void> {
-    await this.running;
-    await this.follow();
+    this.following.poke();
+    await this.following.settled();
   }
 
   async close(): Promise<void> {
     this.unsubscribe?.();
+    this.gathering?.cancel();
     this.stopping.abort();
-    await this.running;
+    await this.following.close();
   }
 
   private poke(): void {
-    if (this.running !== undefined) {
-      this.again = true;
-      return;
-    }
-    this.running = this.loop().finally(() => (this.running = undefined));
-  }
-
-  private async loop(): Promise<void> {
-    do {
-      await this.ctx.clock.sleep(this.delayMs, this.stopping.signal);
-      if (this.stopping.signal.aborted) return;
-      this.again = false;
-      await this.follow();
-    } while (this.again);
+    this.gathering ??= this.ctx.clock.after(this.delayMs, () => {
+      this.gathering = undefined;
+      this.following.poke();
+    });
   }
 
   private async follow(): Promise<void> {

@@ -1,4 +1,5 @@
 import type { JsonObject } from "../../lib/json.ts";
+import { Repeated } from "../../lib/repeated.ts";
 import type { Txn } from "../../storage/database.ts";
 import {
   activateTask,
@@ -53,14 +54,18 @@ const ID_LENGTH = 16;
 export class TaskScheduler {
   private readonly running = new Map<string, Promise<void>>();
   private readonly stopping = new AbortController();
-  private launching: Promise<void> | undefined;
-  private again = false;
+  private readonly launching: Repeated;
 
   constructor(
     private readonly ctx: SchedulerContext,
     private readonly full: () => Context,
     private readonly actions: Readonly<Record<string, TaskAction>>,
-  ) {}
+  ) {
+    this.launching = new Repeated(
+      () => this.launchDue(),
+      (error) => ctx.log.named("synapse.util.task_scheduler").warn("Could not launch scheduled tasks", { error }),
+    );
+  }
 
   /** Writes a task that begins after the commit, or at its time. Returns its id. */
   async schedule(txn: Txn, task: NewTask): Promise<string> {
@@ -83,10 +88,7 @@ export class TaskScheduler {
 
   /** Begins what is due and what a stopped server left, as many as may run at once; called each minute and after each new task. */
   launch(): void {
-    this.again = true;
-    this.launching ??= this.launchAll()
-      .catch((error: unknown) => this.ctx.log.named("synapse.util.task_scheduler").warn("Could not launch scheduled tasks", { error }))
-      .finally(() => (this.launching = undefined));
+    this.launching.poke();
   }
 
   /** Deletes tasks that ended a week ago. */
@@ -96,28 +98,31 @@ export class TaskScheduler {
 
   /** Resolves when nothing is running and nothing is due (tests). */
   async idle(): Promise<void> {
-    while (this.launching !== undefined || this.running.size > 0) await Promise.all([this.launching, ...this.running.values()]);
+    await this.launching.settled();
+    while (this.running.size > 0) {
+      await Promise.all(this.running.values());
+      await this.launching.settled();
+    }
   }
 
   async close(): Promise<void> {
     this.stopping.abort();
+    this.launching.stop();
     await this.idle();
   }
 
-  private async launchAll(): Promise<void> {
-    while (this.again && !this.stopping.signal.aborted && this.running.size < AT_ONCE) {
-      this.again = false;
-      const actions = Object.keys(this.actions);
-      const active = await this.find({ actions, statuses: ["active"], limit: AT_ONCE });
-      const due = await this.find({ actions, statuses: ["scheduled"], until: this.ctx.clock.now(), limit: AT_ONCE });
-      for (const task of [...active, ...due]) {
-        if (this.running.size >= AT_ONCE || this.running.has(task.id)) continue;
-        const run = this.run(task).finally(() => {
-          this.running.delete(task.id);
-          if (!this.stopping.signal.aborted) this.launch();
-        });
-        this.running.set(task.id, run);
-      }
+  private async launchDue(): Promise<void> {
+    if (this.running.size >= AT_ONCE) return;
+    const actions = Object.keys(this.actions);
+    const active = await this.find({ actions, statuses: ["active"], limit: AT_ONCE });
+    const due = await this.find({ actions, statuses: ["scheduled"], until: this.ctx.clock.now(), limit: AT_ONCE });
+    for (const task of [...active, ...due]) {
+      if (this.running.size >= AT_ONCE || this.running.has(task.id)) continue;
+      const run = this.run(task).finally(() => {
+        this.running.delete(task.id);
+        this.launch();
+      });
+      this.running.set(task.id, run);
     }
   }
 

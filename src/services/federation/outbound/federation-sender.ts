@@ -9,13 +9,14 @@ import { arrivalOf } from "../../../storage/federation/positions.ts";
 import type { UserPresence } from "../../../storage/presence/presence.ts";
 import type { Context } from "../../context.ts";
 import type { Publisher } from "../../events/publish.ts";
+import { EventFollower } from "../../streams/event-follower.ts";
 import { CATCH_UP_INTERVAL_MS, DestinationQueue, type QueueContext, type QueueTools } from "./destination-queue.ts";
-import { EventFeed, type EventFeedContext } from "./event-feed.ts";
+import { type FeedContext, FederationEventFeed } from "./event-feed.ts";
 import type { PublicReceipt } from "./pending-edus.ts";
 import { TransactionSender } from "./transactions.ts";
 import { Wakeups } from "./wakeups.ts";
 
-export type SenderContext = EventFeedContext & Omit<QueueContext, "persister"> & Pick<Context, "backoff" | "federationClient" | "log" | "modules">;
+export type SenderContext = FeedContext & Omit<QueueContext, "persister"> & Pick<Context, "backoff" | "federationClient" | "log" | "modules">;
 
 /** Transactions under way at once; servers that are slow hold one each. */
 const SENDING_AT_ONCE = 200;
@@ -31,7 +32,7 @@ const CATCH_UP_PAGE = 25;
 /** Sends to other servers what they are to get: one queue for each of them, fed by the events stream and by whoever has EDUs. */
 export class FederationSender {
   private readonly queues = new Map<string, DestinationQueue>();
-  private readonly feed: EventFeed;
+  private follower: EventFollower | undefined;
   private readonly wakeups: Wakeups;
   private readonly stopping = new AbortController();
   /** What must keep its order, by its kind. */
@@ -41,7 +42,6 @@ export class FederationSender {
     if (!this.stopping.signal.aborted) this.ctx.log.named("synapse.federation.sender").warn("Something could not be queued for other servers", { error });
   });
   private readonly undo: (() => void)[] = [];
-  private started = false;
   private readonly ctx: QueueContext & SenderContext;
 
   constructor(basis: SenderContext, context: () => Pick<Context, "metrics" | "persister">) {
@@ -56,21 +56,16 @@ export class FederationSender {
       preparing: new Turns(PREPARING_AT_ONCE),
       signal: this.stopping.signal,
     };
-    this.feed = new EventFeed(basis, (event, destinations) => this.deliver(event, destinations));
     const perSecond = basis.config.ratelimiting.federationRrTransactionsPerRoomPerSecond;
     this.wakeups = new Wakeups(basis.clock, 1_000 / perSecond, (destination) => this.wakeNow(destination));
   }
 
   /** Begins to send, where no other process does that. */
   start(publisher: Publisher): void {
-    if (!this.ctx.config.workers.sendFederation || this.started) return;
-    this.started = true;
-    this.undo.push(
-      publisher.onStored((stored) => this.feed.stored(stored)),
-      this.ctx.streams.events.onAdvance(() => this.feed.poke()),
-      this.ctx.backoff.onRecovered((destination) => this.wakeNow(destination)),
-    );
-    this.feed.poke();
+    if (!this.ctx.config.workers.sendFederation || this.follower !== undefined) return;
+    this.undo.push(this.ctx.backoff.onRecovered((destination) => this.wakeNow(destination)));
+    const feed = new FederationEventFeed(this.ctx, (event, destinations) => this.deliver(event, destinations));
+    this.follower = EventFollower.start(this.ctx, publisher, feed);
   }
 
   /** Queues that send now, and the events and EDUs that wait in memory. */
@@ -158,7 +153,7 @@ export class FederationSender {
 
   /** Resolves when all that was asked for so far has been sent or given up. */
   async settled(): Promise<void> {
-    await this.feed.settled();
+    await this.follower?.settled();
     await this.background.settled();
     await Promise.all([...this.queues.values()].map((queue) => queue.settled()));
   }
@@ -167,7 +162,7 @@ export class FederationSender {
   async close(): Promise<void> {
     for (const undo of this.undo) undo();
     this.wakeups.close();
-    await this.feed.close();
+    await this.follower?.close();
     this.stopping.abort();
     await this.settled();
   }
@@ -196,7 +191,7 @@ export class FederationSender {
   /** undefined for servers that this one does not talk to, and before the start. */
   private queue(destination: string): DestinationQueue | undefined {
     const { federation } = this.ctx.config;
-    if (!this.started || this.stopping.signal.aborted) return undefined;
+    if (this.follower === undefined || this.stopping.signal.aborted) return undefined;
     if (federation.domainWhitelist !== undefined && !federation.domainWhitelist.includes(destination)) return undefined;
     let queue = this.queues.get(destination);
     if (queue === undefined) this.queues.set(destination, (queue = new DestinationQueue(this.ctx, this.tools, destination)));

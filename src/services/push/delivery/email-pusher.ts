@@ -1,5 +1,6 @@
 import { isJsonObject } from "../../../lib/json.ts";
 import type { Timer } from "../../../lib/clock.ts";
+import { Repeated } from "../../../lib/repeated.ts";
 import { isMailAddress } from "../../../outbound/mail.ts";
 import { pusherThrottles, putPusherThrottles, type Throttle, type UnreadNotification, unreadNotifications } from "../../../storage/push/mails.ts";
 import { type Pusher, putPusherProgress } from "../../../storage/push/pushers.ts";
@@ -38,9 +39,7 @@ export class EmailPusher implements RunningPusher {
   private timer: Timer | undefined;
   private pauseMs = FIRST_PAUSE_MS;
   private isPausing = false;
-  private running: Promise<void> | undefined;
-  private again = false;
-  private stopped = false;
+  private readonly writing: Repeated;
   private readonly appName: string;
 
   /** undefined where mails are off, or for rows that name no address. */
@@ -58,28 +57,15 @@ export class EmailPusher implements RunningPusher {
     const brand = isJsonObject(data) && typeof data.brand === "string" ? data.brand : undefined;
     // The client says it, and it stands in the sender: no address, no second name.
     this.appName = brand === undefined ? ctx.config.email.appName : brand.replace(/["<>@,;:\\()[\]\p{Cc}]/gu, "").slice(0, MAX_BRAND);
+    this.writing = new Repeated(
+      () => tools.turn(() => this.writeWhatIsDue()),
+      (error) => this.pause(error),
+    );
   }
 
   /** Something may notify the user. Waits for the end of a pause after a failure. */
   wake(): void {
-    if (this.stopped || this.isPausing) return;
-    if (this.running !== undefined) {
-      this.again = true;
-      return;
-    }
-    this.running = this.tools
-      .turn(() => this.run())
-      .catch((error: unknown) => {
-        if (this.stopped) return;
-        this.log.error(`Mails to ${this.row.userId} could not be sent; tried again later`, { error });
-        this.isPausing = true;
-        this.wakeAt(this.ctx.clock.now() + this.pauseMs);
-        this.pauseMs = Math.min(this.pauseMs * 2, LONGEST_PAUSE_MS);
-      })
-      .finally(() => {
-        this.running = undefined;
-        if (this.again) this.wake();
-      });
+    if (!this.isPausing) this.writing.poke();
   }
 
   /** What was read in the meantime is not written about when its time comes. */
@@ -88,33 +74,36 @@ export class EmailPusher implements RunningPusher {
   }
 
   stop(): void {
-    this.stopped = true;
+    this.writing.stop();
     this.timer?.cancel();
     this.timer = undefined;
   }
 
-  async settled(): Promise<void> {
-    while (this.running !== undefined) await this.running;
+  settled(): Promise<void> {
+    return this.writing.settled();
   }
 
   private get log() {
     return this.ctx.log.named("synapse.push.emailpusher");
   }
 
-  private async run(): Promise<void> {
-    this.throttles ??= await pusherThrottles(this.ctx.read, this.row.id);
-    do {
-      this.again = false;
-      if (await isExpired(this.ctx, this.row.userId)) return;
-      await this.process(this.ctx.streams.events.currentToken());
-    } while (this.again && !this.stopped);
+  private pause(error: unknown): void {
+    if (this.writing.isClosed) return;
+    this.log.error(`Mails to ${this.row.userId} could not be sent; tried again later`, { error });
+    this.isPausing = true;
+    this.wakeAt(this.ctx.clock.now() + this.pauseMs);
+    this.pauseMs = Math.min(this.pauseMs * 2, LONGEST_PAUSE_MS);
   }
 
-  private async process(upTo: number): Promise<void> {
+  private async writeWhatIsDue(): Promise<void> {
     const { ctx, row } = this;
+    if (this.isPausing) return;
+    this.throttles ??= await pusherThrottles(ctx.read, row.id);
+    if (await isExpired(ctx, row.userId)) return;
+    const upTo = ctx.streams.events.currentToken();
     const unread = await unreadNotifications(ctx.read, row.userId, this.lastStreamOrdering, upTo, AT_MOST);
     const notified = await tellable(ctx, row.userId, unread);
-    if (this.stopped) return;
+    if (this.writing.isClosed) return;
     if (notified.length === 0) {
       this.lastStreamOrdering = upTo;
       this.tools.progress({ id: row.id, lastStreamOrdering: upTo, lastSuccess: ctx.clock.now(), failingSince: row.failingSince });
@@ -137,7 +126,7 @@ export class EmailPusher implements RunningPusher {
       notification: due,
       throttle: this.throttleOf(due.roomId),
     });
-    if (this.stopped) return;
+    if (this.writing.isClosed) return;
     this.log.info(`Sending a mail about unread messages to ${userId}`);
     const { notifHtml: html, notifText: text } = ctx.config.email.templates;
     await this.unlessStopped(sendTemplateMail(ctx, "notification", { to: address, subject, html, text, values, appName, unsubscribeLink }));
@@ -167,7 +156,7 @@ export class EmailPusher implements RunningPusher {
       },
       { isolation: "read committed" },
     );
-    this.again = true; // what came since
+    this.wake(); // what came since
   }
 
   /** A mail server that hangs does not keep the server from stopping; the mail comes again then. */

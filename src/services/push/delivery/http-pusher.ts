@@ -1,5 +1,6 @@
 import { isJsonObject, type JsonObject } from "../../../lib/json.ts";
 import type { Timer } from "../../../lib/clock.ts";
+import { Repeated } from "../../../lib/repeated.ts";
 import type { PushGateway } from "../../../outbound/push-gateway.ts";
 import type { MatrixEvent } from "../../../protocol/event/event.ts";
 import { pendingPushes, type PendingPush } from "../../../storage/push/delivery.ts";
@@ -38,9 +39,7 @@ export class HttpPusher implements RunningPusher {
   private failingSince: number | null;
   private pauseMs = FIRST_PAUSE_MS;
   private retry: Timer | undefined;
-  private running: Promise<void> | undefined;
-  private again = false;
-  private stopped = false;
+  private readonly delivering: Repeated;
   private lastBadge: number | undefined;
   private readonly url: string;
   private readonly device: JsonObject;
@@ -69,29 +68,22 @@ export class HttpPusher implements RunningPusher {
     this.lastStreamOrdering = row.lastStreamOrdering ?? 0;
     this.lastSuccess = row.lastSuccess;
     this.failingSince = row.failingSince;
+    this.delivering = new Repeated(
+      () => tools.turn(() => this.deliverAll()),
+      (error) => {
+        if (!this.delivering.isClosed) ctx.log.named("synapse.push.httppusher").error(`Notifications of ${row.userId} could not be processed`, { error });
+      },
+    );
   }
 
   /** Something may notify the user. Waits for the end of a pause after a failure. */
   wake(): void {
-    if (this.stopped || this.retry !== undefined) return;
-    if (this.running !== undefined) {
-      this.again = true;
-      return;
-    }
-    this.running = this.tools
-      .turn(() => this.run())
-      .catch((error: unknown) => {
-        if (!this.stopped) this.ctx.log.named("synapse.push.httppusher").error(`Notifications of ${this.row.userId} could not be processed`, { error });
-      })
-      .finally(() => {
-        this.running = undefined;
-        if (this.again) this.wake();
-      });
+    if (this.retry === undefined) this.delivering.poke();
   }
 
   /** The user read something: the number on the icon may have changed. */
   async sendBadge(): Promise<void> {
-    if (this.stopped || (await isExpired(this.ctx, this.row.userId))) return;
+    if (this.delivering.isClosed || (await isExpired(this.ctx, this.row.userId))) return;
     const badge = await badgeOf(this.ctx, this.row.userId);
     if (badge === this.lastBadge) return;
     this.lastBadge = badge;
@@ -99,35 +91,31 @@ export class HttpPusher implements RunningPusher {
     this.ctx.metrics.badgeSent(!("failed" in outcome));
   }
 
-  /** Begins nothing any more. */
   stop(): void {
-    this.stopped = true;
+    this.delivering.stop();
     this.retry?.cancel();
     this.retry = undefined;
   }
 
-  async settled(): Promise<void> {
-    while (this.running !== undefined) await this.running;
+  settled(): Promise<void> {
+    return this.delivering.settled();
   }
 
-  private async run(): Promise<void> {
-    do {
-      this.again = false;
-      if (await isExpired(this.ctx, this.row.userId)) return;
-      const upTo = this.ctx.streams.events.currentToken();
-      for (;;) {
-        const page = await pendingPushes(this.ctx.read, this.row.userId, this.lastStreamOrdering, upTo, PAGE);
-        for (const push of page) if (this.stopped || !(await this.deliver(push))) return;
-        if (page.length < PAGE) break;
-      }
-    } while (this.again && !this.stopped);
+  private async deliverAll(): Promise<void> {
+    if (this.retry !== undefined || (await isExpired(this.ctx, this.row.userId))) return;
+    const upTo = this.ctx.streams.events.currentToken();
+    for (;;) {
+      const page = await pendingPushes(this.ctx.read, this.row.userId, this.lastStreamOrdering, upTo, PAGE);
+      for (const push of page) if (this.delivering.isClosed || !(await this.deliver(push))) return;
+      if (page.length < PAGE) return;
+    }
   }
 
   /** False: not now. */
   private async deliver(push: PendingPush): Promise<boolean> {
     const { ctx } = this;
     const isDone = await this.push(push);
-    if (this.stopped) return false;
+    if (this.delivering.isClosed) return false;
     ctx.metrics.pushed(isDone);
     const now = ctx.clock.now();
     if (isDone) {
@@ -166,7 +154,7 @@ export class HttpPusher implements RunningPusher {
     // Counted from when the event was sent: many in a row are not delayed one after the other.
     const wait = jitter === 0 ? 0 : event.originServerTs + 1 + ctx.random.below(jitter) - ctx.clock.now();
     if (wait > 0) await ctx.clock.sleep(Math.min(wait, jitter), this.tools.signal);
-    if (this.stopped) return false;
+    if (this.delivering.isClosed) return false;
     const outcome = await this.tools.gateway.notify(this.url, await this.notification(event, tweaksOf(actions), badge));
     if ("failed" in outcome) {
       ctx.log.named("synapse.push.httppusher").warn(`Failed to push data to ${row.userId}/${row.appId}: ${outcome.failed}`);

@@ -1,12 +1,14 @@
 import { createHash } from "node:crypto";
+import { BackgroundWork } from "../../../lib/background-work.ts";
 import type { Timer } from "../../../lib/clock.ts";
+import { Repeated } from "../../../lib/repeated.ts";
+import { Turns } from "../../../lib/turns.ts";
 import { IpFilter } from "../../../outbound/ip-filter.ts";
 import { PushGateway } from "../../../outbound/push-gateway.ts";
 import { usersWithChangedPushers, usersWithPendingPushes, usersWithReceipts } from "../../../storage/push/delivery.ts";
 import { enabledPushers, enabledPushersOf, type Pusher, type PusherProgress, putPusherProgress } from "../../../storage/push/pushers.ts";
 import type { Context } from "../../context.ts";
 import type { Publisher, StoredEvents } from "../../events/publish.ts";
-import { Turns } from "../../../lib/turns.ts";
 import { deletePusher } from "../pushers.ts";
 import { EmailPusher, type EmailPusherContext } from "./email-pusher.ts";
 import { HttpPusher, type PusherContext, type PusherTools } from "./http-pusher.ts";
@@ -29,7 +31,13 @@ export class PusherPool {
   private readonly undo: (() => void)[] = [];
   private readonly stopping = new AbortController();
   private readonly unsaved = new Map<number, PusherProgress>();
-  private readonly background = new Set<Promise<unknown>>();
+  private readonly background = new BackgroundWork((error) => {
+    if (!this.stopping.signal.aborted) this.log.warn("Something could not be done for pushers", { error });
+  });
+  private readonly refreshing = new Repeated(
+    () => this.readChanges(),
+    (error) => this.log.error("Changed pushers could not be read", { error }),
+  );
   private readonly tools: PusherTools;
   private readonly mailTools: PusherTools;
   private readonly gateway: PushGateway;
@@ -39,8 +47,6 @@ export class PusherPool {
   private badges: Timer | undefined;
   private receiptsSeen = 0;
   private pushersSeen = 0;
-  private refreshing: Promise<void> | undefined;
-  private refreshAgain = false;
   private started = false;
 
   constructor(
@@ -77,7 +83,7 @@ export class PusherPool {
     this.undo.push(
       publisher.onStored((stored) => this.stored(stored)),
       ctx.streams.events.onAdvance((token) => this.wakeDue(token)),
-      ctx.streams.pushers.onAdvance(() => this.refresh()),
+      ctx.streams.pushers.onAdvance(() => this.refreshing.poke()),
       ctx.streams.receipts.onAdvance(() => this.receiptsCame()),
     );
     for (const row of await enabledPushers(ctx.read)) this.add(row);
@@ -87,14 +93,15 @@ export class PusherPool {
 
   /** Resolves when all that can be pushed now is pushed. */
   async settled(): Promise<void> {
-    while (this.refreshing !== undefined) await this.refreshing;
+    await this.refreshing.settled();
     for (const pushers of this.byUser.values()) for (const pusher of pushers) await pusher.settled();
-    while (this.background.size > 0) await Promise.all(this.background);
+    await this.background.settled();
   }
 
   async close(): Promise<void> {
     for (const undo of this.undo) undo();
     this.stopping.abort();
+    this.refreshing.stop();
     this.badges?.cancel();
     this.saving?.cancel();
     for (const pushers of this.byUser.values()) for (const pusher of pushers) pusher.stop();
@@ -108,7 +115,7 @@ export class PusherPool {
     const isMail = row.kind === "email";
     if ((!isMail && row.kind !== "http") || !this.isOurs(row.userId) || (isMail && !ctx.config.email.enableNotifs)) return;
     const pusher = isMail ? EmailPusher.of(ctx, this.mailTools, row) : HttpPusher.of(ctx, this.tools, row);
-    if (pusher === undefined) return ctx.log.named("synapse.push.pusherpool").warn(`A pusher of ${row.userId} for ${row.appId} is set wrongly`);
+    if (pusher === undefined) return this.log.warn(`A pusher of ${row.userId} for ${row.appId} is set wrongly`);
     const list = this.byUser.get(row.userId);
     if (list === undefined) this.byUser.set(row.userId, [pusher]);
     else list.push(pusher);
@@ -135,23 +142,13 @@ export class PusherPool {
     }
   }
 
-  /** Users set or removed pushers. */
-  private refresh(): void {
-    if (this.refreshing !== undefined) {
-      this.refreshAgain = true;
-      return;
-    }
-    this.refreshing = this.readChanges()
-      .catch((error: unknown) => this.context().log.named("synapse.push.pusherpool").error("Changed pushers could not be read", { error }))
-      .finally(() => {
-        this.refreshing = undefined;
-        if (this.refreshAgain && !this.stopping.signal.aborted) this.refresh();
-      });
+  private get log() {
+    return this.context().log.named("synapse.push.pusherpool");
   }
 
+  /** Users set or removed pushers. */
   private async readChanges(): Promise<void> {
     const ctx = this.context();
-    this.refreshAgain = false;
     const upTo = ctx.streams.pushers.currentToken();
     const users = (await usersWithChangedPushers(ctx.read, this.pushersSeen, upTo)).filter((userId) => this.isOurs(userId));
     const rows = users.length === 0 ? [] : await enabledPushersOf(ctx.read, users);
@@ -183,7 +180,7 @@ export class PusherPool {
     }
     this.badges ??= ctx.clock.after(BADGE_DELAY_MS, () => {
       this.badges = undefined;
-      this.inBackground(this.sendBadges());
+      this.background.add(this.sendBadges());
     });
   }
 
@@ -200,7 +197,7 @@ export class PusherPool {
     if (this.stopping.signal.aborted) return;
     this.saving ??= this.context().clock.after(SAVE_INTERVAL_MS, () => {
       this.saving = undefined;
-      this.inBackground(this.save());
+      this.background.add(this.save());
     });
   }
 
@@ -219,14 +216,5 @@ export class PusherPool {
     if (pusherInstances.length <= 1) return true;
     const digest = createHash("sha256").update(userId).digest().reverse();
     return pusherInstances[Number(BigInt(`0x${digest.toString("hex")}`) % BigInt(pusherInstances.length))] === instanceName;
-  }
-
-  private inBackground(work: Promise<void>): void {
-    const guarded = work
-      .catch((error: unknown) => {
-        if (!this.stopping.signal.aborted) this.context().log.named("synapse.push.pusherpool").warn("Something could not be done for pushers", { error });
-      })
-      .finally(() => this.background.delete(guarded));
-    this.background.add(guarded);
   }
 }
