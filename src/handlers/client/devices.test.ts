@@ -148,4 +148,30 @@ describe("devices and time", () => {
       await server.close();
     }
   });
+
+  it("take their notification settings with them (MSC3890)", async () => {
+    const server = await startTestServer({ config: { experimental_features: { msc3391_enabled: true, msc3890_enabled: true } } });
+    try {
+      const alice = await server.register("alice");
+      const type = (device: string): string => `org.matrix.msc3890.local_notification_settings.${device}`;
+      const url = (device: string): string => `${V3}/user/${alice.userId}/account_data/${type(device)}`;
+      for (const device of [alice.deviceId, "A", "B"]) await server.as(alice).put(url(device), { is_silenced: true }).expect(200);
+      for (const device of ["A", "B"])
+        await server.anonymous.post(`${V3}/login`, { type: "m.login.password", user: "alice", password: TEST_PASSWORD, device_id: device }).expect(200);
+      const { body: before } = await server.as(alice).get(`${V3}/sync`).expect(200);
+      await server
+        .as(alice)
+        .post(`${V3}/delete_devices`, { devices: ["A", "B"], ...proof("alice") })
+        .expect(200);
+      for (const device of ["A", "B"]) await server.as(alice).get(url(device)).expect(404);
+      await server.as(alice).get(url(alice.deviceId)).expect(200, { is_silenced: true });
+      const { body: after } = await server.as(alice).get(`${V3}/sync?since=${before.next_batch}`).expect(200);
+      assert.deepEqual(
+        after.account_data.events.filter((event: { type: string }) => event.type.startsWith("org.matrix.msc3890")),
+        ["A", "B"].map((device) => ({ type: type(device), content: {} })),
+      );
+    } finally {
+      await server.close();
+    }
+  });
 });

@@ -2,6 +2,7 @@ import { isJsonObject, type JsonObject, stringifyAscii } from "../../lib/json.ts
 import { invalidParam, MatrixError } from "../../protocol/errors.ts";
 import {
   emptyGlobalAccountData,
+  emptyGlobalAccountDataOf,
   emptyRoomAccountData,
   globalAccountDataOfType,
   putGlobalAccountData,
@@ -74,6 +75,17 @@ export async function deleteAccountData(ctx: AccountDataContext, userId: string,
     READ_COMMITTED,
   );
   await ctx.modules.accountData.updated(userId, undefined, type, {});
+}
+
+/** As `deleteAccountData` of several types, as part of a larger transaction. */
+export async function deleteAccountDataIn(ctx: AccountDataContext, txn: Txn, userId: string, types: readonly string[]): Promise<void> {
+  const streamIds = await ctx.streams.accountData.next(txn, types.length);
+  const emptied = await emptyGlobalAccountDataOf(txn, userId, types, streamIds);
+  if (emptied.length === 0) return;
+  announce(ctx, txn, userId, streamIds.at(-1)!);
+  txn.afterCommit(() => {
+    for (const type of emptied) void ctx.modules.accountData.updated(userId, undefined, type, {});
+  });
 }
 
 /** MSC3391, in a room. */

@@ -7,6 +7,7 @@ import { purgeBackups } from "../../storage/devices/key-backup.ts";
 import { deleteKeysOfDevices } from "../../storage/devices/keys.ts";
 import { pruneChangesInRooms } from "../../storage/devices/lists.ts";
 import { pruneOutboundPokes } from "../../storage/devices/lists-outbound.ts";
+import { deleteAccountDataIn } from "../account-data/account-data.ts";
 import type { AccountHooks } from "../accounts/hooks.ts";
 import type { Context } from "../context.ts";
 import { recordDeviceChanges } from "./lists.ts";
@@ -33,6 +34,11 @@ export const deviceHooks: Pick<AccountHooks, "devicesDeleted" | "devicesChanged"
         });
       }
       txn.afterCommit(() => ctx.keyCounts.invalidate(userId, deviceIds));
+    },
+    async (ctx, txn, userId, deviceIds) => {
+      if (!ctx.config.experimental.msc3890Enabled) return;
+      const types = deviceIds.map((deviceId) => `org.matrix.msc3890.local_notification_settings.${deviceId}`);
+      await deleteAccountDataIn(ctx, txn, userId, types);
     },
   ],
   devicesChanged: [recordDeviceChanges],

@@ -3,6 +3,7 @@ import { query } from "../../storage/database.ts";
 import { bareRoom } from "../../testing/bare-room.ts";
 import { FakeClock } from "../../testing/fake-clock.ts";
 import { startTestServer, type TestServer, type TestUser } from "../../testing/server.ts";
+import { Presence } from "./presence.ts";
 import { presenceSince } from "./streams.ts";
 import { applyTimeouts, combineDevices, type DevicePresence, mustNotify, offlinePresence, type PresenceTimers, updatePresence } from "./state-machine.ts";
 import { TimerWheel } from "./timer-wheel.ts";
@@ -135,6 +136,23 @@ describe("presence", () => {
     assert.equal((await server.ctx.presence.get([bob!.userId])).get(bob!.userId)!.state, "offline");
     const [row] = await query<{ state: string }>(server.ctx.read, "SELECT state FROM presence_stream WHERE user_id = $1", [bob!.userId]);
     assert.equal(row!.state, "offline");
+  });
+
+  it("goes anew to whom a module names, once to each client, also after a restart with either server", async () => {
+    const { ctx } = server;
+    const position = ctx.streams.presence.currentToken();
+    await ctx.presence.sendOnlineTo([carol!.userId, "@nobody:test"]);
+    const rows = "SELECT user_id, presence_stream_id FROM users_to_send_full_presence_to";
+    assert.deepEqual(await query(ctx.read, rows), [{ user_id: carol!.userId, presence_stream_id: position }]);
+    const next = ctx.streams.presence.currentToken();
+    for (const presence of [ctx.presence, new Presence(ctx, { ...ctx.config.server.presence, serverName: "test" })]) {
+      if (presence !== ctx.presence) await presence.open();
+      assert.deepEqual(
+        [presence.wantsAll(carol!.userId, position), presence.wantsAll(carol!.userId, next), presence.wantsAll(bob!.userId, 0)],
+        [true, false, false],
+      );
+      if (presence !== ctx.presence) await presence.close();
+    }
   });
 
   it("busy is not taken back by a sync (MSC3026)", async () => {

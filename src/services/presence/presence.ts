@@ -2,7 +2,15 @@ import type { Timer } from "../../lib/clock.ts";
 import { signals } from "../../lib/signals.ts";
 import { MatrixError } from "../../protocol/errors.ts";
 import { getDomain } from "../../protocol/ids.ts";
-import { activePresence, joinedRoomsOf, presenceOf, putPresence, type UserPresence } from "../../storage/presence/presence.ts";
+import {
+  activePresence,
+  joinedRoomsOf,
+  presenceOf,
+  putPresence,
+  putUsersToSendFullPresenceTo,
+  type UserPresence,
+  usersToSendFullPresenceTo,
+} from "../../storage/presence/presence.ts";
 import type { Context } from "../context.ts";
 import { TimerWheel } from "./timer-wheel.ts";
 import { applyTimeouts, combineDevices, type DevicePresence, offlinePresence, type PresenceTimers, updatePresence } from "./state-machine.ts";
@@ -46,8 +54,8 @@ export class Presence {
   /** One transaction after another, so that a user never gets two rows. */
   private saving: Promise<void> = Promise.resolve();
   private readonly timers: Timer[] = [];
-  /** By user, the place in the stream before which clients get everything anew. */
-  private readonly fullUntil = new Map<string, number>();
+  /** By user, the place in the stream up to which clients get everything anew. */
+  private fullUpTo = new Map<string, number>();
 
   constructor(
     private readonly ctx: PresenceContext,
@@ -57,6 +65,7 @@ export class Presence {
   /** Loads those who are not offline and starts the timers. With presence disabled everybody is marked offline. */
   async open(): Promise<void> {
     const { clock, read } = this.ctx;
+    this.fullUpTo = await usersToSendFullPresenceTo(read);
     for (const state of await activePresence(read)) {
       this.states.set(state.userId, state);
       if (!this.options.tracked) continue;
@@ -363,17 +372,18 @@ export class Presence {
     const online = [...this.states.values()].filter((state) => state.state !== "offline" && getDomain(state.userId) === this.options.serverName);
     if (servers.size > 0 && online.length > 0) this.ctx.remote.sendPresence(online, servers);
     if (local.length === 0) return;
+    const position = this.ctx.streams.presence.currentToken();
+    await this.ctx.transaction("add_users_to_send_full_presence_to", (txn) => putUsersToSendFullPresenceTo(txn, local, position));
+    for (const userId of local) this.fullUpTo.set(userId, position);
     // The stream moves by one entry, so that a client gets everything once and not with each sync.
     await this.save([await this.current(local[0]!)]);
-    const position = this.ctx.streams.presence.currentToken();
-    for (const userId of local) this.fullUntil.set(userId, position);
     this.ctx.notifier.wakeUsers(local, "presence_key");
     this.ctx.notifier.announce();
   }
 
   /** A client of the user that has come to this place in the stream is to get everything anew. */
   wantsAll(userId: string, since: number): boolean {
-    return since < (this.fullUntil.get(userId) ?? 0);
+    return since <= (this.fullUpTo.get(userId) ?? -1);
   }
 
   /** A module sets presences, also where they are not tracked. @throws MatrixError 400 M_UNKNOWN for a state that does not exist */

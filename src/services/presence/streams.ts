@@ -18,7 +18,7 @@ export async function presenceSince(
   includeOffline = false,
 ): Promise<UserPresence[]> {
   if (!ctx.presence.enabled) return [];
-  if (since !== undefined && ctx.presence.wantsAll(userId, since)) return await presenceSince(ctx, userId, roomIds, undefined, upTo, includeOffline);
+  if (since !== undefined && ctx.presence.wantsAll(userId, since)) return await presenceSince(ctx, userId, roomIds, undefined, upTo);
   signals.presenceRead.emit(since === undefined ? "full" : "stream");
   const router = ctx.modules.presenceRouter;
   const also = router.isEmpty ? undefined : await router.interestedUsers(userId);

@@ -141,6 +141,17 @@ export async function emptyGlobalAccountData(txn: Txn, userId: string, type: str
   return touched > 0;
 }
 
+/** As `emptyGlobalAccountData` of several types, each with its stream id; returns those that had content. */
+export async function emptyGlobalAccountDataOf(txn: Txn, userId: string, types: readonly string[], streamIds: readonly number[]): Promise<string[]> {
+  const rows = await query<{ account_data_type: string }>(
+    txn,
+    `UPDATE account_data AS a SET stream_id = t.stream_id, content = '{}' FROM unnest($2::text[], $3::bigint[]) AS t (type, stream_id)
+     WHERE a.user_id = $1 AND a.account_data_type = t.type AND a.content <> '{}' RETURNING a.account_data_type`,
+    [userId, types, streamIds],
+  );
+  return rows.map((row) => row.account_data_type);
+}
+
 /** As `emptyGlobalAccountData`, in a room. */
 export async function emptyRoomAccountData(txn: Txn, userId: string, roomId: string, type: string, streamId: number): Promise<boolean> {
   const touched = await execute(

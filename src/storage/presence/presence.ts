@@ -109,3 +109,22 @@ export async function joinedRoomsOf(read: ReadHandle, userIds: readonly string[]
   }
   return result;
 }
+
+/** Users who are to get all presence anew, with the position up to which their clients have not got it. */
+export async function usersToSendFullPresenceTo(read: ReadHandle): Promise<Map<string, number>> {
+  const rows = await query<{ user_id: string; presence_stream_id: number }>(
+    read,
+    "SELECT user_id, presence_stream_id FROM users_to_send_full_presence_to WHERE presence_stream_id IS NOT NULL",
+  );
+  return new Map(rows.map((row) => [row.user_id, row.presence_stream_id]));
+}
+
+/** Ids without an account are passed over. */
+export async function putUsersToSendFullPresenceTo(txn: Txn, userIds: readonly string[], position: number): Promise<void> {
+  await execute(
+    txn,
+    `INSERT INTO users_to_send_full_presence_to (user_id, presence_stream_id) SELECT u.name, $2 FROM users AS u WHERE u.name = ANY($1)
+     ON CONFLICT (user_id) DO UPDATE SET presence_stream_id = EXCLUDED.presence_stream_id`,
+    [userIds, position],
+  );
+}
