@@ -1,7 +1,7 @@
 import { MatrixError } from "../protocol/errors.ts";
 import type { Context } from "../services/context.ts";
 import { asLocation } from "../services/threepid/next-link.ts";
-import { submitToken } from "../services/threepid/validation.ts";
+import { checkClientSecret, submitToken } from "../services/threepid/validation.ts";
 import { PAGE_HEADERS } from "./http/html-errors.ts";
 import { html, type RawReply, redirect, type Reply } from "./http/reply.ts";
 
@@ -10,6 +10,13 @@ export interface EmailedLink {
   readonly sid: string;
   readonly clientSecret: string;
   readonly token: string;
+}
+
+/** @param required gives a parameter of the link @throws MatrixError 400 where one is missing or malformed */
+export function readEmailedLink(required: (name: string) => string): EmailedLink {
+  const link = { sid: required("sid"), token: required("token"), clientSecret: required("client_secret") };
+  checkClientSecret(link.clientSecret);
+  return link;
 }
 
 /** Proves an address by the link that was sent there: on to where the client wanted, else a page that says how it went. */

@@ -5,17 +5,14 @@ import { requestEmailToken, requireEmailVerification } from "../../services/thre
 import { requestMsisdnToken } from "../../services/threepid/msisdn.ts";
 import { checkClientSecret } from "../../services/threepid/validation.ts";
 import { endpoint } from "../http/endpoint.ts";
-import { submitEmailedLink } from "../submit-token.ts";
+import { readEmailedLink, submitEmailedLink } from "../submit-token.ts";
+import { tokenRoute, VERSIONS } from "./account/token-route.ts";
 
 /** Sends a link to the address of somebody who registers. */
 export const registerEmailToken = endpoint({
+  ...tokenRoute,
   servlet: "EmailRegisterRequestTokenRestServlet",
-  method: "POST",
-  path: "/_matrix/client/(r0|v3|unstable)/register/email/requestToken",
-  auth: "none",
-  emptyBody: false,
-  limit: "threepidValidation",
-  when: (config) => !config.mas.enabled,
+  path: `${VERSIONS}/register/email/requestToken`,
   async handle(ctx, { body, ip }) {
     requireEmailVerification(ctx, "register");
     requireFields(body, ["client_secret", "email", "send_attempt"]);
@@ -26,13 +23,9 @@ export const registerEmailToken = endpoint({
 
 /** Sends a code to the phone of somebody who registers. */
 export const registerMsisdnToken = endpoint({
+  ...tokenRoute,
   servlet: "MsisdnRegisterRequestTokenRestServlet",
-  method: "POST",
-  path: "/_matrix/client/(r0|v3|unstable)/register/msisdn/requestToken",
-  auth: "none",
-  emptyBody: false,
-  limit: "threepidValidation",
-  when: (config) => !config.mas.enabled,
+  path: `${VERSIONS}/register/msisdn/requestToken`,
   async handle(ctx, { body, ip }) {
     requireFields(body, ["client_secret", "country", "phone_number", "send_attempt"]);
     const common = readCommon(body);
@@ -50,10 +43,12 @@ export const submitRegistrationToken = endpoint({
   async handle(ctx, { params, query }) {
     if (params.medium !== "email") throw new MatrixError(400, "M_UNKNOWN", "This medium is currently not supported for registration");
     if (!ctx.config.email.canVerifyEmail) throw new MatrixError(400, "M_UNKNOWN", "Email-based registration is disabled on this server");
-    const link = { sid: query.requiredString("sid"), clientSecret: query.requiredString("client_secret"), token: query.requiredString("token") };
-    checkClientSecret(link.clientSecret);
     const { registrationSuccessHtml: success, registrationFailureHtml: failure } = ctx.config.email.templates;
-    return await submitEmailedLink(ctx, link, { success, failure });
+    return await submitEmailedLink(
+      ctx,
+      readEmailedLink((name) => query.requiredString(name)),
+      { success, failure },
+    );
   },
 });
 

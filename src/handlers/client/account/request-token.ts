@@ -1,16 +1,15 @@
 import { z } from "zod";
+import type { Config } from "../../../config/config.ts";
 import { badJson, MatrixError } from "../../../protocol/errors.ts";
 import { validEmail } from "../../../services/accounts/identifiers.ts";
 import { requestEmailToken, requireEmailVerification } from "../../../services/threepid/email.ts";
 import { requestMsisdnToken } from "../../../services/threepid/msisdn.ts";
 import { checkBody } from "../../http/body.ts";
-import { endpoint } from "../../http/endpoint.ts";
+import { type Endpoint, endpoint } from "../../http/endpoint.ts";
+import { clientSecret, tokenRoute, VERSIONS } from "./token-route.ts";
 
 const tokenRequest = {
-  client_secret: z
-    .string()
-    .max(255)
-    .regex(/^[0-9a-zA-Z.=_-]+$/),
+  client_secret: clientSecret,
   id_server: z.string().nullish(),
   id_access_token: z.string().nullish(),
   next_link: z.string().nullish(),
@@ -24,8 +23,8 @@ const emailRequest = z.object({ ...tokenRequest, email: z.string() }).refine(wit
 const msisdnRequest = z.object({ ...tokenRequest, country: z.string().regex(/^[A-Z]{2}$/), phone_number: z.string().max(100) }).refine(withToken, needsToken);
 
 function readEmailRequest(body: unknown, ip: string) {
-  const { client_secret: clientSecret, send_attempt: sendAttempt, next_link: nextLink, email } = checkBody(emailRequest, body);
-  return { email: readEmail(email), clientSecret, sendAttempt, nextLink: nextLink ?? undefined, ip };
+  const { client_secret: secret, send_attempt: sendAttempt, next_link: nextLink, email } = checkBody(emailRequest, body);
+  return { email: readEmail(email), clientSecret: secret, sendAttempt, nextLink: nextLink ?? undefined, ip };
 }
 
 /** As Synapse answers here: M_BAD_JSON. */
@@ -38,67 +37,48 @@ function readEmail(address: string): string {
   }
 }
 
+function readMsisdnRequest(body: unknown, ip: string) {
+  const { country, phone_number: phoneNumber, client_secret: secret, send_attempt: sendAttempt, next_link: nextLink } = checkBody(msisdnRequest, body);
+  return { country, phoneNumber, clientSecret: secret, sendAttempt, nextLink: nextLink ?? undefined, ip };
+}
+
+type Purpose = "add_threepid" | "password_reset";
+
+const emailToken = (servlet: string, path: string, purpose: Purpose): Endpoint =>
+  endpoint({
+    ...tokenRoute,
+    servlet,
+    path,
+    async handle(ctx, { body, ip }) {
+      requireEmailVerification(ctx, purpose);
+      return { sid: await requestEmailToken(ctx, purpose, readEmailRequest(body, ip)) };
+    },
+  });
+
+const msisdnToken = (servlet: string, path: string, purpose: Purpose, when: (config: Config) => boolean = tokenRoute.when): Endpoint =>
+  endpoint({
+    ...tokenRoute,
+    servlet,
+    path,
+    when,
+    handle: (ctx, { body, ip }) => requestMsisdnToken(ctx, purpose, readMsisdnRequest(body, ip)),
+  });
+
 /** Sends a link to an address that the user wants to add. */
-export const addEmailToken = endpoint({
-  servlet: "EmailThreepidRequestTokenRestServlet",
-  method: "POST",
-  path: "/_matrix/client/(r0|v3|unstable)/account/3pid/email/requestToken",
-  auth: "none",
-  emptyBody: false,
-  limit: "threepidValidation",
-  when: (config) => !config.mas.enabled,
-  async handle(ctx, { body, ip }) {
-    requireEmailVerification(ctx, "add_threepid");
-    return { sid: await requestEmailToken(ctx, "add_threepid", readEmailRequest(body, ip)) };
-  },
-});
+export const addEmailToken = emailToken("EmailThreepidRequestTokenRestServlet", `${VERSIONS}/account/3pid/email/requestToken`, "add_threepid");
 
 /** Sends a link for a new password. */
-export const passwordEmailToken = endpoint({
-  servlet: "EmailPasswordRequestTokenRestServlet",
-  method: "POST",
-  path: "/_matrix/client/(r0|v3|unstable)/account/password/email/requestToken",
-  auth: "none",
-  emptyBody: false,
-  limit: "threepidValidation",
-  when: (config) => !config.mas.enabled,
-  async handle(ctx, { body, ip }) {
-    requireEmailVerification(ctx, "password_reset");
-    return { sid: await requestEmailToken(ctx, "password_reset", readEmailRequest(body, ip)) };
-  },
-});
+export const passwordEmailToken = emailToken("EmailPasswordRequestTokenRestServlet", `${VERSIONS}/account/password/email/requestToken`, "password_reset");
 
 /** Sends a code to a phone number that the user wants to add. */
-export const addMsisdnToken = endpoint({
-  servlet: "MsisdnThreepidRequestTokenRestServlet",
-  method: "POST",
-  path: "/_matrix/client/(r0|v3|unstable)/account/3pid/msisdn/requestToken",
-  auth: "none",
-  body: msisdnRequest,
-  limit: "threepidValidation",
-  when: (config) => !config.mas.enabled,
-  async handle(ctx, { body, ip }) {
-    return await requestMsisdnToken(ctx, "add_threepid", readMsisdnRequest(body, ip));
-  },
-});
+export const addMsisdnToken = msisdnToken("MsisdnThreepidRequestTokenRestServlet", `${VERSIONS}/account/3pid/msisdn/requestToken`, "add_threepid");
 
 /** Sends a code for a new password, where this server sends codes itself (`myelin.sms`); Synapse has no such route. */
-export const passwordMsisdnToken = endpoint({
-  servlet: "MsisdnPasswordRequestTokenRestServlet",
-  method: "POST",
-  path: "/_matrix/client/(r0|v3|unstable)/account/password/msisdn/requestToken",
-  auth: "none",
-  body: msisdnRequest,
-  limit: "threepidValidation",
-  when: (config) => !config.mas.enabled && config.myelin.sms !== undefined,
-  async handle(ctx, { body, ip }) {
-    return await requestMsisdnToken(ctx, "password_reset", readMsisdnRequest(body, ip));
-  },
-});
-
-function readMsisdnRequest(body: z.output<typeof msisdnRequest>, ip: string) {
-  const { country, phone_number: phoneNumber, client_secret: clientSecret, send_attempt: sendAttempt, next_link: nextLink } = body;
-  return { country, phoneNumber, clientSecret, sendAttempt, nextLink: nextLink ?? undefined, ip };
-}
+export const passwordMsisdnToken = msisdnToken(
+  "MsisdnPasswordRequestTokenRestServlet",
+  `${VERSIONS}/account/password/msisdn/requestToken`,
+  "password_reset",
+  (config) => tokenRoute.when(config) && config.myelin.sms !== undefined,
+);
 
 export const requestTokenRoutes = [addEmailToken, passwordEmailToken, addMsisdnToken, passwordMsisdnToken];

@@ -6,17 +6,11 @@ import { bindThreepid, unbindThreepid } from "../../../services/threepid/bind.ts
 import { changesDisabled } from "../../../services/threepid/email.ts";
 import { submitMsisdnToken } from "../../../services/threepid/msisdn.ts";
 import { addProvenThreepid, readCredentials, removeThreepid } from "../../../services/threepid/threepids.ts";
-import { checkClientSecret } from "../../../services/threepid/validation.ts";
 import { checkBody } from "../../http/body.ts";
 import { endpoint } from "../../http/endpoint.ts";
-import { submitEmailedLink } from "../../submit-token.ts";
+import { readEmailedLink, submitEmailedLink } from "../../submit-token.ts";
+import { clientSecret, VERSIONS } from "./token-route.ts";
 
-const VERSIONS = "/_matrix/client/(r0|v3|unstable)";
-
-const clientSecret = z
-  .string()
-  .max(255)
-  .regex(/^[0-9a-zA-Z.=_-]+$/);
 const sid = z.string().max(255);
 const text = z
   .string()
@@ -128,10 +122,12 @@ export const submitEmail = endpoint({
     if (!ctx.config.email.canVerifyEmail) {
       throw new MatrixError(400, "M_THREEPID_MEDIUM_NOT_SUPPORTED", "Adding an email to your account is disabled on this server");
     }
-    const link = { sid: query.requiredString("sid"), token: query.requiredString("token"), clientSecret: query.requiredString("client_secret") };
-    checkClientSecret(link.clientSecret);
     const { addThreepidSuccessHtml: success, addThreepidFailureHtml: failure } = ctx.config.email.templates;
-    return await submitEmailedLink(ctx, link, { success, failure });
+    return await submitEmailedLink(
+      ctx,
+      readEmailedLink((name) => query.requiredString(name)),
+      { success, failure },
+    );
   },
 });
 

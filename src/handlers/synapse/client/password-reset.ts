@@ -1,10 +1,9 @@
 import { missingParam } from "../../../protocol/errors.ts";
-import { checkClientSecret } from "../../../services/threepid/validation.ts";
 import { endpoint } from "../../http/endpoint.ts";
 import { htmlErrors, PAGE_HEADERS } from "../../http/html-errors.ts";
 import { Query } from "../../http/query.ts";
 import { html } from "../../http/reply.ts";
-import { type EmailedLink, submitEmailedLink } from "../../submit-token.ts";
+import { readEmailedLink, submitEmailedLink } from "../../submit-token.ts";
 
 const PATH = "/_synapse/client/password_reset/email/submit_token";
 
@@ -17,8 +16,7 @@ export const confirmPasswordReset = endpoint({
   when: (config) => config.email.canVerifyEmail && !config.mas.enabled,
   handle: (ctx, { query }) =>
     htmlErrors(ctx, async () => {
-      const { sid, clientSecret, token } = readLink((name) => query.string(name));
-      checkClientSecret(clientSecret);
+      const { sid, clientSecret, token } = readEmailedLink(required((name) => query.string(name)));
       const { passwordResetConfirmationHtml } = ctx.config.email.templates;
       const page = ctx.templates.render(passwordResetConfirmationHtml, { sid, token, client_secret: clientSecret }, ctx.config.email.templateDir);
       return await Promise.resolve(html(200, page, PAGE_HEADERS));
@@ -37,8 +35,7 @@ export const submitPasswordReset = endpoint({
   handle: (ctx, { query, body }) =>
     htmlErrors(ctx, async () => {
       const form = new Query((body as unknown as Buffer).toString("utf8"));
-      const link = readLink((name) => query.string(name) ?? form.string(name));
-      checkClientSecret(link.clientSecret);
+      const link = readEmailedLink(required((name) => query.string(name) ?? form.string(name)));
       const { passwordResetSuccessHtml: success, passwordResetFailureHtml: failure } = ctx.config.email.templates;
       return await submitEmailedLink(ctx, link, { success, failure });
     }),
@@ -46,11 +43,10 @@ export const submitPasswordReset = endpoint({
 
 export const passwordResetRoutes = [confirmPasswordReset, submitPasswordReset];
 
-function readLink(given: (name: string) => string | undefined): EmailedLink {
-  const required = (name: string): string => {
+const required =
+  (given: (name: string) => string | undefined) =>
+  (name: string): string => {
     const value = given(name);
     if (value === undefined) throw missingParam(`Missing required string query parameter ${name}`);
     return value;
   };
-  return { sid: required("sid"), token: required("token"), clientSecret: required("client_secret") };
-}
