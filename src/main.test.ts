@@ -6,10 +6,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { stringify } from "yaml";
+import { eventually } from "./testing/eventually.ts";
 import { createTestDatabase, type TestDatabase } from "./testing/database.ts";
 
 const MAIN = fileURLToPath(new URL("main.ts", import.meta.url));
 const LOADER = import.meta.resolve("tsx");
+/** A process that compiles itself as it starts may take long. */
+const PATIENCE_MS = 40_000;
 
 describe("the server as a process", function () {
   this.timeout(60_000);
@@ -52,14 +55,14 @@ describe("the server as a process", function () {
     const child = spawn(process.execPath, command("-c", "homeserver.yaml"), { cwd: folder, stdio: ["ignore", "pipe", "inherit"] });
     children.push(child);
     const ended = new Promise((resolve) => child.once("exit", (code, signal) => resolve(signal ?? code)));
-    await until(async () => (await health()) === 200);
+    await eventually("the start", async () => (await health()) === 200, PATIENCE_MS);
     assert.ok(existsSync(join(folder, "test.signing.key")));
     assert.equal(existsSync(join(folder, "homeserver.pid")), false, "there is no pid file in the foreground");
 
     const config = readFileSync(join(folder, "log.yaml"), "utf8").replace("%(asctime)s", "NEW LAYOUT");
     writeFileSync(join(folder, "log.yaml"), config);
     child.kill("SIGHUP");
-    await until(() => Promise.resolve(log().includes("NEW LAYOUT")));
+    await eventually("the new layout", () => log().includes("NEW LAYOUT"), PATIENCE_MS);
     assert.match(log(), /Reloaded log config/);
     assert.doesNotMatch(log(), / - ERROR - /);
 
@@ -77,8 +80,8 @@ describe("the server as a process", function () {
     assert.equal(again.status, 1);
     assert.match(again.stderr, /homeserver\.pid belongs to the running process \d+: stop that one first\n$/);
     process.kill(pid, "SIGTERM");
-    await until(() => Promise.resolve(!existsSync(join(folder, "homeserver.pid"))));
-    await until(async () => (await health()) === undefined);
+    await eventually("the removal of the PID file", () => !existsSync(join(folder, "homeserver.pid")), PATIENCE_MS);
+    await eventually("the end", async () => (await health()) === undefined, PATIENCE_MS);
   });
 
   it("says in one line why it does not start", () => {
@@ -93,14 +96,6 @@ describe("the server as a process", function () {
     assert.match(unreachable.stderr, /^Myelin does not start: [^\n]+\n$/);
   });
 });
-
-async function until(condition: () => Promise<boolean>): Promise<void> {
-  for (let tries = 0; tries < 400; tries++) {
-    if (await condition()) return;
-    await new Promise((resolve) => setTimeout(resolve, 100));
-  }
-  assert.fail("it did not happen in time");
-}
 
 async function freePort(): Promise<number> {
   return await new Promise((resolve) => {

@@ -30,9 +30,8 @@ describe("advisories about clients and media", function () {
   });
 
   let txn = 0;
-  const createRoom = async (body: object = {}): Promise<string> => (await as.alice.post(`${C}/createRoom`, body).expect(200)).body.room_id as string;
-  const send = async (roomId: string, body: string, client = as.alice): Promise<string> =>
-    (await client.put(`${C}/rooms/${id(roomId)}/send/m.room.message/a${++txn}`, { msgtype: "m.text", body }).expect(200)).body.event_id as string;
+  const createRoom = (body: object = {}): Promise<string> => as.alice.createRoom(body);
+  const send = (roomId: string, body: string, client = as.alice): Promise<string> => client.send(roomId, body);
   const port = (): number => Number(new URL((server.anonymous.get("/") as unknown as { url: string }).url).port);
 
   /** Bytes to the server as they are; resolves with all that came back when the server closes, or after the number of answers. */

@@ -38,6 +38,12 @@ export interface TestClient {
   post(path: string, body?: object): supertest.Test;
   put(path: string, body?: object): supertest.Test;
   delete(path: string, body?: object): supertest.Test;
+  /** Makes a room; returns its id. */
+  createRoom(body?: object): Promise<string>;
+  /** Joins a room by its id or alias. */
+  join(room: string): Promise<void>;
+  /** Sends an event that is no state, a text message where only its body is given; returns its id. */
+  send(roomId: string, content: object | string, type?: string): Promise<string>;
 }
 
 export interface TestServer {
@@ -53,6 +59,8 @@ export interface TestServer {
   as(user: Pick<TestUser, "accessToken">): TestClient;
   close(): Promise<void>;
 }
+
+const CLIENT = "/_matrix/client/v3";
 
 /** The password of users made by `register`. */
 export const TEST_PASSWORD = "correct horse battery staple";
@@ -80,15 +88,28 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
   await new Promise((resolve) => http.once("listening", resolve));
   const agent = supertest(http) as unknown as TestAgent;
 
+  let sent = 0;
   const client = (token: string | undefined): TestClient => {
     const authorized = (request: supertest.Test): supertest.Test => (token === undefined ? request : request.set("Authorization", `Bearer ${token}`));
-    return {
+    const here: TestClient = {
       request: (method, path) => authorized(agent[method](path)),
       get: (path) => authorized(agent.get(path)),
       post: (path, body = {}) => authorized(agent.post(path)).send(body),
       put: (path, body = {}) => authorized(agent.put(path)).send(body),
       delete: (path, body = {}) => authorized(agent.delete(path)).send(body),
+      async createRoom(body) {
+        return (await here.post(`${CLIENT}/createRoom`, body).expect(200)).body.room_id as string;
+      },
+      async join(room) {
+        await here.post(`${CLIENT}/join/${encodeURIComponent(room)}`).expect(200);
+      },
+      async send(roomId, content, type = "m.room.message") {
+        const body = typeof content === "string" ? { msgtype: "m.text", body: content } : content;
+        const path = `${CLIENT}/rooms/${encodeURIComponent(roomId)}/send/${encodeURIComponent(type)}/sent${sent++}`;
+        return (await here.put(path, body).expect(200)).body.event_id as string;
+      },
     };
+    return here;
   };
   const anonymous = client(undefined);
 

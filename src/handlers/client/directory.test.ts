@@ -22,7 +22,7 @@ describe("aliases and the room directory", () => {
   });
   after(() => server.close());
 
-  const create = async (body: object, user = alice): Promise<string> => (await server.as(user).post(`${V3}/createRoom`, body).expect(200)).body.room_id;
+  const create = (body: object, user = alice): Promise<string> => server.as(user).createRoom(body);
   const aliasPath = (alias: string): string => `${V3}/directory/room/${id(alias)}`;
   const put = async (user: TestUser, alias: string, roomId: string): Promise<[number, string | undefined]> => {
     const { status, body } = await server.as(user).put(aliasPath(alias), { room_id: roomId });

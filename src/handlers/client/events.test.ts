@@ -17,26 +17,9 @@ describe("the old event routes, reports and rooms in common", () => {
   });
   after(() => server.close());
 
-  let txn = 0;
-  const create = async (body: object = {}): Promise<string> =>
-    (
-      await server
-        .as(alice)
-        .post(`${V3}/createRoom`, { preset: "public_chat", ...body })
-        .expect(200)
-    ).body.room_id;
-  const join = (roomId: string, user = bob) =>
-    server
-      .as(user)
-      .post(`${V3}/rooms/${id(roomId)}/join`)
-      .expect(200);
-  const send = async (roomId: string, body: string, user = alice): Promise<string> =>
-    (
-      await server
-        .as(user)
-        .put(`${V3}/rooms/${id(roomId)}/send/m.room.message/${txn++}`, { msgtype: "m.text", body })
-        .expect(200)
-    ).body.event_id;
+  const create = (body: object = {}): Promise<string> => server.as(alice).createRoom({ preset: "public_chat", ...body });
+  const join = (roomId: string, user = bob): Promise<void> => server.as(user).join(roomId);
+  const send = (roomId: string, body: string, user = alice): Promise<string> => server.as(user).send(roomId, body);
   const worldReadable = { initial_state: [{ type: "m.room.history_visibility", content: { history_visibility: "world_readable" } }] };
 
   describe("/initialSync", () => {

@@ -18,7 +18,7 @@ describe("POST /rooms/{roomId}/upgrade", () => {
   });
   after(() => server.close());
 
-  const create = async (body: object, user = alice): Promise<string> => (await server.as(user).post(`${V3}/createRoom`, body).expect(200)).body.room_id;
+  const create = (body: object, user = alice): Promise<string> => server.as(user).createRoom(body);
   const upgrade = (user: TestUser, roomId: string, body: object) => server.as(user).post(`${V3}/rooms/${id(roomId)}/upgrade`, body);
   const state = async (roomId: string): Promise<(type: string, key?: string) => Event | undefined> => {
     const events = (

@@ -48,12 +48,9 @@ describe("what is kept for a time only", () => {
 
   const createRoom = async (maxLifetime?: number): Promise<string> => {
     const initial_state = maxLifetime === undefined ? [] : [{ type: "m.room.retention", state_key: "", content: { max_lifetime: maxLifetime } }];
-    return (await as.post(`${C}/createRoom`, { preset: "public_chat", initial_state }).expect(200)).body.room_id as string;
+    return await as.createRoom({ preset: "public_chat", initial_state });
   };
-  let txn = 0;
-  const send = async (roomId: string, body: string, more: object = {}): Promise<string> =>
-    (await as.put(`${C}/rooms/${encodeURIComponent(roomId)}/send/m.room.message/t${++txn}`, { msgtype: "m.text", body, ...more }).expect(200)).body
-      .event_id as string;
+  const send = (roomId: string, body: string, more: object = {}): Promise<string> => as.send(roomId, { msgtype: "m.text", body, ...more });
   const stored = async (ids: readonly string[]): Promise<string[]> => {
     const rows = await query<{ event_id: string }>(server.ctx.read, "SELECT event_id FROM event_json WHERE event_id = ANY($1)", [ids]);
     return ids.filter((id) => rows.some((row) => row.event_id === id));

@@ -61,7 +61,7 @@ describe("tables that follow the rooms' state", () => {
     });
     after(() => server.close());
 
-    const create = async (body: object): Promise<string> => (await server.as(alice).post(`${V3}/createRoom`, body).expect(200)).body.room_id;
+    const create = (body: object): Promise<string> => server.as(alice).createRoom(body);
     const act = (user: TestUser, roomId: string, action: string, body: object = {}) =>
       server
         .as(user)

@@ -1,23 +1,13 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "mocha";
-import { systemClock } from "../../lib/clock.ts";
 import { execute, query } from "../../storage/database.ts";
+import { eventually } from "../../testing/eventually.ts";
 import { startFederatedServer, type FederatedTestServer } from "../../testing/federated-server.ts";
 import type { TestUser } from "../../testing/server.ts";
 
 type Body = Record<string, unknown>;
 
 /** Waits until `fn` gives something. */
-async function eventually<T>(what: string, fn: () => Promise<T | undefined | false>, ms = 20_000): Promise<T> {
-  const end = systemClock.monotonic() + ms;
-  for (;;) {
-    const value = await fn();
-    if (value !== undefined && value !== false) return value as T;
-    if (systemClock.monotonic() > end) throw new Error(`${what} did not happen`);
-    await systemClock.sleep(25);
-  }
-}
-
 describe("two servers that federate", () => {
   let one: FederatedTestServer;
   let two: FederatedTestServer;
@@ -34,22 +24,11 @@ describe("two servers that federate", () => {
     await Promise.all([one?.close(), two?.close()]);
   });
 
-  const createRoom = async (version: string, options: Body = {}): Promise<string> =>
-    (
-      await one
-        .as(alice)
-        .post("/_matrix/client/v3/createRoom", { room_version: version, preset: "public_chat", ...options })
-        .expect(200)
-    ).body.room_id as string;
+  const createRoom = (version: string, options: Body = {}): Promise<string> =>
+    one.as(alice).createRoom({ room_version: version, preset: "public_chat", ...options });
   const join = (roomId: string) => two.as(bob).post(`/_matrix/client/v3/join/${encodeURIComponent(roomId)}?server_name=${one.name}`);
   let txn = 0;
-  const send = async (server: FederatedTestServer, user: TestUser, roomId: string, body: string): Promise<string> =>
-    (
-      await server
-        .as(user)
-        .put(`/_matrix/client/v3/rooms/${encodeURIComponent(roomId)}/send/m.room.message/${txn++}`, { msgtype: "m.text", body })
-        .expect(200)
-    ).body.event_id as string;
+  const send = (server: FederatedTestServer, user: TestUser, roomId: string, body: string): Promise<string> => server.as(user).send(roomId, body);
   const has = (server: FederatedTestServer, user: TestUser, roomId: string, eventId: string) =>
     eventually(`event ${eventId} at ${server.name}`, async () => {
       const answer = await server.as(user).get(`/_matrix/client/v3/rooms/${encodeURIComponent(roomId)}/event/${encodeURIComponent(eventId)}`);

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "mocha";
 import { ConfigReader, ReadTracker } from "../../config/reader.ts";
-import { systemClock } from "../../lib/clock.ts";
+import { eventually } from "../../testing/eventually.ts";
 import { type FederatedTestServer, startFederatedServer } from "../../testing/federated-server.ts";
 import { testModule } from "../../testing/modules.ts";
 import { startTestServer, type TestServer, type TestUser } from "../../testing/server.ts";
@@ -10,14 +10,6 @@ import { mjolnirAntiSpam } from "./built-in/mjolnir.ts";
 import type { FederationDelivery } from "./callbacks/federation.ts";
 
 const V3 = "/_matrix/client/v3";
-
-async function eventually(test: () => Promise<boolean> | boolean): Promise<void> {
-  const end = systemClock.monotonic() + 20_000;
-  while (!(await test())) {
-    if (systemClock.monotonic() > end) throw new Error("It did not happen");
-    await systemClock.sleep(25);
-  }
-}
 
 describe("ban lists (mjolnir)", function () {
   this.timeout(60_000);
@@ -55,7 +47,7 @@ describe("ban lists (mjolnir)", function () {
     (await server.as(alice).put(`${V3}/rooms/${room}/send/m.room.message/${txn++}`, { msgtype: "m.text", body: "hello" })).status;
   const invite = async (roomId: string): Promise<number> =>
     (await server.as(moderator).post(`${V3}/rooms/${roomId}/invite`, { user_id: "@spammer1:test" })).status;
-  const becomes = (fn: () => Promise<number>, status: number): Promise<void> => eventually(async () => (await fn()) === status);
+  const becomes = (fn: () => Promise<number>, status: number): Promise<boolean> => eventually(`answer ${status}`, async () => (await fn()) === status);
 
   it("ban users by globs, as long as the rule stands", async () => {
     assert.equal(await write(), 200);
@@ -76,7 +68,10 @@ describe("ban lists (mjolnir)", function () {
   it("keep invites out of banned rooms", async () => {
     const fresh = (await server.as(moderator).post(`${V3}/createRoom`, {}).expect(200)).body.room_id as string;
     await rule("m.room.rule.room", "rule:3", ban(fresh));
-    await eventually(async () => (await server.as(moderator).post(`${V3}/rooms/${fresh}/invite`, { user_id: "@alice:test" })).status === 403);
+    await eventually(
+      "the rule for fresh rooms",
+      async () => (await server.as(moderator).post(`${V3}/rooms/${fresh}/invite`, { user_id: "@alice:test" })).status === 403,
+    );
     assert.equal(await invite(room), 200);
   });
 
@@ -85,7 +80,7 @@ describe("ban lists (mjolnir)", function () {
       ((await server.as(alice).post(`${V3}/user_directory/search`, { search_term: "spammer1" }).expect(200)).body.results as unknown[]).length;
     assert.equal(await found(), 1);
     await rule("m.policy.rule.user", "rule:4", ban("@spammer*:test"));
-    await eventually(async () => (await found()) === 0);
+    await eventually("an empty result", async () => (await found()) === 0);
   });
 
   it("take a rule without a recommendation to ban for none", async () => {
@@ -138,7 +133,10 @@ describe("spam from other servers", function () {
       .expect(200);
     const spam = await send(roomId, "spam");
     const fine = await send(roomId, "fine");
-    await eventually(async () => (await two.as(bob).get(`${V3}/rooms/${encodeURIComponent(roomId)}/event/${encodeURIComponent(fine)}`)).status === 200);
+    await eventually(
+      "the message at the other server",
+      async () => (await two.as(bob).get(`${V3}/rooms/${encodeURIComponent(roomId)}/event/${encodeURIComponent(fine)}`)).status === 200,
+    );
     const stored = await two.ctx.events.one(spam);
     assert.deepEqual([stored?.content, stored?.internal.soft_failed, stored?.internal.spam_checker_spammy], [{}, true, true]);
     const { chunk } = (
@@ -155,7 +153,7 @@ describe("spam from other servers", function () {
       .expect(200);
     const dropped = await send(roomId, "drop me");
     const later = await send(other, "fine");
-    await eventually(async () => (await two.ctx.events.one(later)) !== undefined);
+    await eventually("the later message", async () => (await two.ctx.events.one(later)) !== undefined);
     assert.equal(await two.ctx.events.one(dropped), undefined);
   });
 
@@ -166,7 +164,9 @@ describe("spam from other servers", function () {
   });
 
   it("and whoever sends is told what was delivered", async () => {
-    await eventually(() => delivered.some(({ method, events }) => method === "/send" && events.some((event) => event.content["body"] === "fine")));
+    await eventually("the delivery", () =>
+      delivered.some(({ method, events }) => method === "/send" && events.some((event) => event.content["body"] === "fine")),
+    );
     const join = delivered.find(({ method }) => method === "/send_join");
     assert.equal(join?.server_name, two.name);
     assert.ok(join.events.some((event) => event.type === "m.room.create"));

@@ -1,18 +1,10 @@
 import assert from "node:assert/strict";
 import { describe, it } from "mocha";
-import { systemClock } from "../../lib/clock.ts";
+import { eventually } from "../../testing/eventually.ts";
 import { startFederatedServer } from "../../testing/federated-server.ts";
 import { startTestServer, type TestServer, type TestUser } from "../../testing/server.ts";
 
 const V3 = "/_matrix/client/v3";
-
-async function eventually(test: () => Promise<boolean>): Promise<void> {
-  const end = systemClock.monotonic() + 20_000;
-  while (!(await test())) {
-    if (systemClock.monotonic() > end) throw new Error("It did not happen");
-    await systemClock.sleep(25);
-  }
-}
 
 const membership = async (server: TestServer, user: TestUser, roomId: string): Promise<string | undefined> =>
   (await server.ctx.members.roomsOf(user.userId)).get(roomId)?.membership;
@@ -41,7 +33,7 @@ describe("invites that are accepted by themselves", function () {
   it("join the user, by the option of the core", async () => {
     await withServer({ auto_accept_invites: { enabled: true } }, async (server, alice, bob) => {
       const roomId = await invite(server, alice, bob);
-      await eventually(async () => (await membership(server, bob, roomId)) === "join");
+      await eventually("the join", async () => (await membership(server, bob, roomId)) === "join");
     });
   });
 
@@ -50,9 +42,9 @@ describe("invites that are accepted by themselves", function () {
     await withServer({ modules: [{ module: "synapse_auto_accept_invite.InviteAutoAccepter", config }] }, async (server, alice, bob) => {
       const group = await invite(server, alice, bob);
       const chat = await invite(server, alice, bob, { is_direct: true });
-      await eventually(async () => (await membership(server, bob, chat)) === "join");
+      await eventually("the join of the chat", async () => (await membership(server, bob, chat)) === "join");
       assert.equal(await membership(server, bob, group), "invite");
-      await eventually(async () => {
+      await eventually("the mark", async () => {
         const { status, body } = await server.as(bob).get(`${V3}/user/@bob:test/account_data/m.direct`);
         return status === 200 && JSON.stringify(body) === JSON.stringify({ "@alice:test": [chat] });
       });
@@ -66,7 +58,7 @@ describe("invites that are accepted by themselves", function () {
       const held = await invite(server, alice, bob);
       await admin.put(`/_synapse/admin/v1/suspend/${bob.userId}`, { suspend: false }).expect(200);
       const free = await invite(server, alice, bob);
-      await eventually(async () => (await membership(server, bob, free)) === "join");
+      await eventually("the join", async () => (await membership(server, bob, free)) === "join");
       assert.equal(await membership(server, bob, held), "invite");
     });
   });
@@ -83,9 +75,9 @@ describe("invites that are accepted by themselves", function () {
           .post(`${V3}/createRoom`, { invite: [bob.userId, carol.userId] })
           .expect(200)
       ).body.room_id as string;
-      await eventually(async () => (await one.ctx.members.joined(roomId)).has(bob.userId));
+      await eventually("the join from elsewhere", async () => (await one.ctx.members.joined(roomId)).has(bob.userId));
       const local = await invite(three, dave, carol);
-      await eventually(async () => (await membership(three, carol, local)) === "join");
+      await eventually("the join from here", async () => (await membership(three, carol, local)) === "join");
       assert.equal(await membership(three, carol, roomId), "invite");
     } finally {
       await Promise.all([one.close(), two.close(), three.close()]);

@@ -3,7 +3,7 @@ import { createHmac } from "node:crypto";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { after, before, describe, it } from "mocha";
-import { systemClock } from "../../lib/clock.ts";
+import { eventually } from "../../testing/eventually.ts";
 import { testCertificates } from "../../testing/certificates.ts";
 import { TestLdapServer } from "../../testing/ldap-server.ts";
 import { testModule } from "../../testing/modules.ts";
@@ -12,16 +12,6 @@ import { startTestServer, type TestServer, type TestUser } from "../../testing/s
 const V3 = "/_matrix/client/v3";
 
 /** Waits until `fn` gives something. */
-async function eventually<T>(fn: () => T | undefined | Promise<T | undefined>): Promise<T> {
-  const end = systemClock.monotonic() + 20_000;
-  for (;;) {
-    const value = await fn();
-    if (value !== undefined) return value;
-    if (systemClock.monotonic() > end) throw new Error("It did not happen");
-    await systemClock.sleep(20);
-  }
-}
-
 const login = (server: TestServer, user: string, password: string) =>
   server.anonymous.post(`${V3}/login`, { type: "m.login.password", identifier: { type: "m.id.user", user }, password });
 
@@ -115,7 +105,7 @@ describe("password auth provider modules", () => {
       .as({ accessToken: body.access_token as string })
       .post(`${V3}/logout`)
       .expect(200);
-    await eventually(() => loggedOut[0]);
+    await eventually("word of the logout", () => loggedOut[0]);
     assert.deepEqual(loggedOut, [["@alice:test", body.device_id, body.access_token]]);
   });
 

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { after, before, beforeEach, describe, it } from "mocha";
-import { systemClock } from "../../lib/clock.ts";
 import type { JsonObject } from "../../lib/json.ts";
 import { silentLogger } from "../../lib/log.ts";
 import type { MatrixEvent } from "../../protocol/event/event.ts";
+import { eventually } from "../../testing/eventually.ts";
 import { testModule } from "../../testing/modules.ts";
 import { startTestServer, type TestServer, type TestUser } from "../../testing/server.ts";
 import type { ModuleApi } from "./api.ts";
@@ -49,7 +49,7 @@ describe("third-party rules modules", () => {
   after(() => server?.close());
   beforeEach(() => (rules = {}));
 
-  const room = async (body: object = {}): Promise<string> => (await server.as(alice).post(`${V3}/createRoom`, body).expect(200)).body.room_id as string;
+  const room = (body: object = {}): Promise<string> => server.as(alice).createRoom(body);
   let txn = 0;
   const send = (roomId: string, body: string) => server.as(alice).put(`${V3}/rooms/${roomId}/send/m.room.message/${txn++}`, { msgtype: "m.text", body });
   const event = async (roomId: string, id: string): Promise<JsonObject> =>
@@ -59,13 +59,6 @@ describe("third-party rules modules", () => {
         .get(`${V3}/rooms/${roomId}/event/${encodeURIComponent(id)}`)
         .expect(200)
     ).body as JsonObject;
-  const eventually = async (test: () => boolean | Promise<boolean>): Promise<void> => {
-    const end = systemClock.monotonic() + 20_000;
-    while (!(await test())) {
-      if (systemClock.monotonic() > end) throw new Error("It did not happen");
-      await systemClock.sleep(20);
-    }
-  };
 
   it("forbid events, by the state before them", async () => {
     const roomId = await room({ name: "Quiet" });
@@ -154,7 +147,7 @@ describe("third-party rules modules", () => {
     };
     await send(roomId, "ping").expect(200);
     assert.match(String(problems[0]), /cannot wait for another event there/);
-    await eventually(async () => {
+    await eventually("the answer", async () => {
       const { chunk } = (await server.as(alice).get(`${V3}/rooms/${roomId}/messages?dir=b&limit=5`).expect(200)).body as {
         chunk: { content: { body?: string } }[];
       };
@@ -198,7 +191,7 @@ describe("third-party rules modules", () => {
       throw new Error("nobody minds");
     };
     const { event_id: id } = (await send(roomId, "news").expect(200)).body as { event_id: string };
-    await eventually(() => heard.some(([eventId]) => eventId === id));
+    await eventually("word of the event", () => heard.some(([eventId]) => eventId === id));
     assert.deepEqual(heard.find(([eventId]) => eventId === id)?.slice(2), [true]);
   });
 

@@ -26,14 +26,7 @@ describe("search beyond languages with spaces", () => {
   });
   after(() => server.close());
 
-  let txn = 0;
-  const send = async (body: string): Promise<string> =>
-    (
-      await server
-        .as(alice)
-        .put(`${C}/rooms/${id(roomId)}/send/m.room.message/t${++txn}`, { msgtype: "m.text", body })
-        .expect(200)
-    ).body.event_id;
+  const send = (body: string): Promise<string> => server.as(alice).send(roomId, body);
   const index = (): Promise<void> => server.server.jobs.runOnce("index_unspaced_messages");
   const find = async (term: string, more: object = {}, user = alice): Promise<{ ids: string[]; count: number; highlights: string[] }> => {
     const { body } = await server

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import pg from "pg";
 import { systemClock } from "../../lib/clock.ts";
 import { silentLogger, type Logger } from "../../lib/log.ts";
+import { eventually } from "../../testing/eventually.ts";
 import { connectTo, createTestDatabase, type TestDatabase } from "../../testing/database.ts";
 import { query } from "../database.ts";
 import { StartupRefusal } from "./refusal.ts";
@@ -22,14 +23,6 @@ describe("the server's lock", function () {
       assert.match(error.message, message);
       return true;
     });
-
-  async function until(condition: () => boolean | Promise<boolean>, what: string): Promise<void> {
-    for (let i = 0; i < 400; i++) {
-      if (await condition()) return;
-      await systemClock.sleep(10);
-    }
-    assert.fail(`${what} did not happen`);
-  }
 
   const lockingBackend = async (): Promise<number> =>
     (await query<{ pid: number }>(db.database.read, "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"))[0]!.pid;
@@ -60,7 +53,7 @@ describe("the server's lock", function () {
     const worker = await acquire(db.database, { instanceName: "worker1" });
     assert.equal(await main.others(), 1);
     await worker.release();
-    await until(async () => (await main.others()) === 0, "the worker's end");
+    await eventually("the worker's end", async () => (await main.others()) === 0);
     await main.release();
   });
 
@@ -70,7 +63,7 @@ describe("the server's lock", function () {
     const lock = await acquire(db.database, { log, waitMs: 10_000 });
     const backend = await lockingBackend();
     await query(db.database.read, `SELECT pg_terminate_backend(${backend})`);
-    await until(() => lines.length === 2, "the loss and the second taking");
+    await eventually("the loss and the second taking", () => lines.length === 2);
     assert.equal(lock.held, true);
     assert.notEqual(await lockingBackend(), backend);
     await lock.release();
@@ -88,7 +81,7 @@ describe("the server's lock", function () {
       await systemClock.sleep(100);
       await query(db.database.read, `SELECT pg_terminate_backend(${backend})`);
       await got;
-      await until(() => taken, "the stop");
+      await eventually("the stop", () => taken);
       assert.equal(first.held, false);
     } finally {
       await usurper.end();

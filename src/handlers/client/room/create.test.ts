@@ -16,8 +16,7 @@ describe("POST /createRoom", () => {
   });
   after(() => server.close());
 
-  const create = async (body: object, user = alice): Promise<string> =>
-    (await server.as(user).post("/_matrix/client/v3/createRoom", body).expect(200)).body.room_id;
+  const create = (body: object, user = alice): Promise<string> => server.as(user).createRoom(body);
   const stateOf = async (roomId: string): Promise<Event[]> =>
     (
       await server

@@ -25,13 +25,7 @@ describe("the hierarchy of a space", () => {
   });
   after(() => server.close());
 
-  const create = async (name: string, body: object = {}, user = alice): Promise<string> =>
-    (
-      await server
-        .as(user)
-        .post(`${V3}/createRoom`, { preset: "public_chat", name, ...body })
-        .expect(200)
-    ).body.room_id;
+  const create = (name: string, body: object = {}, user = alice): Promise<string> => server.as(user).createRoom({ preset: "public_chat", name, ...body });
   const space = (name: string, body: object = {}): Promise<string> => create(name, { creation_content: { type: "m.space" }, ...body });
   const attach = (parent: string, child: string, content: object = { via: ["test"] }) =>
     server
@@ -230,7 +224,7 @@ describe("the summary of a room", () => {
   after(() => server.close());
 
   const create = async (body: object): Promise<string> => {
-    const roomId: string = (await server.as(alice).post(`${V3}/createRoom`, body).expect(200)).body.room_id;
+    const roomId = await server.as(alice).createRoom(body);
     await server.server.followers.runOnce();
     return roomId;
   };

@@ -20,7 +20,7 @@ describe("membership of rooms", () => {
   });
   after(() => server.close());
 
-  const create = async (body: object = {}): Promise<string> => (await server.as(alice).post(`${V3}/createRoom`, body).expect(200)).body.room_id;
+  const create = (body: object = {}): Promise<string> => server.as(alice).createRoom(body);
   const act = async (user: TestUser, roomId: string, action: string, body: object = {}): Promise<[number, string | undefined]> => {
     const { status, body: answer } = await server.as(user).post(`${V3}/rooms/${id(roomId)}/${action}`, body);
     return [status, answer.errcode];

@@ -19,21 +19,8 @@ describe("pages of a room's messages", () => {
   });
   after(() => server.close());
 
-  let txn = 0;
-  const create = async (body: object = {}): Promise<string> =>
-    (
-      await server
-        .as(alice)
-        .post(`${V3}/createRoom`, { preset: "public_chat", ...body })
-        .expect(200)
-    ).body.room_id;
-  const send = async (roomId: string, content: object, user = alice, type = "m.room.message"): Promise<string> =>
-    (
-      await server
-        .as(user)
-        .put(`${V3}/rooms/${id(roomId)}/send/${type}/${txn++}`, content)
-        .expect(200)
-    ).body.event_id;
+  const create = (body: object = {}): Promise<string> => server.as(alice).createRoom({ preset: "public_chat", ...body });
+  const send = (roomId: string, content: object, user = alice, type?: string): Promise<string> => server.as(user).send(roomId, content, type);
   const sendMany = async (roomId: string, count: number): Promise<string[]> => {
     const sent: string[] = [];
     for (let n = 0; n < count; n++) sent.push(await send(roomId, { msgtype: "m.text", body: `message ${n}` }));
@@ -46,11 +33,7 @@ describe("pages of a room's messages", () => {
         .get(`${V3}/rooms/${id(roomId)}/messages?${rest}`)
         .expect(200)
     ).body;
-  const join = (roomId: string, user = bob) =>
-    server
-      .as(user)
-      .post(`${V3}/rooms/${id(roomId)}/join`)
-      .expect(200);
+  const join = (roomId: string, user = bob): Promise<void> => server.as(user).join(roomId);
   const ids = (events: readonly Event[]): string[] => events.map((event) => event.event_id);
   const filter = (definition: object): string => `filter=${id(JSON.stringify(definition))}`;
 

@@ -16,15 +16,8 @@ describe("redactions beyond the specification", () => {
   after(() => server.close());
 
   let txn = 0;
-  const createRoom = async (version: string): Promise<string> =>
-    (await server.as(alice).post(`${C}/createRoom`, { preset: "public_chat", room_version: version }).expect(200)).body.room_id;
-  const send = async (roomId: string, type: string, content: object): Promise<string> =>
-    (
-      await server
-        .as(alice)
-        .put(`${C}/rooms/${id(roomId)}/send/${type}/t${++txn}`, content)
-        .expect(200)
-    ).body.event_id;
+  const createRoom = (version: string): Promise<string> => server.as(alice).createRoom({ preset: "public_chat", room_version: version });
+  const send = (roomId: string, type: string, content: object): Promise<string> => server.as(alice).send(roomId, content, type);
   const isRedacted = async (eventId: string): Promise<boolean> => (await server.ctx.events.one(eventId))?.redactedBecause !== undefined;
 
   for (const version of ["10", "11"]) {

@@ -25,27 +25,13 @@ describe("search in messages", () => {
   });
   after(() => server.close());
 
-  let txn = 0;
   const create = async (body: object = {}): Promise<string> => {
-    const roomId: string = (
-      await server
-        .as(alice)
-        .post(`${V3}/createRoom`, { preset: "public_chat", ...body })
-        .expect(200)
-    ).body.room_id;
-    await server
-      .as(bob)
-      .post(`${V3}/rooms/${id(roomId)}/join`)
-      .expect(200);
+    const roomId = await server.as(alice).createRoom({ preset: "public_chat", ...body });
+    await server.as(bob).join(roomId);
     return roomId;
   };
-  const send = async (roomId: string, body: string, user = alice, more: object = {}): Promise<string> =>
-    (
-      await server
-        .as(user)
-        .put(`${V3}/rooms/${id(roomId)}/send/m.room.message/${txn++}`, { msgtype: "m.text", body, ...more })
-        .expect(200)
-    ).body.event_id;
+  const send = (roomId: string, body: string, user = alice, more: object = {}): Promise<string> =>
+    server.as(user).send(roomId, { msgtype: "m.text", body, ...more });
   const find = async (term: string, more: object = {}, rest = "", user = bob): Promise<Found> =>
     (
       await server

@@ -3,6 +3,7 @@ import { after, before, beforeEach, describe, it } from "mocha";
 import { systemClock } from "../../../lib/clock.ts";
 import type { JsonObject } from "../../../lib/json.ts";
 import { execute, query } from "../../../storage/database.ts";
+import { eventually } from "../../../testing/eventually.ts";
 import { type FederatedTestServer, startFederatedServer } from "../../../testing/federated-server.ts";
 import { FederationPeer, type PeerRoom } from "../../../testing/federation-peer.ts";
 import { makeRoom } from "../../../testing/rooms.ts";
@@ -39,13 +40,6 @@ describe("what is sent to other servers", function () {
   const bodies = (): string[] => sent().flatMap(({ pdus }) => pdus.map((pdu) => String((pdu.content as JsonObject).body)));
   const edus = (type: string): JsonObject[] =>
     sent().flatMap((transaction) => transaction.edus.filter((edu) => edu.edu_type === type).map((edu) => edu.content));
-  const eventually = async (what: string, holds: () => boolean | Promise<boolean>): Promise<void> => {
-    for (let tries = 0; tries < 1000; tries++) {
-      if (await holds()) return;
-      await systemClock.sleep(20);
-    }
-    assert.fail(`${what} did not happen`);
-  };
   const write = async (roomId: string, body: string): Promise<void> => {
     await server
       .as(alice)

@@ -8,6 +8,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { type JWTPayload, SignJWT } from "jose";
 import { insertExternalIds } from "../../../../storage/accounts/external-ids.ts";
+import { eventually } from "../../../../testing/eventually.ts";
 import { OpenIdProvider, CLIENT_ID, CLIENT_SECRET, type Person } from "../../../../testing/openid-provider.ts";
 import { startTestServer, type TestServer } from "../../../../testing/server.ts";
 import { type Visit, WebBrowser } from "../../../../testing/web-browser.ts";
@@ -276,7 +277,7 @@ describe("logging in through an OpenID provider", function () {
     const form = await browser.get(`${here.provider.issuer}/session/end`);
     const xsrf = /name="xsrf" value="([^"]+)"/.exec(form.text)![1]!;
     await browser.post(`${here.provider.issuer}/session/end/confirm`, { xsrf, logout: "yes" });
-    await eventually(async () => {
+    await eventually("the logout", async () => {
       const { body } = await here.server.as({ accessToken: login.access_token }).get("/_matrix/client/v3/account/whoami");
       return body.errcode === "M_UNKNOWN_TOKEN";
     });
@@ -641,12 +642,3 @@ describe("an interactive authentication through the provider", function () {
     assert.equal((await browser.get(fallback(body.session as string))).status, 400);
   });
 });
-
-/** Waits until something holds. */
-async function eventually(holds: () => Promise<boolean>): Promise<void> {
-  for (let tries = 0; tries < 400; tries++) {
-    if (await holds()) return;
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
-  assert.fail("it never came to hold");
-}
