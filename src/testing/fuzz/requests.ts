@@ -8,7 +8,16 @@ import type { Dice } from "./dice.ts";
 import { mutate, rawJunk, wrongText, wrongValue } from "./junk.ts";
 import type { Pool } from "./pool.ts";
 import { pathValue, queryValue } from "./values.ts";
-import { type Role, TEST_PASSWORD, type World } from "./world.ts";
+import type { TestUser } from "../server.ts";
+import type { FederationPeer } from "../federation-peer.ts";
+import { type Role, TEST_PASSWORD } from "./world.ts";
+
+/** Whom requests are made for: the people of a server, and a server beside it. */
+export interface Askers {
+  person(role: Role): TestUser;
+  readonly server: { readonly name: string };
+  readonly peer: Pick<FederationPeer, "name" | "key">;
+}
 
 /** A request, and what must be true of its answer beside not being a failure of the server. */
 export interface FuzzRequest {
@@ -36,7 +45,7 @@ const METHODS: readonly Method[] = ["GET", "POST", "PUT", "DELETE"];
 const ODD_METHODS = ["PATCH", "TRACE", "HEAD", "OPTIONS", "PROPFIND"];
 
 /** Makes a request to the endpoint: straight, or with one or two things wrong. */
-export function makeRequest(world: World, endpoint: Endpoint, queryNames: readonly string[], dice: Dice, pool: Pool): FuzzRequest {
+export function makeRequest(world: Askers, endpoint: Endpoint, queryNames: readonly string[], dice: Dice, pool: Pool): FuzzRequest {
   const role = chooseRole(endpoint, dice);
   const person = world.person(role);
   const material: Material = { dice, pool, password: TEST_PASSWORD, peer: world.peer.name, userId: person.userId, deviceId: person.deviceId };
@@ -222,7 +231,7 @@ function contentType(endpoint: Endpoint, dice: Dice, junk: boolean): string {
 }
 
 /** Signs as the peer, for some roles wrongly. */
-function sign(world: World, headers: Record<string, string>, method: string, url: string, json: Json | undefined, role: Role): void {
+function sign(world: Askers, headers: Record<string, string>, method: string, url: string, json: Json | undefined, role: Role): void {
   let content: string | undefined;
   try {
     content = json === undefined ? undefined : canonicalJson(json);
