@@ -1,16 +1,15 @@
 import type { Dispatcher } from "undici";
+import { ByteCollector } from "../lib/byte-collector.ts";
 
 /** The text of an answer of at most `maxBytes`; the rest of a longer one is not read. @throws what `tooLong` makes of the reason */
 export async function readText(body: Dispatcher.ResponseData["body"], maxBytes: number, tooLong: (reason: string) => Error): Promise<string> {
-  const chunks: Buffer[] = [];
-  let size = 0;
+  const collector = new ByteCollector();
   for await (const chunk of body as AsyncIterable<Buffer>) {
-    size += chunk.length;
-    if (size > maxBytes) {
+    if (collector.size + chunk.length > maxBytes) {
       body.destroy();
       throw tooLong(`the answer is longer than ${maxBytes} bytes`);
     }
-    chunks.push(chunk);
+    collector.add(chunk);
   }
-  return Buffer.concat(chunks).toString("utf8");
+  return collector.bytes().toString("utf8");
 }

@@ -1,5 +1,6 @@
 import { createServer as createHttpsServer, type Server } from "node:https";
 import type { AddressInfo } from "node:net";
+import { Readable } from "node:stream";
 import type supertest from "supertest";
 import { isJsonObject, type Json, type JsonObject, stringify } from "../lib/json.ts";
 import { parseJson } from "../lib/lossless-json.ts";
@@ -26,7 +27,7 @@ export interface PeerRequest {
 
 interface Answered {
   readonly status: number;
-  /** Text is sent as it is. */
+  /** Text is sent as it is, and what a stream gives, as it comes. */
   readonly body: unknown;
   /** Default: JSON. */
   readonly contentType?: string;
@@ -67,7 +68,10 @@ export class FederationPeer {
           .answer(req.method ?? "GET", req.url ?? "/", Buffer.concat(chunks).toString("utf8"))
           .then(({ status, body, contentType = "application/json" }) => {
             res.writeHead(status, { "Content-Type": contentType });
-            res.end(typeof body === "string" ? body : stringify(body));
+            if (body instanceof Readable) {
+              res.on("close", () => body.destroy());
+              body.pipe(res);
+            } else res.end(typeof body === "string" ? body : stringify(body));
           });
       });
     });

@@ -117,7 +117,7 @@ async function answer(ctx: Context, router: Router, req: IncomingMessage, res: S
   const resource = ctx.modules.webResources.find(path);
   if (resource !== undefined) record.servlet = "ModuleResource";
   ctx.metrics.requestStarted(method, record.servlet);
-  if (resource !== undefined && method !== "OPTIONS") return await moduleReply(resource, req, path, record);
+  if (resource !== undefined && method !== "OPTIONS") return await moduleReply(resource, req, path, record, ctx.clock);
   if (method === "OPTIONS" && typeof match !== "object") return new Reply(204, undefined);
   if (match === "not found") throw unrecognized(404);
   if (match === "wrong method") throw unrecognized(405);
@@ -126,7 +126,7 @@ async function answer(ctx: Context, router: Router, req: IncomingMessage, res: S
   // Users are known before the body is read, so that nobody makes the server buffer for a stranger; servers sign the body.
   const requester = endpoint.auth === "federation" ? undefined : await authenticateRequest(ctx, endpoint, req.headers, query, record);
   let body: unknown = {};
-  if (endpoint.bodyType !== "none") body = parseBody(endpoint, req.headers, await readBody(req, endpoint.maxBody));
+  if (endpoint.bodyType !== "none") body = parseBody(endpoint, req.headers, await readBody(req, endpoint.maxBody, ctx.clock));
   let origin: string | undefined;
   if (endpoint.auth === "federation") {
     origin = await ctx.authenticateServer({

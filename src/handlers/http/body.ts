@@ -1,22 +1,49 @@
 import type { IncomingMessage } from "node:http";
 import type { z } from "zod";
+import { ByteCollector } from "../../lib/byte-collector.ts";
+import type { Clock, Timer } from "../../lib/clock.ts";
 import { isJsonObject, type JsonObject } from "../../lib/json.ts";
 import { parseJson, parsePlainJson } from "../../lib/lossless-json.ts";
 import { badJson, invalidParam, MatrixError, missingParam } from "../../protocol/errors.ts";
 import type { Endpoint } from "./endpoint.ts";
 
-/** Reads the whole body, at most `limit` bytes. @throws MatrixError 413 M_TOO_LARGE */
-export async function readBody(req: IncomingMessage, limit: number): Promise<Buffer> {
-  const tooLarge = (): MatrixError => new MatrixError(413, "M_TOO_LARGE", "Request content is too large", {}, { Connection: "close" });
-  if (Number(req.headers["content-length"] ?? 0) > limit) throw tooLarge();
-  const chunks: Buffer[] = [];
-  let size = 0;
-  for await (const chunk of req as AsyncIterable<Buffer>) {
-    size += chunk.length;
-    if (size > limit) throw tooLarge();
-    chunks.push(chunk);
-  }
-  return chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks);
+/** A body has this long, and one second more for each `SLOWEST_BYTES_PER_SECOND` that have come (as web servers commonly do). */
+const BODY_PATIENCE_MS = 20_000;
+const SLOWEST_BYTES_PER_SECOND = 500;
+
+/**
+ * Reads the whole body, at most `limit` bytes.
+ * @throws MatrixError 413 M_TOO_LARGE, 408 where it comes in drops, 400 where it ends early
+ */
+export function readBody(req: IncomingMessage, limit: number, clock: Pick<Clock, "monotonic" | "after">): Promise<Buffer> {
+  return new Promise((resolve, reject) => {
+    const collector = new ByteCollector();
+    const begun = clock.monotonic();
+    const allowedMs = (): number => BODY_PATIENCE_MS + (collector.size / SLOWEST_BYTES_PER_SECOND) * 1000;
+    let timer: Timer | undefined;
+    const settle = (error?: MatrixError): void => {
+      timer?.cancel();
+      req.off("data", onData).off("end", onEnd).off("close", onGone).off("error", onGone);
+      if (error === undefined) resolve(collector.bytes());
+      else reject(error);
+    };
+    const tooLarge = (): void => settle(new MatrixError(413, "M_TOO_LARGE", "Request content is too large", {}, { Connection: "close" }));
+    const onData = (chunk: Buffer): void => {
+      if (collector.size + chunk.length > limit) return tooLarge();
+      collector.add(chunk);
+    };
+    const onEnd = (): void => settle();
+    const onGone = (): void => settle(new MatrixError(400, "M_UNKNOWN", "The request ended early", {}, { Connection: "close" }));
+    const checkPace = (): void => {
+      const leftMs = begun + allowedMs() - clock.monotonic();
+      if (leftMs > 0) timer = clock.after(leftMs, checkPace);
+      else settle(new MatrixError(408, "M_UNKNOWN", "The request came too slowly", {}, { Connection: "close" }));
+    };
+    if (Number(req.headers["content-length"] ?? 0) > limit) return tooLarge();
+    if (req.destroyed && !req.readableEnded) return onGone();
+    if (!req.complete) checkPace();
+    req.on("data", onData).on("end", onEnd).on("close", onGone).on("error", onGone);
+  });
 }
 
 /** The body as the endpoint wants it: parsed, checked by its schema. */
@@ -28,13 +55,14 @@ export function parseBody(endpoint: Endpoint, headers: IncomingMessage["headers"
   return endpoint.body === undefined ? json : checkBody(endpoint.body, json);
 }
 
-function parseJsonObject(bytes: Buffer, emptyAllowed: boolean, lossless: boolean): JsonObject {
-  if (bytes.length === 0 && emptyAllowed) return {};
+function parseJsonObject(bytes: Buffer, emptyAllowed: Endpoint["emptyBody"], lossless: boolean): JsonObject {
+  if (bytes.length === 0 && emptyAllowed !== false) return {};
   let value: unknown;
   try {
     const text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
     value = lossless ? parseJson(text) : parsePlainJson(text);
   } catch {
+    if (emptyAllowed === "or no JSON") return {};
     throw new MatrixError(400, "M_NOT_JSON", "Content not JSON.");
   }
   if (!isJsonObject(value)) throw badJson("Content must be a JSON object.");

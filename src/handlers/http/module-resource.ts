@@ -1,4 +1,5 @@
 import type { IncomingMessage } from "node:http";
+import type { Clock } from "../../lib/clock.ts";
 import { thrownRefusal } from "../../services/modules/refusals.ts";
 import { ModuleRequest, type WebResource } from "../../services/modules/web-resources.ts";
 import { readBody } from "./body.ts";
@@ -7,11 +8,11 @@ import type { RequestRecord } from "./request-log.ts";
 
 const MAX_BODY = 100 * 65536;
 
-/** What a module answers to a request for one of its paths. @throws MatrixError 413, and what the module throws */
-export async function moduleReply(resource: WebResource, req: IncomingMessage, path: string, record: RequestRecord): Promise<RawReply | Reply> {
+/** What a module answers to a request for one of its paths. @throws MatrixError 413, 408, 400, and what the module throws */
+export async function moduleReply(resource: WebResource, req: IncomingMessage, path: string, record: RequestRecord, clock: Clock): Promise<RawReply | Reply> {
   const mark = record.url.indexOf("?");
   const query = new URLSearchParams(mark < 0 ? "" : record.url.slice(mark + 1));
-  const request = new ModuleRequest(record.method, path, query, req.headers, await readBody(req, MAX_BODY), record.ip, record.userAgent ?? "");
+  const request = new ModuleRequest(record.method, path, query, req.headers, await readBody(req, MAX_BODY, clock), record.ip, record.userAgent ?? "");
   try {
     const { status = 200, headers = {}, body } = await resource(request);
     const type = Object.entries(headers).find(([name]) => name.toLowerCase() === "content-type");
