@@ -1,25 +1,31 @@
 // More than 500 lines: one story of two servers, each part of which goes on with the rooms of those before.
 import assert from "node:assert/strict";
-import { C, enc, type Json, type MatrixClient, V1 } from "./harness/client.ts";
-import { makeFederatedHome, rotateKey } from "./harness/federated.ts";
-import type { Home } from "./harness/home.ts";
+import { C, enc, type Json, V1 } from "./harness/client.ts";
+import { rotateKey } from "./harness/federated.ts";
 import { crossSigningKeys, deviceKeys, oneTimeKeys } from "./harness/keys.ts";
 import { checkInvariants, describeViolations } from "./harness/invariants.ts";
+import {
+  agree,
+  becomes,
+  endParties,
+  hearsAgain,
+  joinVia,
+  membership,
+  type Party,
+  PASSWORD,
+  PATIENCE_MS,
+  publicRoom,
+  room,
+  sees,
+  sharedRoom,
+  startParty,
+} from "./harness/parties.ts";
 import { acquirePostgres, type PostgresServer } from "./harness/postgres.ts";
 import { waitFor } from "./harness/scratch.ts";
-import { startServer, type RunningServer, type ServerKind } from "./harness/server.ts";
+import { type ServerKind, startServer } from "./harness/server.ts";
 import { requireServers, sides } from "./sides.ts";
 
-/** A homeserver with one user on it. */
-interface Party {
-  readonly kind: ServerKind;
-  readonly home: Home;
-  server: RunningServer;
-  readonly user: MatrixClient;
-}
-
 const VERSIONS = ["1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12"];
-const PATIENCE_MS = 30_000;
 
 /** Two homeservers that talk with each other over TLS, each with its own database. */
 describe("federation: two servers", function () {
@@ -31,69 +37,12 @@ describe("federation: two servers", function () {
   before("two servers can be had", async function () {
     requireServers(this, a, b);
     postgres = await acquirePostgres();
-    for (const [index, kind] of [a, b].entries()) {
-      const home = await makeFederatedHome({ name: `fed-${index}-${kind}`, postgres });
-      const server = await startServer(kind, home);
-      const user = server.client();
-      await user.register(index === 0 ? "anna" : "bert", "a long password of ours");
-      parties.push({ kind, home, server, user });
-    }
+    const starting = [a, b].map((kind, index) => startParty(kind, index === 0 ? "anna" : "bert", { name: `fed-${index}-${kind}`, postgres }));
+    parties.push(...(await Promise.all(starting)));
   });
+  after(() => endParties(parties, postgres));
 
-  after(async () => {
-    for (const { server, home } of parties) {
-      if (!server.exited()) await server.stop().catch(() => server.kill());
-      if (process.env["COMPAT_KEEP"] === undefined) await postgres.dropDatabase(home.database);
-    }
-    await postgres?.stop();
-  });
-
-  const room = (roomId: string, rest: string): string => `${C}/rooms/${enc(roomId)}/${rest}`;
-  const joinVia = (party: Party, roomId: string, via: Party): Promise<Json> =>
-    party.user.post(`${C}/join/${enc(roomId)}?server_name=${enc(via.home.serverName)}`);
-  const sees = (party: Party, roomId: string, eventId: string): Promise<Json> =>
-    waitFor(`${eventId} at ${party.kind}`, PATIENCE_MS, async () => {
-      const answer = await party.user.request("GET", room(roomId, `event/${enc(eventId)}`));
-      return answer.status === 200 ? (answer.body as Json) : undefined;
-    });
-  /** A server that was away gives signs of life: the first may come while the other's last attempt to reach it is still failing. */
-  const hearsAgain = async (away: Party, present: Party, roomId: string, eventIds: readonly string[]): Promise<void> => {
-    for (let sign = 1; ; sign++) {
-      await away.user.get(`${C}/profile/${enc(present.user.userId)}`);
-      await away.user.text(roomId, `here again ${sign}`);
-      try {
-        for (const eventId of eventIds) await sees(away, roomId, eventId);
-        return;
-      } catch (error) {
-        if (sign === 4) throw error;
-      }
-    }
-  };
-  const membership = async (party: Party, roomId: string, userId: string): Promise<string | undefined> => {
-    const answer = await party.user.request("GET", room(roomId, `state/m.room.member/${enc(userId)}`));
-    return answer.status === 200 ? answer.body.membership : undefined;
-  };
-  const becomes = (party: Party, roomId: string, userId: string, wanted: string): Promise<true> =>
-    waitFor(`${userId} is ${wanted} at ${party.kind}`, PATIENCE_MS, async () => ((await membership(party, roomId, userId)) === wanted ? true : undefined));
-  const stateOf = async (party: Party, roomId: string): Promise<string[]> =>
-    ((await party.user.get(room(roomId, "state"))) as Json[]).map((event) => event.event_id as string).sort();
-  const extremities = async (party: Party, roomId: string): Promise<string[]> =>
-    (await postgres.query<{ event_id: string }>(party.home.database, "SELECT event_id FROM event_forward_extremities WHERE room_id = $1", [roomId]))
-      .map((row) => row.event_id)
-      .sort();
-  const agree = async (roomId: string): Promise<void> => {
-    const [one, two] = parties as [Party, Party];
-    await waitFor("the same extremities", PATIENCE_MS, async () =>
-      JSON.stringify(await extremities(one, roomId)) === JSON.stringify(await extremities(two, roomId)) ? true : undefined,
-    );
-    assert.deepEqual(await stateOf(one, roomId), await stateOf(two, roomId));
-  };
-  const publicRoom = (party: Party, more: Json = {}): Promise<string> => party.user.createRoom({ preset: "public_chat", ...more });
-  const shared = async (maker: Party, joiner: Party, more: Json = {}): Promise<string> => {
-    const roomId = await publicRoom(maker, more);
-    await joinVia(joiner, roomId, maker);
-    return roomId;
-  };
+  const agreed = (roomId: string): Promise<void> => agree(parties as [Party, Party], roomId);
 
   for (const [m, j] of [
     [0, 1],
@@ -109,7 +58,7 @@ describe("federation: two servers", function () {
 
       for (const version of VERSIONS) {
         it(`version ${version}: join, messages, state and redactions both ways`, async () => {
-          const roomId = await shared(maker, joiner, { room_version: version });
+          const roomId = await sharedRoom(maker, joiner, { room_version: version });
           const first = await maker.user.text(roomId, "from the maker");
           await sees(joiner, roomId, first);
           const second = await joiner.user.text(roomId, "from the joiner");
@@ -117,7 +66,7 @@ describe("federation: two servers", function () {
           await maker.user.state(roomId, "m.room.topic", { topic: "told" });
           await joiner.user.redact(roomId, second, "oops");
           await waitFor("redaction", PATIENCE_MS, async () => (Object.keys((await sees(maker, roomId, second)).content).length === 0 ? true : undefined));
-          await agree(roomId);
+          await agreed(roomId);
         });
       }
 
@@ -146,26 +95,26 @@ describe("federation: two servers", function () {
         await maker.user.invite(roomId, joiner.user.userId);
         await joiner.user.post(room(roomId, "join"));
         await becomes(maker, roomId, joiner.user.userId, "join");
-        await agree(roomId);
+        await agreed(roomId);
       });
 
       it("restricted joins", async () => {
-        const space = await shared(maker, joiner);
+        const space = await sharedRoom(maker, joiner);
         const rules = { join_rule: "restricted", allow: [{ type: "m.room_membership", room_id: space }] };
         const roomId = await maker.user.createRoom({ preset: "private_chat", initial_state: [{ type: "m.room.join_rules", state_key: "", content: rules }] });
         await joinVia(joiner, roomId, maker);
         await becomes(maker, roomId, joiner.user.userId, "join");
-        await agree(roomId);
+        await agreed(roomId);
       });
 
       it("leaving and coming back; kicks and bans", async () => {
-        const roomId = await shared(maker, joiner);
+        const roomId = await sharedRoom(maker, joiner);
         await joiner.user.leave(roomId);
         await becomes(maker, roomId, joiner.user.userId, "leave");
         await maker.user.text(roomId, "in between");
         await joinVia(joiner, roomId, maker);
         await sees(maker, roomId, await joiner.user.text(roomId, "back"));
-        await agree(roomId);
+        await agreed(roomId);
         await maker.user.ban(roomId, joiner.user.userId);
         const banned = "SELECT 1 FROM local_current_membership WHERE room_id = $1 AND membership = 'ban'";
         await waitFor("ban", PATIENCE_MS, async () => ((await postgres.query(joiner.home.database, banned, [roomId])).length > 0 ? true : undefined));
@@ -174,7 +123,7 @@ describe("federation: two servers", function () {
       });
 
       it("typing, receipts, presence", async () => {
-        const roomId = await shared(maker, joiner);
+        const roomId = await sharedRoom(maker, joiner);
         const eventId = await maker.user.text(roomId, "read me");
         await sees(joiner, roomId, eventId);
         await joiner.user.put(room(roomId, `typing/${enc(joiner.user.userId)}`), { typing: true, timeout: 30_000 });
@@ -191,7 +140,7 @@ describe("federation: two servers", function () {
       });
 
       it("device lists, keys and to-device messages", async () => {
-        await shared(maker, joiner);
+        await sharedRoom(maker, joiner);
         const { user } = joiner;
         const since = (await maker.user.sync()).next_batch;
         await user.post(`${C}/keys/upload`, {
@@ -220,7 +169,7 @@ describe("federation: two servers", function () {
 
       it("encrypted rooms: cross-signing, signed device lists, one-time and fallback keys, devices that go", async () => {
         const talker = joiner.server.client();
-        await talker.register(`talker${m}`, "a long password of ours");
+        await talker.register(`talker${m}`, PASSWORD);
         const roomId = await publicRoom(maker, {
           initial_state: [{ type: "m.room.encryption", state_key: "", content: { algorithm: "m.megolm.v1.aes-sha2" } }],
         });
@@ -257,7 +206,7 @@ describe("federation: two servers", function () {
         assert.equal((await sees(maker, roomId, await talker.send(roomId, "m.room.encrypted", content))).content.ciphertext, "opaque");
 
         const second = joiner.server.client();
-        await second.login(`talker${m}`, "a long password of ours");
+        await second.login(`talker${m}`, PASSWORD);
         await second.post(`${C}/keys/upload`, { device_keys: deviceKeys(second.userId, second.deviceId).keys });
         await waitFor("the second device", PATIENCE_MS, async () => ((await ask()).device_keys[talker.userId]?.[second.deviceId] ? true : undefined));
         await second.post(`${C}/logout`);
@@ -276,24 +225,24 @@ describe("federation: two servers", function () {
         await joinVia(joiner, roomId, maker);
         await becomes(maker, roomId, joiner.user.userId, "join");
 
-        const old = await shared(maker, joiner, { room_version: "10" });
+        const old = await sharedRoom(maker, joiner, { room_version: "10" });
         const { replacement_room: next } = await maker.user.post(room(old, "upgrade"), { new_version: "12" });
         await waitFor("the tombstone", PATIENCE_MS, async () =>
           (await joiner.user.request("GET", room(old, "state/m.room.tombstone"))).status === 200 ? true : undefined,
         );
         await joinVia(joiner, next, maker);
         await sees(maker, next, await joiner.user.text(next, "followed"));
-        await agree(next);
+        await agreed(next);
 
         const fleeting = joiner.server.client();
-        await fleeting.register(`fleeting${m}`, "a long password of ours");
+        await fleeting.register(`fleeting${m}`, PASSWORD);
         await fleeting.post(`${C}/join/${enc(space)}?server_name=${enc(maker.home.serverName)}`);
         await becomes(maker, space, fleeting.userId, "join");
         await fleeting.put(`${C}/profile/${enc(fleeting.userId)}/displayname`, { displayname: "Renamed" });
         await waitFor("the new name", PATIENCE_MS, async () =>
           (await maker.user.get(room(space, `state/m.room.member/${enc(fleeting.userId)}`))).displayname === "Renamed" ? true : undefined,
         );
-        await fleeting.withPassword("POST", `${C}/account/deactivate`, { erase: true }, "a long password of ours");
+        await fleeting.withPassword("POST", `${C}/account/deactivate`, { erase: true }, PASSWORD);
         await becomes(maker, space, fleeting.userId, "leave");
       });
 
@@ -301,7 +250,7 @@ describe("federation: two servers", function () {
         const roomId = await publicRoom(maker);
         for (let i = 0; i < 12; i++) {
           const guest = maker.server.client();
-          await guest.register(`crowd${m}${i}`, "a long password of ours");
+          await guest.register(`crowd${m}${i}`, PASSWORD);
           await guest.join(roomId);
         }
         await joinVia(joiner, roomId, maker);
@@ -314,7 +263,7 @@ describe("federation: two servers", function () {
         await waitFor("the whole state", 60_000, async () =>
           (await postgres.query(joiner.home.database, "SELECT 1 FROM partial_state_rooms WHERE room_id = $1", [roomId])).length === 0 ? true : undefined,
         );
-        await agree(roomId);
+        await agreed(roomId);
       });
 
       it("media, profiles, aliases, directory, space", async () => {
@@ -370,8 +319,8 @@ describe("federation: two servers", function () {
       });
 
       it("catch-up after the joiner was away, and after the maker was", async () => {
-        const roomId = await shared(maker, joiner);
-        const other = await shared(maker, joiner);
+        const roomId = await sharedRoom(maker, joiner);
+        const other = await sharedRoom(maker, joiner);
         for (const [away, present] of [
           [joiner, maker],
           [maker, joiner],
@@ -387,7 +336,7 @@ describe("federation: two servers", function () {
           await waitFor("to-device message", 90_000, async () =>
             JSON.stringify((await away.user.sync()).to_device ?? {}).includes("m.missed") ? true : undefined,
           );
-          await agree(roomId);
+          await agreed(roomId);
         }
       });
     });
@@ -401,7 +350,7 @@ describe("federation: two servers", function () {
 
     it("both come to the same state after they changed it while they could not talk", async () => {
       const [one, two] = parties as [Party, Party];
-      const roomId = await shared(one, two, { power_level_content_override: { users: { [one.user.userId]: 100, [two.user.userId]: 100 } } });
+      const roomId = await sharedRoom(one, two, { power_level_content_override: { users: { [one.user.userId]: 100, [two.user.userId]: 100 } } });
       await sees(one, roomId, await two.user.text(roomId, "before"));
       await two.server.stop();
       await one.user.state(roomId, "m.room.topic", { topic: "one" });
@@ -417,18 +366,18 @@ describe("federation: two servers", function () {
       await sees(two, roomId, first);
       await sees(one, roomId, second);
       await sees(two, roomId, await one.user.text(roomId, "together"));
-      await agree(roomId);
+      await agreed(roomId);
     });
 
     it("bans, powers and rules that contradict each other are settled alike in rooms of all kinds of versions", async () => {
       const [one, two] = parties as [Party, Party];
       const victim = two.server.client();
-      await victim.register("victim", "a long password of ours");
+      await victim.register("victim", PASSWORD);
       const rooms: { roomId: string; levels: { users: Record<string, number> } }[] = [];
       for (const version of ["1", "2", "6", "11", "12"]) {
         const users = { ...(version === "12" ? {} : { [one.user.userId]: 100 }), [two.user.userId]: 90 };
         const levels = { users, events: {}, state_default: 50 };
-        const roomId = await shared(one, two, { room_version: version, power_level_content_override: levels });
+        const roomId = await sharedRoom(one, two, { room_version: version, power_level_content_override: levels });
         await victim.join(roomId);
         await becomes(one, roomId, victim.userId, "join");
         rooms.push({ roomId, levels });
@@ -455,13 +404,13 @@ describe("federation: two servers", function () {
         await sees(two, roomId, await one.user.text(roomId, "together"));
         await sees(one, roomId, await two.user.text(roomId, "at last"));
         assert.equal(await membership(two, roomId, victim.userId), "ban");
-        await agree(roomId);
+        await agreed(roomId);
       }
     });
 
     it("a server that has changed its signing key goes on, and is believed about what it signed before", async () => {
       for (const [changing, other] of [parties, [...parties].reverse()] as [Party, Party][]) {
-        const roomId = await shared(changing, other);
+        const roomId = await sharedRoom(changing, other);
         await sees(other, roomId, await changing.user.text(roomId, "by the old key"));
         await other.server.stop();
         const unseen = await changing.user.text(roomId, "by the old key, seen late");
@@ -474,16 +423,16 @@ describe("federation: two servers", function () {
         const { old_verify_keys: old, verify_keys: keys } = await changing.user.get("/_matrix/key/v2/server");
         assert.deepEqual([Object.keys(old).length, Object.keys(keys).length], [1, 1]);
         await sees(changing, roomId, await other.user.text(roomId, "well received"));
-        const later = await shared(changing, other);
+        const later = await sharedRoom(changing, other);
         await sees(other, later, await changing.user.text(later, "a room of the new key"));
-        await agree(roomId);
+        await agreed(roomId);
       }
     });
 
     it("rooms go on without a gap when one of the servers is swapped for the other program, and back", async () => {
       const [one, two] = parties as [Party, Party];
-      const roomId = await shared(one, two);
-      const direct = await shared(two, one, { room_version: "6" });
+      const roomId = await sharedRoom(one, two);
+      const direct = await sharedRoom(two, one, { room_version: "6" });
       const all: string[] = [];
       const talk = async (stage: string): Promise<void> => {
         const since = await Promise.all(parties.map(async ({ user }) => (await user.sync()).next_batch as string));
@@ -497,8 +446,8 @@ describe("federation: two servers", function () {
           await sees(other, direct, await party.user.text(direct, stage));
           await other.user.post(room(roomId, `receipt/m.read/${enc(id)}`));
         }
-        await agree(roomId);
-        await agree(direct);
+        await agreed(roomId);
+        await agreed(direct);
         for (const [index, { user }] of parties.entries()) {
           const { timeline } = (await user.sync({ since: since[index]! })).rooms.join[roomId];
           assert.deepEqual(
@@ -509,11 +458,20 @@ describe("federation: two servers", function () {
       };
       const swap = async (party: Party, kind: ServerKind): Promise<void> => {
         const other = party === one ? two : one;
+        const before = await Promise.all(parties.map(async ({ user }) => (await user.sync()).next_batch as string));
         await party.server.stop();
-        all.push(await other.user.text(roomId, "while nobody was there"));
-        const missed = all.at(-1)!;
+        const missed = [await other.user.text(roomId, "while nobody was there"), await other.user.text(roomId, "still nobody")];
         party.server = await startServer(kind, party.home);
-        await hearsAgain(party, other, roomId, [missed, await other.user.text(roomId, "is anybody there?")]);
+        missed.push(await other.user.text(roomId, "is anybody there?"));
+        await hearsAgain(party, other, roomId, missed);
+        all.push(...missed);
+        // Whoever goes on where he was reads all of it, in its order, and is told of no gap.
+        const filter = JSON.stringify({ room: { timeline: { limit: 50 } } });
+        for (const [index, { user, kind: was }] of parties.entries()) {
+          const { timeline } = (await user.sync({ since: before[index]!, filter })).rooms.join[roomId];
+          const ids = (timeline.events as Json[]).map((event) => event.event_id as string);
+          assert.deepEqual([timeline.limited, ids.filter((id) => missed.includes(id))], [false, missed], was);
+        }
       };
       await talk("before");
       for (const party of [one, two]) {

@@ -7,13 +7,18 @@ import { testCertificates } from "../../src/testing/certificates.ts";
 import { makeHome, type Home, type HomeOptions } from "./home.ts";
 import { freePort } from "./scratch.ts";
 
+export interface FederatedHomeOptions extends Omit<HomeOptions, "serverName"> {
+  /** What the server is called, before its port. Default: localhost */
+  host?: "localhost" | "127.0.0.1";
+}
+
 /**
- * A home whose server others reach as `localhost:<port>` over TLS, with certificates of an authority that both sides trust; servers that do
- * not answer are tried again soon.
+ * A home whose server others reach as `<host>:<port>` over TLS, with certificates of an authority that both sides trust; servers that do not
+ * answer are tried again soon.
  */
-export async function makeFederatedHome(options: Omit<HomeOptions, "serverName">): Promise<Home> {
+export async function makeFederatedHome({ host = "localhost", ...options }: FederatedHomeOptions): Promise<Home> {
   const port = await freePort();
-  const home = await makeHome({ ...options, serverName: `localhost:${port}` });
+  const home = await makeHome({ ...options, serverName: `${host}:${port}` });
   const { ca, certificate, privateKey } = testCertificates();
   const file = (name: string, text: string): string => {
     const path = join(home.folder, name);

@@ -40,6 +40,8 @@ export interface StartOptions {
   synapseVersion?: string;
   /** Start Myelin's compiled form (`npm run build` first). Default: the source, by tsx. */
   compiled?: boolean;
+  /** More environment variables. */
+  environment?: Readonly<Record<string, string>>;
   readyMs?: number;
 }
 
@@ -52,7 +54,11 @@ export async function startServer(kind: ServerKind, home: Home, options: StartOp
   const offsets = { log: size(home.log), output: size(output) };
   const fd = openSync(output, "a");
   const begun = performance.now();
-  const child = spawn(command, args, { cwd: kind === "myelin" ? repository : home.folder, stdio: ["ignore", fd, fd], env: cleanEnvironment() });
+  const child = spawn(command, args, {
+    cwd: kind === "myelin" ? repository : home.folder,
+    stdio: ["ignore", fd, fd],
+    env: { ...cleanEnvironment(), ...options.environment },
+  });
   closeSync(fd);
   const server = new ServerProcess(kind, home, child, output, offsets);
   const end = begun + (options.readyMs ?? 60_000);

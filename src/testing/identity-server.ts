@@ -26,6 +26,8 @@ export class TestIdentityServer {
   readonly sessions = new Map<string, { medium: string; address: string; clientSecret: string; code: string; validatedAt: number | undefined }>();
   algorithms: string[] = ["sha256", "none"];
   keyValid = true;
+  /** Invites that it keeps until somebody owns the address, as `/store-invite` told them, with their tokens. */
+  readonly invites: (JsonObject & { token: string })[] = [];
   /** Answers with this status instead. */
   failWith: { status: number; body: object | string } | undefined;
   private readonly key = signingKeyFromSeed("identity", new Uint8Array(32).fill(99));
@@ -64,6 +66,8 @@ export class TestIdentityServer {
         res.end(typeof body === "string" ? body : JSON.stringify(body));
       });
     });
+    // As real ones: no connection is closed under a request that is on its way.
+    https.keepAliveTimeout = 600_000;
     await new Promise<void>((resolve) => https.listen(0, "127.0.0.1", resolve));
     return (identity = new TestIdentityServer(https, `localhost:${(https.address() as AddressInfo).port}`));
   }
@@ -71,6 +75,16 @@ export class TestIdentityServer {
   /** What it signs when a stored invite is redeemed. */
   signInvite(token: string, userId: string, sender: string): JsonObject {
     return signJson({ mxid: userId, token, sender }, this.name, this.key);
+  }
+
+  /** The body with which it tells the homeserver of a user about the invites for the address that the user has bound (`/3pid/onbind`). */
+  noticeOf(medium: string, address: string): JsonObject {
+    const mxid = this.bindings.get(`${medium} ${address}`);
+    if (mxid === undefined) throw new Error(`Nobody has bound ${address}`);
+    const invites = this.invites
+      .filter((invite) => invite.medium === medium && invite.address === address)
+      .map(({ token, sender, room_id }) => ({ medium, address, mxid, room_id, sender, signed: this.signInvite(token, mxid, String(sender)) }));
+    return { medium, address, mxid, invites } as JsonObject;
   }
 
   async close(): Promise<void> {
@@ -81,7 +95,8 @@ export class TestIdentityServer {
   private answer({ method, path, query, authorization, body }: IdentityRequest): { status: number; body: object } {
     const error = (status: number, errcode: string) => ({ status, body: { errcode, error: `It is ${errcode}` } });
     const text = (name: string): string => String(body[name]);
-    const withToken = authorization === `Bearer ${TestIdentityServer.TOKEN}`;
+    // Synapse says it in the address where it asks for the details of hashes.
+    const withToken = authorization === `Bearer ${TestIdentityServer.TOKEN}` || query.get("access_token") === TestIdentityServer.TOKEN;
     switch (`${method} ${path}`) {
       case "GET /_matrix/identity/v2/hash_details":
         return withToken ? { status: 200, body: { algorithms: this.algorithms, lookup_pepper: this.pepper } } : error(401, "M_UNAUTHORIZED");
@@ -104,16 +119,19 @@ export class TestIdentityServer {
         this.bindings.delete(`${medium} ${address}`);
         return { status: 200, body: {} };
       }
-      case "POST /_matrix/identity/v2/store-invite":
+      case "POST /_matrix/identity/v2/store-invite": {
         if (!withToken) return error(401, "M_UNAUTHORIZED");
+        const token = this.invites.length === 0 ? "invite-token" : `invite-token-${this.invites.length + 1}`;
+        this.invites.push({ ...body, token });
         return {
           status: 200,
           body: {
-            token: "invite-token",
+            token,
             display_name: "f...@e...",
             public_keys: [{ public_key: this.publicKey, key_validity_url: `https://${this.name}/_matrix/identity/v2/pubkey/isvalid` }],
           },
         };
+      }
       case "GET /_matrix/identity/v2/pubkey/isvalid":
         return { status: 200, body: { valid: this.keyValid && query.get("public_key") === this.publicKey } };
       case "POST /_matrix/identity/api/v1/validate/msisdn/requestToken": {

@@ -182,7 +182,7 @@ describe("identity servers", () => {
       identity.algorithms = ["rot13"];
       await invite(roomId, "odd@example.org").expect(200);
       identity.algorithms = ["sha256", "none"];
-      await state(roomId, "m.room.third_party_invite/invite-token").expect(200);
+      await state(roomId, `m.room.third_party_invite/${identity.invites.at(-1)!.token}`).expect(200);
     });
 
     it("fail with the identity server", async () => {
