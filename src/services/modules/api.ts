@@ -6,9 +6,10 @@ import type { Logger } from "../../lib/log.ts";
 import { invalidParam, MatrixError } from "../../protocol/errors.ts";
 import { stateKeyOf } from "../../protocol/event/event.ts";
 import { getDomain } from "../../protocol/ids.ts";
+import { actionsProblem } from "../../protocol/push-rules/rules.ts";
 import { getSightingsOfUser } from "../../storage/accounts/client-ips.ts";
 import { insertExternalIds } from "../../storage/accounts/external-ids.ts";
-import { countMonthlyActiveByService } from "../../storage/accounts/monthly-active-users.ts";
+import { listMonthlyActiveByService } from "../../storage/accounts/monthly-active-users.ts";
 import { getProfile } from "../../storage/accounts/profiles.ts";
 import { findUsersIgnoringCase, setUserFlags } from "../../storage/accounts/users.ts";
 import { addBinding } from "../../storage/threepids/bindings.ts";
@@ -44,28 +45,14 @@ import type { ThirdPartyRulesCallbacks } from "./callbacks/third-party-rules.ts"
 import type { AddFieldsToUnsigned } from "./callbacks/unsigned.ts";
 import type { ModuleCallbacks } from "./callbacks.ts";
 import { AccountDataManager, ModuleHttpClient, PublicRoomListManager } from "./managers.ts";
+import { ModuleTransaction } from "./database-calls.ts";
 import { ModuleEvent, ModuleState } from "./events.ts";
 import { requireRoomIsFree } from "./held-room.ts";
 import { PRESENCE_ALL_USERS } from "./presence-all-users.ts";
 import { NOT_SPAM } from "./refusals.ts";
-import type { ModuleRequest, WebResource } from "./web-resources.ts";
-
-/** What a module is told of an account. */
-export interface ModuleUserInfo {
-  readonly user_id: string;
-  /** Seconds since the epoch. */
-  readonly creation_ts: number;
-  readonly is_admin: boolean;
-  readonly is_guest: boolean;
-  readonly is_deactivated: boolean;
-  readonly is_shadow_banned: boolean;
-  readonly locked: boolean;
-  readonly suspended: boolean;
-  readonly approved: boolean;
-  readonly appservice_id: string | null;
-  readonly user_type: string | null;
-  readonly consent_version: string | null;
-}
+import { ssoLoginResponse } from "./sso-login.ts";
+import { moduleUserInfo, type ModuleUserInfo } from "./user-info.ts";
+import type { ModuleRequest, ModuleResponse, WebResource } from "./web-resources.ts";
 
 /** An event that a module sends. */
 export interface EventToSend {
@@ -169,6 +156,10 @@ export class ModuleApi {
     const { instanceName, isMain } = this.config.workers;
     return isMain ? undefined : instanceName;
   }
+  /** undefined in the main process. */
+  get worker_app(): string | undefined {
+    return this.worker_name === undefined ? undefined : "synapse.app.generic_worker";
+  }
   should_run_background_tasks(): boolean {
     return true;
   }
@@ -187,21 +178,7 @@ export class ModuleApi {
 
   async get_userinfo_by_id(userId: string): Promise<ModuleUserInfo | undefined> {
     const user = await this.context().accounts.user(userId);
-    if (user === undefined) return undefined;
-    return {
-      user_id: user.name,
-      creation_ts: Number(user.creationTs),
-      is_admin: user.admin,
-      is_guest: user.isGuest,
-      is_deactivated: user.deactivated,
-      is_shadow_banned: user.shadowBanned,
-      locked: user.locked,
-      suspended: user.suspended,
-      approved: user.approved,
-      appservice_id: user.appserviceId,
-      user_type: user.userType,
-      consent_version: user.consentVersion,
-    };
+    return user === undefined ? undefined : moduleUserInfo(user);
   }
 
   /** Who makes a request to a path of the module. @throws MatrixError 401, 403 */
@@ -246,6 +223,12 @@ export class ModuleApi {
     const userId = await registerUser(ctx, { localpart, passwordHash: null, displayName: displayname, admin });
     for (const address of emails) await addThreepid(ctx, userId, { medium: "email", address, validatedAt: ctx.clock.now() });
     return userId;
+  }
+
+  /** An account with a device that nobody else knows, as Synapse has it for old modules: its id and an access token. */
+  async register(localpart: string, displayname?: string, emails: readonly string[] = []): Promise<readonly [userId: string, accessToken: string]> {
+    const userId = await this.register_user(localpart, displayname, emails);
+    return [userId, (await this.register_device(userId)).accessToken];
   }
 
   /** Makes a device and its access token. */
@@ -303,14 +286,50 @@ export class ModuleApi {
     return sightings.map(({ ip, userAgent, lastSeen }) => ({ ip, user_agent: userAgent, last_seen: lastSeen }));
   }
 
-  async get_monthly_active_users_by_service(): Promise<Map<string, number>> {
-    return await countMonthlyActiveByService(this.context().read);
+  /** Who counts as active this month, with their application service (`native`: none). Bounds in milliseconds. */
+  async get_monthly_active_users_by_service(startTimestamp?: number, endTimestamp?: number): Promise<(readonly [service: string, userId: string])[]> {
+    const users = await listMonthlyActiveByService(this.context().read, startTimestamp, endTimestamp);
+    return users.map(({ service, userId }) => [service, userId]);
+  }
+
+  /** @throws Error for actions that are none */
+  check_push_rule_actions(actions: readonly (string | JsonObject)[]): void {
+    const problem = actionsProblem([...actions]);
+    if (problem !== undefined) throw new MatrixError(400, "M_UNKNOWN", `Invalid actions: ${problem}`);
   }
 
   /** Only the scope `global` exists. @throws MatrixError 400, 404 */
   async set_push_rule_action(userId: string, scope: string, kind: string, ruleId: string, actions: readonly (string | JsonObject)[]): Promise<void> {
     if (scope !== "global") throw invalidParam("The only scope is global");
     await setRuleActions(this.context(), userId, kind, ruleId, [...actions]);
+  }
+
+  /**
+   * Sends `content` as the `notification` to the push gateways of a user, or of one device, with `tweaks` and what is to be added to the pusher's
+   * `default_payload`. By device id, whether it arrived.
+   */
+  async send_http_push_notification(
+    userId: string,
+    deviceId: string | undefined,
+    content: JsonObject,
+    tweaks: JsonObject = {},
+    defaultPayload: JsonObject = {},
+  ): Promise<Record<string, boolean>> {
+    return await this.context().pushers.dispatch(userId, deviceId, { content, tweaks, defaultPayload });
+  }
+
+  /**
+   * The end of a login by a way of the module's own, for an account that exists: return what this returns from your web resource. The browser is sent
+   * back to the client with a login token, after a word of confirmation unless `sso.client_whitelist` names the client.
+   */
+  async complete_sso_login_async(
+    registeredUserId: string,
+    _request: ModuleRequest,
+    clientRedirectUrl: string,
+    newUser = false,
+    authProviderId = "<unknown>",
+  ): Promise<ModuleResponse> {
+    return await ssoLoginResponse(this.context(), { userId: registeredUserId, clientRedirectUrl, isNew: newUser, providerId: authProviderId });
   }
 
   // Rooms.
@@ -418,6 +437,14 @@ export class ModuleApi {
   }
   async sleep(seconds: number): Promise<void> {
     await this.context().clock.sleep(seconds * 1_000);
+  }
+
+  /**
+   * Runs `fn` in a transaction of the server's database: for tables of the module's own. It is run again where the database asks for that, and what it
+   * returns is returned.
+   */
+  async run_db_interaction<T, A extends readonly unknown[]>(desc: string, fn: (txn: ModuleTransaction, ...args: A) => Promise<T>, ...args: A): Promise<T> {
+    return await this.context().transaction(desc, (txn) => fn(new ModuleTransaction(txn), ...args));
   }
 
   // Mails and pages.

@@ -363,14 +363,12 @@ export class Presence {
   }
 
   /**
-   * Sends these local and remote users the states of all local users who are online, whether or not they changed
-   * (`ModuleApi.send_local_online_presence_to`): remote ones at once, local ones of those whose presence they get, with their next sync.
+   * Sends these local and remote users the states of those local users whose presence they get and who are online, whether or not they changed
+   * (`ModuleApi.send_local_online_presence_to`): remote ones at once, local ones with their next sync.
    */
   async sendOnlineTo(userIds: readonly string[]): Promise<void> {
     const local = userIds.filter((userId) => getDomain(userId) === this.options.serverName);
-    const servers = new Set(userIds.map(getDomain).filter((server) => server !== this.options.serverName));
-    const online = [...this.states.values()].filter((state) => state.state !== "offline" && getDomain(state.userId) === this.options.serverName);
-    if (servers.size > 0 && online.length > 0) this.ctx.remote.sendPresence(online, servers);
+    await this.sendOnlineToRemote(userIds.filter((userId) => getDomain(userId) !== this.options.serverName));
     if (local.length === 0) return;
     const position = this.ctx.streams.presence.currentToken();
     await this.ctx.transaction("add_users_to_send_full_presence_to", (txn) => putUsersToSendFullPresenceTo(txn, local, position));
@@ -379,6 +377,22 @@ export class Presence {
     await this.save([await this.current(local[0]!)]);
     this.ctx.notifier.wakeUsers(local, "presence_key");
     this.ctx.notifier.announce();
+  }
+
+  /** Servers hear of those whose presence their users get: of who shares a room with them, or whom modules route to them. */
+  private async sendOnlineToRemote(userIds: readonly string[]): Promise<void> {
+    const online = [...this.states.values()].filter((state) => state.state !== "offline" && getDomain(state.userId) === this.options.serverName);
+    if (userIds.length === 0 || online.length === 0) return;
+    const router = this.ctx.modules.presenceRouter;
+    const rooms = await joinedRoomsOf(this.ctx.read, userIds);
+    for (const userId of userIds) {
+      const routed = router.isEmpty ? [] : await router.interestedUsers(userId);
+      const watched = new Set(routed === "ALL" ? online.map((state) => state.userId) : routed);
+      for (const roomId of rooms.get(userId) ?? [])
+        if (!this.options.excludedRooms.has(roomId)) for (const member of await this.ctx.members.joinedLocal(roomId)) watched.add(member);
+      const states = online.filter((state) => watched.has(state.userId));
+      if (states.length > 0) this.ctx.remote.sendPresence(states, [getDomain(userId)]);
+    }
   }
 
   /** A client of the user that has come to this place in the stream is to get everything anew. */

@@ -25,6 +25,21 @@ export async function countMonthlyActiveByService(h: ReadHandle): Promise<Map<st
   return new Map(rows.map(({ service, count }) => [service, count]));
 }
 
+/** Who is counted, with their application service (`native`: none), of those who were last counted at a time in [`from`, `to`]; undefined: no bound. */
+export async function listMonthlyActiveByService(
+  h: ReadHandle,
+  from: number | undefined,
+  to: number | undefined,
+): Promise<{ service: string; userId: string }[]> {
+  return await query(
+    h,
+    `SELECT coalesce(users.appservice_id, 'native') AS service, mau.user_id AS "userId"
+     FROM monthly_active_users AS mau LEFT JOIN users ON mau.user_id = users.name
+     WHERE ($1::bigint IS NULL OR mau.timestamp >= $1) AND ($2::bigint IS NULL OR mau.timestamp <= $2)`,
+    [from ?? null, to ?? null],
+  );
+}
+
 /** Counts the users as active at `now`. */
 export async function upsertMonthlyActive(txn: Txn, userIds: readonly string[], now: number): Promise<void> {
   await execute(

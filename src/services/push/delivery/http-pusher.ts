@@ -91,6 +91,21 @@ export class HttpPusher implements RunningPusher {
     this.ctx.metrics.badgeSent(!("failed" in outcome));
   }
 
+  /** Sends what somebody else wrote, once. False when the gateway could not be told, or wants no more for this push key. */
+  async dispatch(content: JsonObject, tweaks: JsonObject, defaultPayload: JsonObject): Promise<boolean> {
+    const data = isJsonObject(this.device.data) ? this.device.data : {};
+    const own = isJsonObject(data.default_payload) ? data.default_payload : {};
+    const device = {
+      ...this.device,
+      data: Object.keys(defaultPayload).length === 0 ? data : { ...data, default_payload: { ...own, ...defaultPayload } },
+      ...(Object.keys(tweaks).length > 0 && { tweaks }),
+    };
+    const outcome = await this.tools.gateway.notify(this.url, { ...content, devices: [device] });
+    if (!("failed" in outcome)) return outcome.rejected.length === 0;
+    this.ctx.log.named("synapse.push.httppusher").warn(`Failed to push data to ${this.row.userId}/${this.row.appId}: ${outcome.failed}`);
+    return false;
+  }
+
   stop(): void {
     this.delivering.stop();
     this.retry?.cancel();

@@ -102,6 +102,34 @@ describe("Push gateways", function () {
   const rows = (): Promise<{ last_success: number | null; failing_since: number | null; last_stream_ordering: number }[]> =>
     query(server.ctx.read, "SELECT last_success, failing_since, last_stream_ordering FROM pushers WHERE user_name = $1", [bob.userId]);
 
+  it("are told what a module wants them to be told, by device, and asked once", async () => {
+    await setPusher({ default_payload: { aps: 1, kept: true } });
+    const content = { prio: "high", org: "x", devices: "replaced" };
+    const tell = (deviceId?: string) => pool.dispatch(bob.userId, deviceId, { content, tweaks: { sound: "bing" }, defaultPayload: { aps: 2 } });
+    assert.deepEqual(await tell(), { [bob.deviceId]: true });
+    assert.deepEqual(await tell(bob.deviceId), { [bob.deviceId]: true });
+    assert.deepEqual(await tell("OTHER"), {});
+    assert.equal(got.length, 2);
+    const { devices, ...rest } = got[0]!;
+    assert.deepEqual(rest, { prio: "high", org: "x" });
+    assert.deepEqual(devices, [
+      {
+        app_id: "app",
+        pushkey: `key${count}`,
+        pushkey_ts: devices[0]!.pushkey_ts,
+        data: { default_payload: { aps: 2, kept: true } },
+        tweaks: { sound: "bing" },
+      },
+    ]);
+    status = 500;
+    assert.deepEqual(await tell(), { [bob.deviceId]: false });
+    status = 200;
+    rejected = [`key${count}`];
+    assert.deepEqual(await tell(), { [bob.deviceId]: false });
+    assert.equal((await rows()).length, 1, "it is the server's own notifications that a rejected key ends");
+    assert.deepEqual(await pool.dispatch("@nobody:test", undefined, { content: {}, tweaks: {}, defaultPayload: {} }), {});
+  });
+
   it("are told of the event, its sender and room, the badge and the tweaks", async () => {
     await setPusher({ brand: "x" });
     const eventId = await send(`hello bob${count}`);

@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { BackgroundWork } from "../../../lib/background-work.ts";
 import type { Timer } from "../../../lib/clock.ts";
+import type { JsonObject } from "../../../lib/json.ts";
 import { Repeated } from "../../../lib/repeated.ts";
 import { Turns } from "../../../lib/turns.ts";
 import { IpFilter } from "../../../outbound/ip-filter.ts";
@@ -89,6 +90,21 @@ export class PusherPool {
     for (const row of await enabledPushers(ctx.read)) this.add(row);
     if (this.byUser.size === 0) return;
     for (const userId of await usersWithPendingPushes(ctx.read)) this.wake(userId);
+  }
+
+  /**
+   * Sends a notification of a module's making to the push gateways of a user, or of one device: by device, whether it arrived.
+   */
+  async dispatch(
+    userId: string,
+    deviceId: string | undefined,
+    notification: { readonly content: JsonObject; readonly tweaks: JsonObject; readonly defaultPayload: JsonObject },
+  ): Promise<Record<string, boolean>> {
+    await this.refreshing.settled();
+    const { content, tweaks, defaultPayload } = notification;
+    const pushers = (this.byUser.get(userId) ?? []).filter((pusher) => pusher instanceof HttpPusher && (!deviceId || pusher.row.deviceId === deviceId));
+    const sent = await Promise.all((pushers as HttpPusher[]).map((pusher) => this.tools.turn(() => pusher.dispatch(content, tweaks, defaultPayload))));
+    return Object.fromEntries(pushers.flatMap(({ row }, index) => (row.deviceId === null ? [] : [[row.deviceId, sent[index]!]])));
   }
 
   /** Resolves when all that can be pushed now is pushed. */
