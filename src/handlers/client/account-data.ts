@@ -52,6 +52,7 @@ export const deleteAccountDataUnstable = endpoint({
   method: "DELETE",
   path: "/_matrix/client/unstable/org.matrix.msc3391/user/:userId/account_data/:type",
   auth: "user",
+  bodyType: "none",
   when: (config) => config.experimental.msc3391Enabled,
   async handle(ctx, { requester, params }) {
     checkSelf(requester, params.userId, "delete");
@@ -97,6 +98,7 @@ export const deleteRoomAccountDataUnstable = endpoint({
   method: "DELETE",
   path: "/_matrix/client/unstable/org.matrix.msc3391/user/:userId/rooms/:roomId/account_data/:type",
   auth: "user",
+  bodyType: "none",
   when: (config) => config.experimental.msc3391Enabled,
   async handle(ctx, { requester, params }) {
     checkSelf(requester, params.userId, "delete");

@@ -24,6 +24,7 @@ export const sendRenewal = endpoint({
   method: "POST",
   path: "/_matrix/client/(r0|v3|unstable)/account_validity/send_mail",
   auth: "user",
+  bodyType: "none",
   allowExpired: true,
   async handle(ctx, { requester }) {
     await sendRenewalMail(ctx, requester.userId);

@@ -46,6 +46,7 @@ export const deleteDehydrated = endpoint({
   method: "DELETE",
   path: PATH,
   auth: "user",
+  bodyType: "none",
   when,
   async handle(ctx, { requester }) {
     return { device_id: await removeDehydratedDevice(ctx, requester.userId) };

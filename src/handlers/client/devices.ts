@@ -50,6 +50,7 @@ export const deleteDevice = endpoint({
   method: "DELETE",
   path: "/_matrix/client/(r0|v3|unstable)/devices/:deviceId",
   auth: "user",
+  emptyBody: "or no JSON",
   async handle(ctx, request) {
     const { requester, params } = request;
     if (requester.appserviceId === undefined) {
@@ -67,6 +68,7 @@ export const deleteDevices = endpoint({
   method: "POST",
   path: "/_matrix/client/(r0|v3|unstable)/delete_devices",
   auth: "user",
+  emptyBody: "or no JSON",
   when: (config) => !config.mas.enabled,
   async handle(ctx, request) {
     const { body, requester } = request;

@@ -46,6 +46,7 @@ export const deleteAlias = endpoint({
   method: "DELETE",
   path: `${DIRECTORY}/room/:roomAlias`,
   auth: "user",
+  bodyType: "none",
   async handle(ctx, { requester, params }) {
     checkAlias(params.roomAlias);
     if (requester.appserviceId !== undefined) await removeAppserviceAlias(ctx, requester.appserviceId, params.roomAlias);
@@ -101,6 +102,7 @@ export const deleteNetworkVisibility = endpoint({
   method: "DELETE",
   path: `${DIRECTORY}/list/appservice/:networkId/:roomId`,
   auth: "user",
+  bodyType: "none",
   handle: (ctx, { requester, params }) => editNetwork(ctx, requester, params, "private"),
 });
 

@@ -90,6 +90,7 @@ export const deletePushRule = endpoint({
   method: "DELETE",
   path: PATH,
   auth: "user",
+  bodyType: "none",
   async handle(ctx, { requester, params }) {
     const { kind, id } = rulePath(params);
     await deleteRule(ctx, requester.userId, kind, id);

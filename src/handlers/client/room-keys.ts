@@ -55,6 +55,7 @@ export const deleteRoomKeys = endpoint({
   method: "DELETE",
   path: PATHS,
   auth: "user",
+  bodyType: "none",
   async handle(ctx, { requester, params, query }) {
     const { roomId, sessionId } = scope(params);
     return await removeBackedUpKeys(ctx, requester.userId, query.requiredString("version"), roomId, sessionId);
@@ -106,6 +107,7 @@ export const deleteBackupVersion = endpoint({
   method: "DELETE",
   path: `${VERSION}/:version`,
   auth: "user",
+  bodyType: "none",
   async handle(ctx, { requester, params }) {
     await removeBackupVersion(ctx, requester.userId, params.version);
     return {};

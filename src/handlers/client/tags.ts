@@ -44,6 +44,7 @@ export const deleteTag = endpoint({
   method: "DELETE",
   path: "/_matrix/client/(r0|v3|unstable)/user/:userId/rooms/:roomId/tags/:tag",
   auth: "user",
+  bodyType: "none",
   async handle(ctx, { requester, params }) {
     checkSelf(requester, params.userId, "add");
     await removeTag(ctx, params.userId, params.roomId, params.tag);

@@ -47,6 +47,7 @@ export const deleteThreadSubscription = endpoint({
   method: "DELETE",
   path: PATH,
   auth: "user",
+  bodyType: "none",
   when,
   async handle(ctx, { requester, params }) {
     check(params);

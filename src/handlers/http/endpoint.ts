@@ -68,8 +68,8 @@ export interface EndpointSpec<P extends string, A extends AuthKind, S extends z.
   body?: S;
   /** `json` (default for PUT, POST, DELETE with a schema or not), `none`: the body is not read (media streams read `raw.req`), `raw`: a Buffer up to `maxBody`, `form`: url-encoded parameters as an object of strings. */
   bodyType?: "json" | "none" | "raw" | "form";
-  /** An absent body counts as `{}`. Default true for POST and DELETE without schema. */
-  emptyBody?: boolean;
+  /** An absent body counts as `{}`, or also one that is no JSON at all, as old clients send it. Default true for POST and DELETE without schema. */
+  emptyBody?: boolean | "or no JSON";
   /** Keep floats and integers beyond 53 bits as they were written (event contents). See `lib/lossless-json.ts`. */
   lossless?: boolean;
   /** Largest body in bytes; default 50 KiB * 100 as Synapse's limit for JSON requests. */
@@ -95,7 +95,7 @@ export interface Endpoint {
   readonly auth: AuthKind;
   readonly body: z.ZodType | undefined;
   readonly bodyType: "json" | "none" | "raw" | "form";
-  readonly emptyBody: boolean;
+  readonly emptyBody: boolean | "or no JSON";
   readonly lossless: boolean;
   readonly maxBody: number;
   readonly limit: string | undefined;

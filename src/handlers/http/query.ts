@@ -34,13 +34,14 @@ export class Query {
     return value as T;
   }
 
+  /** Numbers beyond 53 bits become the outermost ones: as limits and times they mean the same. */
   integer(name: string): number | undefined;
   integer(name: string, fallback: number): number;
   integer(name: string, fallback?: number): number | undefined {
     const value = this.params.get(name);
     if (value === null) return fallback;
-    if (!/^\s*[+-]?\d+\s*$/.test(value) || !Number.isSafeInteger(Number(value))) throw invalidParam(`Query parameter ${name} must be an integer`);
-    return Number(value);
+    if (!/^\s*[+-]?\d+\s*$/.test(value)) throw invalidParam(`Query parameter ${name} must be an integer`);
+    return Math.max(Number.MIN_SAFE_INTEGER, Math.min(Number.MAX_SAFE_INTEGER, Number(value)));
   }
 
   /** As `integer`, refusing negative values. */

@@ -139,6 +139,7 @@ export const postForget = endpoint({
   method: "POST",
   path: `${ROOM}/forget`,
   auth: "user",
+  bodyType: "none",
   async handle(ctx, { requester, params }) {
     await forget(ctx, requester.userId, params.roomId);
     return {};
@@ -150,7 +151,7 @@ export const putForget = endpoint({
   method: "PUT",
   path: `${ROOM}/forget/:txnId`,
   auth: "user",
-  emptyBody: true,
+  bodyType: "none",
   handle: (ctx, { requester, params, url }) =>
     ctx.requestTransactions.once(requester, url.split("?")[0]!, async () => {
       await forget(ctx, requester.userId, params.roomId);
