@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import type { MatrixEvent, StateMap } from "../../src/protocol/event/event.ts";
 import { roomVersion } from "../../src/protocol/room-versions.ts";
 import { authDifferenceOf } from "../../src/protocol/state-res/auth-difference.ts";
-import { eventsToLoad, resolveState } from "../../src/protocol/state-res/resolve.ts";
+import { separate } from "../../src/protocol/state-res/conflict.ts";
+import { resolving } from "../../src/protocol/state-res/resolve.ts";
 import { askSynapse, forOracle, type OracleEvent } from "./oracle.ts";
 import { RandomRoom, type RoomState } from "./random-room.ts";
 
@@ -13,22 +14,27 @@ interface Case {
   readonly resolved: readonly (readonly [string, string])[];
 }
 
-/** Resolves with nothing loaded but what `eventsToLoad` asks for. */
+/** Resolves with nothing loaded but what is asked for. */
 function resolve(room: RandomRoom, states: readonly RoomState[], cases: Case[]): RoomState {
   const { version, events } = room;
   const stateSets = states.map((state): StateMap => new Map([...state].map(([key, event]) => [key, event.eventId])));
-  const authDifference = authDifferenceOf(version, stateSets, (id) => events.get(id)?.authEventIds ?? []);
+  const separated = separate(stateSets, version);
+  const authDifference = authDifferenceOf(version, separated, (id) => events.get(id)?.authEventIds ?? []);
   const loaded = new Map<string, MatrixEvent | null>();
-  const resolution = { version, stateSets, authDifference, event: (id: string) => loaded.get(id) };
-  for (let needed = eventsToLoad(resolution); needed.length > 0; needed = eventsToLoad(resolution))
-    for (const id of needed) loaded.set(id, events.get(id) ?? null);
-  const resolved = resolveState({
-    ...resolution,
+  const lacking = new Set<string>();
+  const steps = resolving({
+    version,
+    separated,
+    authDifference,
     event(id) {
-      assert.ok(loaded.has(id), "an event was needed that eventsToLoad did not name");
+      if (!loaded.has(id)) lacking.add(id);
       return loaded.get(id);
     },
   });
+  let step = steps.next();
+  for (; !step.done; step = steps.next()) for (const id of step.value) loaded.set(id, events.get(id) ?? null);
+  for (const id of lacking) assert.ok(loaded.has(id), "an event was needed that was not asked for");
+  const resolved = step.value;
   cases.push({ version: version.id, events: [...events.values()].map(forOracle), sets: stateSets.map((set) => [...set]), resolved: [...resolved].sort() });
   return new Map([...resolved].map(([key, id]) => [key, events.get(id)!]));
 }

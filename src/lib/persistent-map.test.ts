@@ -37,6 +37,10 @@ describe("persistent map", () => {
         const [old, oldModel] = versions[Math.floor(versions.length / 2)]!;
         const differing = [...new Set([...model.keys(), ...oldModel.keys()])].filter((k) => model.get(k) !== oldModel.get(k));
         assert.deepEqual(map.changedKeys(old).sort(), differing.sort());
+        map.compareWith(old, (k, own, others) => assert.deepEqual([own, others], [model.get(k), oldModel.get(k)]));
+        const apart = PersistentMap.from(model);
+        assert.deepEqual(apart.changedKeys(old).sort(), differing.sort());
+        assert.deepEqual(apart.changedKeys(map), []);
       }),
       { numRuns: 200 },
     );

@@ -54,9 +54,14 @@ export class PersistentMap<K extends string, V> implements ReadonlyMap<K, V> {
 
   /** Keys whose values differ (by ===) between the two maps. Costs what differs, where the maps share structure. */
   changedKeys(other: PersistentMap<K, V>): K[] {
-    const keys: string[] = [];
-    compare(this.root, other.root, keys);
-    return keys as K[];
+    const keys: K[] = [];
+    this.compareWith(other, (key) => keys.push(key));
+    return keys;
+  }
+
+  /** Calls `differs` for each of the `changedKeys`, with this map's value and the other's. */
+  compareWith(other: PersistentMap<K, V>, differs: (key: K, own: V | undefined, others: V | undefined) => void): void {
+    compare(this.root, other.root, differs as Differs<V>);
   }
 
   *entries(): Generator<[K, V], undefined> {
@@ -235,26 +240,45 @@ function collect<V>(node: Node<V>, into: Map<string, V>): Map<string, V> {
   return into;
 }
 
-function compareMaps<V>(a: Map<string, V>, b: Map<string, V>, keys: string[]): void {
-  for (const [key, value] of a) if (b.get(key) !== value) keys.push(key);
-  for (const key of b.keys()) if (!a.has(key)) keys.push(key);
+type Differs<V> = (key: string, inA: V | undefined, inB: V | undefined) => void;
+
+function compareMaps<V>(a: Map<string, V>, b: Map<string, V>, differs: Differs<V>): void {
+  for (const [key, value] of a) {
+    const other = b.get(key);
+    if (other !== value) differs(key, value, other);
+  }
+  for (const [key, value] of b) if (!a.has(key)) differs(key, undefined, value);
 }
 
-function compare<V>(a: Node<V>, b: Node<V>, keys: string[]): void {
+function compare<V>(a: Node<V>, b: Node<V>, differs: Differs<V>): void {
   if (a === b) return;
   if (a.entryBits === 0 && a.childBits === 0 && b.entryBits === 0 && b.childBits === 0) {
-    compareMaps(collect(a, new Map()), collect(b, new Map()), keys);
+    compareMaps(collect(a, new Map()), collect(b, new Map()), differs);
     return;
   }
-  const used = a.entryBits | a.childBits | b.entryBits | b.childBits;
-  for (let place = 0; place < 32; place++) {
-    const bit = 1 << place;
-    if ((used & bit) === 0) continue;
+  for (let used = a.entryBits | a.childBits | b.entryBits | b.childBits; used !== 0; used &= used - 1) {
+    const bit = used & -used;
     const inA = a.childBits & bit ? a.children[popCount(a.childBits & (bit - 1))] : undefined;
     const inB = b.childBits & bit ? b.children[popCount(b.childBits & (bit - 1))] : undefined;
-    if (inA !== undefined && inB !== undefined) compare(inA, inB, keys);
-    else compareMaps(below(a, bit, inA), below(b, bit, inB), keys);
+    if (inA !== undefined && inB !== undefined) compare(inA, inB, differs);
+    else if (inA === undefined && inB === undefined) compareEntries(a, b, bit, differs);
+    else compareMaps(below(a, bit, inA), below(b, bit, inB), differs);
   }
+}
+
+/** What two nodes hold at one place, where neither has a child. */
+function compareEntries<V>(a: Node<V>, b: Node<V>, bit: number, differs: Differs<V>): void {
+  const atA = (a.entryBits & bit) === 0 ? -1 : 2 * popCount(a.entryBits & (bit - 1));
+  const atB = (b.entryBits & bit) === 0 ? -1 : 2 * popCount(b.entryBits & (bit - 1));
+  const keyA = atA < 0 ? undefined : (a.data[atA] as string);
+  const keyB = atB < 0 ? undefined : (b.data[atB] as string);
+  const [valueA, valueB] = [a.data[atA + 1] as V, b.data[atB + 1] as V];
+  if (keyA === keyB) {
+    if (keyA !== undefined && valueA !== valueB) differs(keyA, valueA, valueB);
+    return;
+  }
+  if (keyA !== undefined) differs(keyA, valueA, undefined);
+  if (keyB !== undefined) differs(keyB, undefined, valueB);
 }
 
 /** Everything below one place of a node. */

@@ -1,28 +1,92 @@
-import type { StateMap } from "../event/event.ts";
 import type { RoomVersion } from "../room-versions.ts";
-import { conflictedEventIds } from "./resolve.ts";
+import { conflictedIds, type Separated } from "./conflict.ts";
+import { addHolders, type Holders, isAll } from "./holders.ts";
+import { atOnce, PAUSE, type Steps } from "./steps.ts";
 
 /** Ids of an event's auth events; empty for events that are not known. */
 export type AuthEdges = (eventId: string) => readonly string[];
 
+/** An event in the auth chains of conflicted events. */
+interface Link {
+  readonly id: string;
+  /** The states with it in the auth chain of something that is in conflict. */
+  readonly holders: Holders;
+  /** Place in the order in which each event comes before those that authorised it, where there are no cycles. */
+  place: number;
+}
+
+const LINKS_AT_ONCE = 1000;
+
 /**
- * The `authDifference` of a resolution, walked event by event: for rooms whose auth chains are in memory, and as the measure of
- * the SQL that goes through the chain cover index.
+ * The `authDifference` of a resolution, where all auth chains are at hand. Otherwise it is made of its parts: `contested`, without what
+ * authorised anything undisputed (all states have that), and for state resolution 2.1 the `conflictedSubgraph`.
  */
-export function authDifferenceOf(version: RoomVersion, stateSets: readonly StateMap[], edges: AuthEdges): Set<string> {
-  const difference = chainDifference(
-    stateSets.map((stateSet) => stateSet.values()),
-    edges,
-  );
-  if (version.stateResolution === 3) for (const id of conflictedSubgraph(conflictedEventIds(version, stateSets), edges)) difference.add(id);
+export function authDifferenceOf(version: RoomVersion, separated: Separated, edges: AuthEdges): Set<string> {
+  const difference = atOnce(contested(separated, edges));
+  for (const id of reachable(separated.unconflicted.values(), edges)) difference.delete(id);
+  if (version.stateResolution === 3) for (const id of conflictedSubgraph(conflictedIds(separated), edges)) difference.add(id);
   return difference;
 }
 
-/** Events that are in the auth chains (with the events themselves) of some of the sets, but not of all: "Auth difference". */
-export function chainDifference(sets: readonly Iterable<string>[], edges: AuthEdges): Set<string> {
-  const counts = new Map<string, number>();
-  for (const set of sets) for (const id of reachable(set, edges)) counts.set(id, (counts.get(id) ?? 0) + 1);
-  return new Set([...counts].filter(([, count]) => count < sets.length).map(([id]) => id));
+/**
+ * Events that are, with the events themselves, in the auth chains of what some of the states hold in the conflict, but not of what all of
+ * them do. Each event is visited once, with the states that have it, however many those are.
+ */
+export function* contested({ states, conflicted }: Separated, edges: AuthEdges): Steps<Set<string>> {
+  const links = new Map<string, Link>();
+  const link = (id: string): Link => {
+    let found = links.get(id);
+    if (found === undefined) links.set(id, (found = { id, holders: new Uint32Array((states + 31) >>> 5), place: -1 }));
+    return found;
+  };
+  for (const ids of conflicted.values()) for (const [id, holders] of ids) addHolders(link(id).holders, holders);
+
+  const order = yield* chainOrder([...links.values()], (from) => edges(from.id).map(link));
+  // Once is enough, but what other servers sent may have cycles.
+  for (let isSettled = false; !isSettled;) {
+    isSettled = true;
+    for (const [place, from] of order.entries()) {
+      if (place % LINKS_AT_ONCE === LINKS_AT_ONCE - 1) yield PAUSE;
+      for (const id of edges(from.id)) {
+        const to = links.get(id)!;
+        if (addHolders(to.holders, from.holders) && to.place <= place) isSettled = false;
+      }
+    }
+  }
+  const difference = new Set<string>();
+  for (const { id, holders } of order) if (!isAll(holders, states)) difference.add(id);
+  return difference;
+}
+
+/** The events and their auth chains, each before those that authorised it; sets `place`. */
+function* chainOrder(start: readonly Link[], authEvents: (link: Link) => Link[]): Steps<Link[]> {
+  const order: Link[] = [];
+  const entered = new Set<Link>();
+  let count = 0;
+  for (const first of start) {
+    const stack: { link: Link; rest: Link[] | undefined }[] = [{ link: first, rest: undefined }];
+    for (let top = stack.at(-1); top !== undefined; top = stack.at(-1)) {
+      if (top.rest === undefined) {
+        if (entered.has(top.link)) {
+          stack.pop();
+          continue;
+        }
+        entered.add(top.link);
+        top.rest = authEvents(top.link);
+        if (++count % LINKS_AT_ONCE === 0) yield PAUSE;
+      }
+      const next = top.rest.pop();
+      if (next !== undefined) {
+        if (!entered.has(next)) stack.push({ link: next, rest: undefined });
+        continue;
+      }
+      order.push(top.link);
+      stack.pop();
+    }
+  }
+  order.reverse();
+  for (const [place, link] of order.entries()) link.place = place;
+  return order;
 }
 
 /** "Conflicted state subgraph" (state resolution 2.1): everything on a path of auth events from one conflicted event to another. */

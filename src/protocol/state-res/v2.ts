@@ -1,36 +1,47 @@
+import type { PersistentMap } from "../../lib/persistent-map.ts";
 import type { MatrixEvent, StateKey } from "../event/event.ts";
 import { authTypesForEvent } from "../event-auth/auth-types.ts";
 import { checkStateDependentAuth } from "../event-auth/check.ts";
 import { CREATE_KEY, JOIN_RULES_KEY, POWER_LEVELS_KEY, PowerLevels } from "../power-levels.ts";
-import type { Separated } from "./conflict.ts";
 import { compareTimeAndId, keyOf } from "./events.ts";
 import type { EventLookup, Resolution } from "./resolve.ts";
+import { PAUSE, type Steps } from "./steps.ts";
 import { reverseTopologicalSort } from "./topological-sort.ts";
 
 /** State resolution of room versions 2 to 11, and 2.1 of version 12 (room version specifications, "State resolution"). */
-export function resolveV2({ version, authDifference, event }: Resolution, { unconflicted, conflicted }: Separated): Map<StateKey, string> {
+export function* resolveV2({ version, authDifference, event, separated: { unconflicted, conflicted } }: Resolution): Steps<PersistentMap<StateKey, string>> {
   const resolver = new Resolver(event);
   const full = new Map<string, MatrixEvent>();
   const add = (id: string): void => {
     const found = event(id);
     if (found) full.set(id, found);
   };
-  for (const ids of conflicted.values()) for (const id of ids) add(id);
+  for (const ids of conflicted.values()) for (const id of ids.keys()) add(id);
   for (const id of authDifference) add(id);
 
   // 1. Power events of the full conflicted set, with what of their auth chains is in it, by reverse topological power ordering.
-  const powerEvents = resolver.powerOrder(full);
+  const powerEvents = yield* resolver.powerOrder(full);
   // 2. v2 starts from the unconflicted state, v2.1 from nothing: there the auth events of the events themselves are the base.
-  const state = version.stateResolution === 3 ? new Map<StateKey, string>() : new Map(unconflicted);
-  resolver.applyAllowed(powerEvents, state);
+  const state = new StateSoFar(version.stateResolution === 3 ? undefined : unconflicted);
+  yield* resolver.applyAllowed(powerEvents, state);
   // 3. All others by the mainline of the power levels that came of it.
   const chosen = new Set(powerEvents);
   const others = [...full.values()].filter((found) => !chosen.has(found));
   // 4.
-  resolver.applyAllowed(resolver.mainlineOrder(others, state.get(POWER_LEVELS_KEY)), state);
+  yield* resolver.applyAllowed(yield* resolver.mainlineOrder(others, state.get(POWER_LEVELS_KEY)), state);
   // 5. What was never in conflict stays.
-  for (const [key, id] of unconflicted) state.set(key, id);
-  return state;
+  return unconflicted.with([...state.changes].filter(([key]) => !unconflicted.has(key)));
+}
+
+/** A state that events are applied to. */
+class StateSoFar {
+  readonly changes = new Map<StateKey, string>();
+
+  constructor(private readonly base: ReadonlyMap<StateKey, string> | undefined) {}
+
+  get(key: StateKey): string | undefined {
+    return this.changes.get(key) ?? this.base?.get(key);
+  }
 }
 
 /** A power event may take away another's ability to do something in the room. Synapse counts the create event among them. */
@@ -39,6 +50,10 @@ function isPowerEvent(event: MatrixEvent): boolean {
   if (key === POWER_LEVELS_KEY || key === JOIN_RULES_KEY || key === CREATE_KEY) return true;
   return (event.membership === "leave" || event.membership === "ban") && event.sender !== event.stateKey;
 }
+
+/** Events between two pauses: of those that are looked at, and of those that are judged. */
+const LOOKED_AT = 500;
+const JUDGED = 50;
 
 class Resolver {
   private readonly authEvents = new Map<MatrixEvent, readonly MatrixEvent[]>();
@@ -59,17 +74,21 @@ class Resolver {
     return this.authOf(event).find((found) => keyOf(found) === key);
   }
 
-  powerOrder(full: ReadonlyMap<string, MatrixEvent>): MatrixEvent[] {
+  *powerOrder(full: ReadonlyMap<string, MatrixEvent>): Steps<MatrixEvent[]> {
     const graph = new Map<MatrixEvent, MatrixEvent[]>();
     const stack = [...full.values()].filter(isPowerEvent);
     for (let event = stack.pop(); event !== undefined; event = stack.pop()) {
       if (graph.has(event)) continue;
       const edges = this.authOf(event).filter((found) => full.has(found.eventId));
       graph.set(event, edges);
-      stack.push(...edges);
+      for (const edge of edges) stack.push(edge);
+      if (graph.size % LOOKED_AT === 0) yield PAUSE;
     }
     const power = new Map<MatrixEvent, number>();
-    for (const event of graph.keys()) power.set(event, this.senderPower(event));
+    for (const event of graph.keys()) {
+      power.set(event, this.senderPower(event));
+      if (power.size % LOOKED_AT === 0) yield PAUSE;
+    }
     return reverseTopologicalSort(graph, (a, b) => {
       const [x, y] = [power.get(a)!, power.get(b)!];
       // Not a difference: two creators are both at infinity.
@@ -83,8 +102,9 @@ class Resolver {
   }
 
   /** "Iterative auth checks": puts each event that the state so far allows into the state. */
-  applyAllowed(events: readonly MatrixEvent[], state: Map<StateKey, string>): void {
-    for (const event of events) {
+  *applyAllowed(events: readonly MatrixEvent[], state: StateSoFar): Steps<void> {
+    for (const [index, event] of events.entries()) {
+      if (index % JUDGED === JUDGED - 1) yield PAUSE;
       const key = keyOf(event);
       // Events once rejected stay out of the state, as in Synapse; the specification would let some of them in again.
       if (key === undefined || event.rejectedReason !== undefined) continue;
@@ -98,12 +118,12 @@ class Resolver {
         const found = id === undefined ? undefined : this.event(id);
         if (found && found.rejectedReason === undefined) auth.set(authKey, found);
       }
-      if (checkStateDependentAuth(event, auth).allowed) state.set(key, event.eventId);
+      if (checkStateDependentAuth(event, auth).allowed) state.changes.set(key, event.eventId);
     }
   }
 
   /** "Mainline ordering": events authorised by older power levels first, then by time and id. */
-  mainlineOrder(events: readonly MatrixEvent[], powerLevelsId: string | undefined): MatrixEvent[] {
+  *mainlineOrder(events: readonly MatrixEvent[], powerLevelsId: string | undefined): Steps<MatrixEvent[]> {
     if (events.length === 0) return [];
     // Position from the oldest (1) to P (the greatest); 0 for what is not based on the mainline.
     const positions = new Map<MatrixEvent, number>();
@@ -114,7 +134,11 @@ class Resolver {
       positions.set(next, 0);
     }
     mainline.forEach((found, index) => positions.set(found, mainline.length - index));
-    const position = new Map(events.map((event) => [event, this.mainlinePosition(event, positions)]));
+    const position = new Map<MatrixEvent, number>();
+    for (const event of events) {
+      position.set(event, this.mainlinePosition(event, positions));
+      if (position.size % LOOKED_AT === 0) yield PAUSE;
+    }
     return [...events].sort((a, b) => position.get(a)! - position.get(b)! || compareTimeAndId(a, b));
   }
 

@@ -1,4 +1,5 @@
 import type { LRUCache } from "lru-cache";
+import { systemClock } from "../../lib/clock.ts";
 import { lruCache } from "../../lib/lru-cache.ts";
 import type { MatrixEvent } from "../../protocol/event/event.ts";
 import { query, type ReadHandle } from "../database.ts";
@@ -13,6 +14,8 @@ export async function readAuthEdges(read: ReadHandle, eventIds: readonly string[
   );
   return new Map(rows.map((row) => [row.event_id, row.auth_ids]));
 }
+
+const VISITED_AT_ONCE = 20_000;
 
 /**
  * Which events authorised which. What an event refers to never changes, so edges are remembered; a walk asks for what it lacks level by
@@ -57,6 +60,42 @@ export class AuthGraph {
         }
       }
       for (const id of found.keys()) next.delete(id);
+      level = next;
+    }
+    return found;
+  }
+
+  /** Those of the `wanted` events that are among these or in their auth chains. Gives others their turn on the way. */
+  async among(wanted: ReadonlySet<string>, eventIds: Iterable<string>, known: ReadonlyMap<string, MatrixEvent> = new Map()): Promise<Set<string>> {
+    const found = new Set<string>();
+    const seen = new Set<string>();
+    let count = 0;
+    for (let level = eventIds; found.size < wanted.size;) {
+      const next: string[] = [];
+      const missing: string[] = [];
+      const take = (ids: readonly string[]): void => {
+        for (const id of ids) {
+          if (seen.has(id)) continue;
+          seen.add(id);
+          next.push(id);
+        }
+      };
+      for (const id of level) {
+        if (++count % VISITED_AT_ONCE === 0) await systemClock.sleep(0);
+        if (wanted.has(id)) found.add(id);
+        const ids = known.get(id)?.authEventIds ?? this.edges.get(id);
+        if (ids === undefined) missing.push(id);
+        else take(ids);
+      }
+      for (let at = 0; at < missing.length; at += VISITED_AT_ONCE) {
+        const asked = missing.slice(at, at + VISITED_AT_ONCE);
+        const stored = await readAuthEdges(this.read, asked);
+        for (const [id, ids] of stored) {
+          this.edges.set(id, ids);
+          take(ids);
+        }
+      }
+      if (next.length === 0) break;
       level = next;
     }
     return found;
