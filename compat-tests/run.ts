@@ -71,10 +71,9 @@ process.stdout.write("\n");
 for (const { suite, passing, failing, pending, seconds } of summaries)
   process.stdout.write(`  ${failing > 0 ? "✗" : "✔"} ${suite}: ${passing} passing, ${failing} failing, ${pending} pending (${Math.round(seconds)}s)\n`);
 const total = (pick: (summary: Summary) => number): number => summaries.reduce((sum, summary) => sum + pick(summary), 0);
-process.stdout.write(`\n  ${total((each) => each.passing)} passing\n`);
-if (total((each) => each.pending) > 0) process.stdout.write(`  ${total((each) => each.pending)} pending\n`);
-if (total((each) => each.failing) > 0) process.stdout.write(`  ${total((each) => each.failing)} failing\n`);
-process.exitCode = total((each) => each.failing) > 0 ? 1 : 0;
+const [passed, failures, skipped] = [total((each) => each.passing), total((each) => each.failing), total((each) => each.pending)];
+process.stdout.write(`\n${passed} passed, ${failures} failed, ${skipped} skipped\n`);
+process.exitCode = failures > 0 ? 1 : 0;
 
 function run(suite: string): Promise<Summary> {
   const begun = performance.now();
