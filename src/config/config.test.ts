@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { cacheSizes } from "./sections/cache.ts";
 import { parseConfig, type Config } from "./config.ts";
 import { ConfigError } from "./errors.ts";
 import { configDirectory, readConfigFiles } from "./load.ts";
@@ -41,6 +42,10 @@ describe("the configuration", () => {
       refuses(
         { user_ips_max_age: "28 days" },
         'user_ips_max_age: found "28 days", wanted a duration such as "30s", "5m", "1h", "7d" or a number of milliseconds',
+      );
+      refuses(
+        { listeners: [{ type: "http", port: 8008, resources: [{ names: ["client", "consent"] }] }] },
+        "listeners[0].resources: serves the page of the terms (consent), but there is no user_consent section",
       );
       refuses({ ip_range_blacklist: ["10.0.0.0/8", "ten"] }, 'ip_range_blacklist[1]: found "ten", wanted an IP address or range such as "10.0.0.0/8"');
       refuses({ retention: { purge_jobs: [{}] } }, "retention.purge_jobs[0].interval: found nothing, wanted a duration (the option is required)");
@@ -398,6 +403,13 @@ describe("the configuration", () => {
     const env = { SYNAPSE_CACHE_FACTOR: "2", SYNAPSE_CACHE_FACTOR_GET_USERS: "4" };
     const { caches } = parse({ caches: { per_cache_factors: { "*getEvent*": 3, get_users: 1 } } }, { env });
     assert.deepEqual([caches.globalFactor, caches.perCacheFactors], [2, { getevent: 3, get_users: 4 }]);
+    const sizeOf = cacheSizes(caches);
+    assert.deepEqual([sizeOf("*getEvent*", 100), sizeOf("get_users", 100), sizeOf("another", 100)], [600, 800, 400]);
+  });
+
+  it("scales caches from their own size at the default factor; they stay above nothing and within bounds", () => {
+    const sizeOf = (global_factor?: number): number => cacheSizes(parse({ caches: { global_factor } }).caches)("get_user_by_id", 1000);
+    assert.deepEqual([sizeOf(), sizeOf(1), sizeOf(0.1), sizeOf(0), sizeOf(100)], [1000, 2000, 200, 1, 10_000]);
   });
 
   it("takes proxies from the environment in any letter case, options first", () => {

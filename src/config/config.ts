@@ -238,6 +238,9 @@ function checkCombinations(config: Omit<Config, "notices">): void {
   if (config.consent.version !== undefined && config.key.formSecret === undefined) {
     throw new ConfigError("is missing; the links to the terms are signed with it, since there is a user_consent section", "form_secret");
   }
+  const consentListener = config.server.listeners.findIndex(({ resources }) => resources.some(({ names }) => names.includes("consent")));
+  if (consentListener >= 0 && config.workers.isMain && config.consent.version === undefined)
+    throw new ConfigError("serves the page of the terms (consent), but there is no user_consent section", `listeners[${consentListener}].resources`);
   const verified = captcha.enableRegistrationCaptcha || registration.registrationsRequire3pid.length > 0 || registration.registrationRequiresToken;
   if (registration.enableRegistration && !registration.enableRegistrationWithoutVerification && !verified) {
     throw new ConfigError(
