@@ -1,6 +1,5 @@
 import { findJavaScript } from "../src/services/modules/find-module.ts";
-import type { Config } from "../src/config/config.ts";
-import type { ModuleConfig } from "../src/config/sections/modules.ts";
+import { FILE_STORAGE, S3_STORAGE } from "../src/config/named-modules.ts";
 
 /** Python modules, and storage providers, for which Myelin has a stand-in of its own; a test compares with the stand-ins. */
 export const STAND_INS: ReadonlySet<string> = new Set([
@@ -17,30 +16,12 @@ export const STAND_INS: ReadonlySet<string> = new Set([
   "synapse_user_restrictions.UserRestrictionsModule",
 ]);
 
-export const FILE_STORAGE = "synapse.media.storage_provider.FileStorageProviderBackend";
-export const S3_STORAGE = "s3_storage_provider.S3StorageProviderBackend";
-
 /** What Myelin does with a module: its own stand-in, the JavaScript module of that name, or nothing. */
 export type ModuleFate = "stand-in" | "javascript" | "missing";
 
 export function fateOf(module: string, folder: string): ModuleFate {
   if (STAND_INS.has(module) || module === FILE_STORAGE || module === S3_STORAGE) return "stand-in";
   return findJavaScript(module, folder) === undefined ? "missing" : "javascript";
-}
-
-/** Each module that the configuration names, and where. */
-export function namedModules({ media, modules, passwordProviders, server, spamChecker, thirdPartyRules }: Config): Pick<ModuleConfig, "module" | "path">[] {
-  return [
-    ...modules.modules,
-    ...spamChecker.modules,
-    ...thirdPartyRules.modules,
-    ...(server.presence.router === undefined ? [] : [server.presence.router]),
-    ...passwordProviders.providers,
-    ...media.storageProviders.flatMap(({ module }, index) => (module === FILE_STORAGE ? [] : [{ module, path: `media_storage_providers[${index}]` }])),
-    ...server.listeners.flatMap((listener, index) =>
-      Object.entries(listener.additionalResources).map(([prefix, { module }]) => ({ module, path: `listeners[${index}].additional_resources.${prefix}` })),
-    ),
-  ];
 }
 
 /** What users would miss without a well-known module, by the beginning of its name. */

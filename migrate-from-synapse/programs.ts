@@ -25,22 +25,6 @@ export function knowsUpdate(target: Target, name: string): boolean {
   return updatesOfSynapse().has(name) && (target === "synapse" || !NOT_IN_MYELIN.has(name));
 }
 
-/** Updates without which a table cannot be written, or which Myelin runs before it serves anybody; a test compares. */
-export const BEFORE_SERVING: ReadonlySet<string> = new Set([
-  "user_ips_device_unique_index",
-  "device_lists_remote_cache_unique_idx",
-  "device_lists_remote_extremeties_unique_idx",
-  "event_search_event_id_idx",
-  "local_media_repository_thumbnails_method_idx",
-  "remote_media_repository_thumbnails_method_idx",
-  "event_push_summary_unique_index2",
-  "receipts_linearized_unique_index",
-  "receipts_graph_unique_index",
-  "profiles_full_user_id_key_idx",
-  "full_users_filters_unique_idx",
-  "chain_cover",
-]);
-
 /** Actions of scheduled tasks: Synapse 1.160 and Myelin run the same ones; a test compares. */
 export const TASK_ACTIONS: ReadonlySet<string> = new Set([
   "redact_all_events",

@@ -3,10 +3,10 @@ import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { taskActions } from "../src/services/tasks/actions.ts";
 import { BUILT_INS } from "../src/services/modules/built-in/all.ts";
-import { BEFORE_SERVING as RUN_FIRST, UPDATES } from "../src/workers/background-updates/registry.ts";
+import { UPDATES } from "../src/workers/background-updates/registry.ts";
 import { CONFIG_CHECKS, DATABASE_CHECKS } from "./checks.ts";
 import { STAND_INS } from "./modules.ts";
-import { BEFORE_SERVING, knowsUpdate, TASK_ACTIONS, updatesOfSynapse } from "./programs.ts";
+import { knowsUpdate, TASK_ACTIONS, updatesOfSynapse } from "./programs.ts";
 import { RISKS, riskTable } from "./risks.ts";
 
 const file = (name: string): string => readFileSync(fileURLToPath(new URL(name, import.meta.url)), "utf8");
@@ -42,7 +42,6 @@ describe("what the checker knows of the servers", () => {
   it("knows the background updates that Myelin runs", () => {
     for (const name of UPDATES.keys()) assert.ok(knowsUpdate("myelin", name), `Myelin runs ${name}, and the checker does not know`);
     for (const name of updatesOfSynapse()) assert.equal(knowsUpdate("myelin", name), UPDATES.has(name), name);
-    assert.deepEqual([...BEFORE_SERVING].sort(), [...RUN_FIRST].sort());
   });
 
   it("knows the tasks that Myelin runs", () => {

@@ -1,6 +1,7 @@
+import { FILE_STORAGE, namedModules } from "../../src/config/named-modules.ts";
 import type { ConfigCheck, ConfigContext } from "../context.ts";
 import { blocker, count, type Draft, note, ok, warning } from "../finding.ts";
-import { fateOf, namedModules, whatIsMissed } from "../modules.ts";
+import { fateOf, whatIsMissed } from "../modules.ts";
 
 /** Risk 97: what becomes of each option. */
 const options: ConfigCheck = {
@@ -49,7 +50,7 @@ const modules: ConfigCheck = {
   name: "modules",
   risks: [98],
   run({ config, target }) {
-    const all = namedModules(config);
+    const all = namedModules(config).filter(({ module }) => module !== FILE_STORAGE);
     const { folder } = config.modules;
     const fates = all.map((each) => ({ ...each, fate: fateOf(each.module, folder) }));
     if (target === "synapse") {

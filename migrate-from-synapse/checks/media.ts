@@ -3,10 +3,10 @@ import { createReadStream } from "node:fs";
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
+import { FILE_STORAGE } from "../../src/config/named-modules.ts";
 import { BadMediaPath, mediaPath } from "../../src/services/media/paths.ts";
 import type { CheckContext, DatabaseCheck } from "../context.ts";
 import { blocker, count, type Draft, note, ok, warning } from "../finding.ts";
-import { FILE_STORAGE } from "../modules.ts";
 import { mediaSample, type MediaRow } from "../queries/media.ts";
 
 /** Larger files are not read to compare their hash, unless with --deep. */

@@ -1,6 +1,7 @@
+import { BEFORE_SERVING } from "../../src/storage/jobs/background-updates.ts";
 import type { DatabaseCheck } from "../context.ts";
 import { blocker, count, type Draft, duration, note, ok, thousands, warning } from "../finding.ts";
-import { BEFORE_SERVING, knowsUpdate, TASK_ACTIONS } from "../programs.ts";
+import { knowsUpdate, TASK_ACTIONS } from "../programs.ts";
 import { pendingUpdates } from "../queries/schema.ts";
 import * as streams from "../queries/streams.ts";
 import * as work from "../queries/work.ts";

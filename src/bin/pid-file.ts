@@ -1,19 +1,6 @@
 import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { isRunning } from "../lib/processes.ts";
 import { CommandFailed } from "./command.ts";
-
-/** True while a process of that number lives; a zombie does not. */
-export function isRunning(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== "EPERM") return false;
-  }
-  try {
-    return !/^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, "utf8"));
-  } catch {
-    return true;
-  }
-}
 
 /** The process that a pid file names; undefined without file or number. */
 export function readPid(file: string): number | undefined {

@@ -8,6 +8,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { systemClock } from "./clock.ts";
 import type { Logger } from "./log.ts";
+import { isRunning } from "./processes.ts";
 
 /**
  * A Postgres server of our own, from the binaries of the package registry: for trying Myelin out without installing a database,
@@ -92,7 +93,7 @@ export async function runningEmbeddedPostgres(folder: string): Promise<{ host: s
   const dataFolder = await fs.realpath(folder).catch(() => path.resolve(folder));
   const lines = (await fs.readFile(path.join(dataFolder, "postmaster.pid"), "utf8").catch(() => "")).split("\n");
   const [pid, port] = [Number(lines[0]), Number(lines[3])];
-  if (!(pid > 0) || !isAlive(pid) || !(await isPostgres(pid)) || lines[7]?.trim() !== "ready" || !(await answers(port))) return undefined;
+  if (!(pid > 0) || !isRunning(pid) || !(await isPostgres(pid)) || lines[7]?.trim() !== "ready" || !(await answers(port))) return undefined;
   return { host: "127.0.0.1", port, user: USER, password: (await fs.readFile(path.join(dataFolder, PASSWORD_FILE), "utf8")).trim() };
 }
 
@@ -403,7 +404,7 @@ async function claim(dataFolder: string, account: Account | undefined): Promise<
     }
     const holder = await fs.readFile(file, "utf8").catch(() => "");
     const [pid, started] = holder.split(" ");
-    if (Number(pid) > 0 && isAlive(Number(pid)) && (await startTime(Number(pid))) === started) {
+    if (Number(pid) > 0 && isRunning(Number(pid)) && (await startTime(Number(pid))) === started) {
       throw new EmbeddedPostgresError(`The database in ${dataFolder} is in use by process ${pid}: stop that one first`);
     }
     await fs.rm(file, { force: true });
@@ -421,32 +422,23 @@ async function leftBehind(dataFolder: string): Promise<{ pid: number; port: numb
   let lines = await read();
   const pid = Number(lines[0]);
   if (!(pid > 0)) return undefined;
-  if (!isAlive(pid) || !(await isPostgres(pid))) {
+  if (!isRunning(pid) || !(await isPostgres(pid))) {
     // Postgres itself refuses to start when another process now has that number.
     await fs.rm(file, { force: true });
     return undefined;
   }
   // It may be on its way up, recovering.
-  for (let waited = 0; lines[7]?.trim() === "starting" && waited < START_TIMEOUT_MS && isAlive(pid); waited += 20) {
+  for (let waited = 0; lines[7]?.trim() === "starting" && waited < START_TIMEOUT_MS && isRunning(pid); waited += 20) {
     await systemClock.sleep(20);
     lines = await read();
   }
   const port = Number(lines[3]);
   if (lines[7]?.trim() === "ready" && (await answers(port))) return { pid, port };
   // Or on its way down: then its end is waited for.
-  if (isAlive(pid)) process.kill(pid, "SIGINT");
+  if (isRunning(pid)) process.kill(pid, "SIGINT");
   if (!(await hasEnded(pid, 30_000)))
     throw new EmbeddedPostgresError(`The database server ${pid} of ${dataFolder} neither answers nor stops: end that process`);
   return undefined;
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === "EPERM";
-  }
 }
 
 /** On Linux the process's name decides; elsewhere a process of that number is taken for the server. */
@@ -463,7 +455,7 @@ async function startTime(pid: number): Promise<string> {
 
 async function hasEnded(pid: number, withinMs: number): Promise<boolean> {
   for (let waited = 0; waited < withinMs; waited += 20) {
-    if (!isAlive(pid)) return true;
+    if (!isRunning(pid)) return true;
     await systemClock.sleep(20);
   }
   return false;

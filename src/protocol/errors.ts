@@ -23,6 +23,8 @@ export class MatrixError extends Error {
 
 export const forbidden = (message: string, extra?: Record<string, unknown>): MatrixError => new MatrixError(403, "M_FORBIDDEN", message, extra);
 export const notFound = (message = "Not found"): MatrixError => new MatrixError(404, "M_NOT_FOUND", message);
+/** Of a request without an access token. */
+export const missingToken = (): MatrixError => new MatrixError(401, "M_MISSING_TOKEN", "Missing access token");
 export const invalidParam = (message: string): MatrixError => new MatrixError(400, "M_INVALID_PARAM", message);
 export const missingParam = (message: string): MatrixError => new MatrixError(400, "M_MISSING_PARAM", message);
 export const badJson = (message: string): MatrixError => new MatrixError(400, "M_BAD_JSON", message);

@@ -15,3 +15,18 @@ export interface Requester {
   /** OAuth scopes (delegated authentication); empty otherwise. */
   readonly scope: readonly string[];
 }
+
+/** Somebody who acts without an access token: the user themselves, unless `given` says who has the authority, or more. */
+export function requesterFor(userId: string, given: Partial<Omit<Requester, "userId">> = {}): Requester {
+  return {
+    userId,
+    deviceId: undefined,
+    accessTokenId: undefined,
+    isGuest: false,
+    appserviceId: undefined,
+    authenticatedEntity: userId,
+    shadowBanned: false,
+    scope: [],
+    ...given,
+  };
+}

@@ -6,6 +6,7 @@ import { fileURLToPath } from "node:url";
 import pg from "pg";
 import { systemClock } from "../lib/clock.ts";
 import { type EmbeddedPostgres, startEmbeddedPostgres } from "../lib/embedded-postgres.ts";
+import { isRunning } from "../lib/processes.ts";
 import { silentLogger } from "../lib/log.ts";
 import { Database } from "../storage/database.ts";
 import { fullSchemaSql } from "../storage/schema/files.ts";
@@ -123,7 +124,7 @@ async function startForTests(): Promise<EmbeddedPostgres> {
   // A run that was killed could not stop its server: its folder names the process.
   for (const name of readdirSync(tmpdir())) {
     const pid = name.startsWith(EMBEDDED_PREFIX) ? Number(name.slice(EMBEDDED_PREFIX.length).split("-")[0]) : 0;
-    if (pid === 0 || isAlive(pid)) continue;
+    if (pid === 0 || isRunning(pid)) continue;
     const folder = path.join(tmpdir(), name);
     const server = Number(readIfThere(path.join(folder, "data", "postmaster.pid")).split("\n")[0]);
     if (server > 0 && readIfThere(`/proc/${server}/comm`).startsWith("postgres")) process.kill(server, "SIGQUIT");
@@ -138,15 +139,6 @@ async function startForTests(): Promise<EmbeddedPostgres> {
     rmSync(folder, { recursive: true, force: true });
   });
   return server;
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === "EPERM";
-  }
 }
 
 function readIfThere(file: string): string {
@@ -172,7 +164,7 @@ async function dropAbandoned(pool: pg.Pool): Promise<void> {
   if (host !== "127.0.0.1" && host !== "localhost") return; // process numbers of other machines say nothing
   const { rows } = await pool.query<{ datname: string }>("SELECT datname FROM pg_database WHERE datname LIKE 'myelin\\_test\\_%'");
   for (const { datname } of rows) {
-    if (!isAlive(Number(datname.split("_")[2]))) await pool.query(`DROP DATABASE IF EXISTS ${datname} WITH (FORCE)`);
+    if (!isRunning(Number(datname.split("_")[2]))) await pool.query(`DROP DATABASE IF EXISTS ${datname} WITH (FORCE)`);
   }
 }
 

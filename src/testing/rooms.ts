@@ -2,12 +2,12 @@ import { roomVersion } from "../protocol/room-versions.ts";
 import type { Context } from "../services/context.ts";
 import { createFirstEvent, type EventInput } from "../services/events/create.ts";
 import { sendEvents } from "../services/events/send.ts";
-import type { Requester } from "../services/requester.ts";
+import { type Requester, requesterFor } from "../services/requester.ts";
 import { insertRoom } from "../storage/rooms/rooms.ts";
 
 /** A requester as an access token would give it. */
 export function requesterOf(userId: string, deviceId?: string): Requester {
-  return { userId, deviceId, accessTokenId: undefined, isGuest: false, appserviceId: undefined, authenticatedEntity: userId, shadowBanned: false, scope: [] };
+  return requesterFor(userId, { deviceId });
 }
 
 export interface TestRoomOptions {

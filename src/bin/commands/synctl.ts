@@ -6,7 +6,8 @@ import { readConfigFiles, type RawConfig } from "../../config/load.ts";
 import { ConfigReader, ReadTracker } from "../../config/reader.ts";
 import { systemClock } from "../../lib/clock.ts";
 import { CommandFailed, defineCommand } from "../command.ts";
-import { isRunning, readPid } from "../pid-file.ts";
+import { isRunning } from "../../lib/processes.ts";
+import { readPid } from "../pid-file.ts";
 import type { Terminal } from "../terminal.ts";
 
 const MAIN_APP = "synapse.app.homeserver";

@@ -5,7 +5,7 @@ import { deactivateAccount } from "../../services/accounts/deactivate.ts";
 import { accountStatuses } from "../../services/accounts/status.ts";
 import { requireInteractiveAuth } from "../../services/accounts/uia.ts";
 import { getThreepidsOfUser } from "../../storage/threepids/user-threepids.ts";
-import { accessToken } from "../http/authenticate.ts";
+import { authenticateIfAsked } from "../http/authenticate.ts";
 import { endpoint } from "../http/endpoint.ts";
 
 /** Who the token belongs to. */
@@ -26,22 +26,7 @@ export const password = endpoint({
   emptyBody: false,
   when: (config) => !config.mas.enabled,
   async handle(ctx, request) {
-    const { headers, ip, query, userAgent } = request;
-    const token = accessToken(headers, query);
-    const requester =
-      token === undefined
-        ? undefined
-        : await ctx.authenticate({
-            token,
-            asUser: query.string("user_id"),
-            asDevice: query.string("device_id"),
-            ip,
-            userAgent,
-            allowGuest: false,
-            allowLocked: false,
-            allowExpired: false,
-          });
-    await changePassword(ctx, requester, request);
+    await changePassword(ctx, await authenticateIfAsked(ctx, request), request);
     return {};
   },
 });

@@ -1,10 +1,11 @@
-import { invalidParam, MatrixError, missingParam } from "../../protocol/errors.ts";
+import { invalidParam, missingParam, missingToken } from "../../protocol/errors.ts";
 import { login as logIn, loginFlows } from "../../services/accounts/login.ts";
 import { refreshSession } from "../../services/accounts/sessions.ts";
 import { clientWellKnown } from "../../services/well-known.ts";
-import { accessToken } from "../http/authenticate.ts";
+import { authenticateIfAsked } from "../http/authenticate.ts";
 import type { Config } from "../../config/config.ts";
 import type { Context } from "../../services/context.ts";
+import type { Requester } from "../../services/requester.ts";
 import { orErrorPage } from "../../services/sso/answers.ts";
 import { beginLogin } from "../../services/sso/redirects.ts";
 import { browserPage, browserReply } from "../synapse/client/browser-answer.ts";
@@ -31,20 +32,12 @@ export const postLogin = endpoint({
   emptyBody: false,
   limit: "loginAddress",
   when: (config) => !config.mas.enabled,
-  async handle(ctx, { body, ip, userAgent, headers, query }) {
-    const requester = (): ReturnType<typeof ctx.authenticate> => {
-      const token = accessToken(headers, query);
-      if (token === undefined) throw new MatrixError(401, "M_MISSING_TOKEN", "Missing access token");
-      return ctx.authenticate({
-        token,
-        asUser: query.string("user_id"),
-        asDevice: query.string("device_id"),
-        ip,
-        userAgent,
-        allowGuest: false,
-        allowLocked: false,
-        allowExpired: false,
-      });
+  async handle(ctx, request) {
+    const { body, ip, userAgent } = request;
+    const requester = async (): Promise<Requester> => {
+      const found = await authenticateIfAsked(ctx, request);
+      if (found === undefined) throw missingToken();
+      return found;
     };
     const answer = await logIn(ctx, { body, ip, userAgent, requester });
     const wellKnown = await clientWellKnown(ctx);

@@ -1,11 +1,11 @@
 import type { Config } from "../../config/config.ts";
 import type { JsonObject } from "../../lib/json.ts";
-import { invalidParam, missingParam, MatrixError } from "../../protocol/errors.ts";
+import { invalidParam, missingParam, missingToken } from "../../protocol/errors.ts";
 import { isUserId } from "../../protocol/ids.ts";
 import { changeProfile, checkFieldName, getProfile as readProfile, getProfileField as readField } from "../../services/accounts/profile.ts";
 import type { Context } from "../../services/context.ts";
 import type { Requester } from "../../services/requester.ts";
-import { accessToken } from "../http/authenticate.ts";
+import { authenticateIfAsked } from "../http/authenticate.ts";
 import { endpoint, type Endpoint, type EndpointRequest } from "../http/endpoint.ts";
 
 type FieldRequest = EndpointRequest<Record<string, string>, JsonObject, "none">;
@@ -40,6 +40,7 @@ function fieldEndpoints(servlet: string, path: string, when?: (config: Config) =
     endpoint({
       ...common,
       method: "DELETE",
+      bodyType: "none",
       handle: async (ctx, request) => await deleteField(ctx, request as FieldRequest, fieldOf(request as FieldRequest)),
     }),
   ];
@@ -81,21 +82,8 @@ async function viewer(ctx: Context, request: Pick<FieldRequest, "headers" | "que
   return ctx.config.server.requireAuthForProfileRequests ? await authenticated(ctx, request, false) : undefined;
 }
 
-async function authenticated(
-  ctx: Context,
-  { headers, query, ip, userAgent }: Pick<FieldRequest, "headers" | "query" | "ip" | "userAgent">,
-  allowGuest: boolean,
-): Promise<Requester> {
-  const token = accessToken(headers, query);
-  if (token === undefined) throw new MatrixError(401, "M_MISSING_TOKEN", "Missing access token");
-  return await ctx.authenticate({
-    token,
-    asUser: query.string("user_id"),
-    asDevice: query.string("device_id"),
-    ip,
-    userAgent,
-    allowGuest,
-    allowLocked: false,
-    allowExpired: false,
-  });
+async function authenticated(ctx: Context, request: Pick<FieldRequest, "headers" | "query" | "ip" | "userAgent">, allowGuest: boolean): Promise<Requester> {
+  const requester = await authenticateIfAsked(ctx, request, { allowGuest });
+  if (requester === undefined) throw missingToken();
+  return requester;
 }

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import type { Requester } from "../../services/requester.ts";
+import { type Requester, requesterFor } from "../../services/requester.ts";
 import { sendEvent } from "../../services/events/send.ts";
 import { createRoom } from "../../services/rooms/create.ts";
 import { updateMembership } from "../../services/rooms/membership.ts";
@@ -29,16 +29,7 @@ describe("what users do in rooms: receipts, markers, typing, tags, threads", () 
   });
   after(() => server.close());
 
-  const requesterOf = (user: TestUser): Requester => ({
-    userId: user.userId,
-    deviceId: user.deviceId,
-    accessTokenId: undefined,
-    isGuest: false,
-    appserviceId: undefined,
-    authenticatedEntity: user.userId,
-    shadowBanned: false,
-    scope: [],
-  });
+  const requesterOf = ({ userId, deviceId }: TestUser): Requester => requesterFor(userId, { deviceId });
   const send = async (user: TestUser, content: object, roomId = room): Promise<string> =>
     (await sendEvent(server.ctx, requesterOf(user), { roomId, type: "m.room.message", content: content as never })).eventId;
   const inThread = (rootId: string): object => ({ msgtype: "m.text", body: "reply", "m.relates_to": { rel_type: "m.thread", event_id: rootId } });

@@ -1,6 +1,6 @@
 import type { IncomingHttpHeaders } from "node:http";
 import { z } from "zod";
-import { forbidden, invalidParam, MatrixError, missingParam, notFound } from "../../protocol/errors.ts";
+import { forbidden, invalidParam, MatrixError, missingParam, missingToken, notFound } from "../../protocol/errors.ts";
 import type { Context } from "../../services/context.ts";
 import type { Requester } from "../../services/requester.ts";
 import { MAX_RENDEZVOUS_BYTES, type RendezvousSession } from "../../services/rendezvous/sessions.ts";
@@ -205,7 +205,7 @@ export const deleteJsonSession = endpoint({
 
 function checkRequester(ctx: Pick<Context, "config">, requester: Requester | undefined): void {
   if (!ctx.config.experimental.msc4388RequiresAuthentication) return;
-  if (requester === undefined) throw new MatrixError(401, "M_MISSING_TOKEN", "Missing access token");
+  if (requester === undefined) throw missingToken();
   if (requester.isGuest) throw new MatrixError(403, "M_GUEST_ACCESS_FORBIDDEN", "Guest access not allowed");
 }
 

@@ -1,5 +1,5 @@
 import type { IncomingHttpHeaders } from "node:http";
-import { forbidden, MatrixError } from "../../protocol/errors.ts";
+import { forbidden, MatrixError, missingToken } from "../../protocol/errors.ts";
 import type { Context } from "../../services/context.ts";
 import type { Requester } from "../../services/requester.ts";
 import type { Endpoint } from "./endpoint.ts";
@@ -18,7 +18,7 @@ export async function authenticateRequest(
   const token = accessToken(headers, query);
   if (token === undefined) {
     if (endpoint.auth === "optional") return undefined;
-    throw new MatrixError(401, "M_MISSING_TOKEN", "Missing access token");
+    throw missingToken();
   }
   if (endpoint.auth === "mas") {
     if (ctx.delegatedAuth?.isSharedSecret(token) !== true) throw new MatrixError(403, "M_UNKNOWN", "This endpoint must only be called by MAS");
@@ -38,6 +38,28 @@ export async function authenticateRequest(
   if (requester.authenticatedEntity !== requester.userId) record.authenticatedEntity = requester.authenticatedEntity;
   if (endpoint.auth === "admin" && !(await ctx.isServerAdmin(requester))) throw forbidden("You are not a server admin");
   return requester;
+}
+
+interface CallerFacts {
+  readonly headers: IncomingHttpHeaders;
+  readonly query: Query;
+  readonly ip: string;
+  readonly userAgent: string;
+}
+
+/**
+ * The requester of a request to an endpoint of `auth: "none"` that wants one after all; undefined without an access token.
+ * @throws MatrixError 401, 403 as for `auth: "user"`, or `"guest"` where guests are let in
+ */
+export async function authenticateIfAsked(
+  ctx: Context,
+  { headers, query, ip, userAgent }: CallerFacts,
+  { allowGuest = false } = {},
+): Promise<Requester | undefined> {
+  const token = accessToken(headers, query);
+  if (token === undefined) return undefined;
+  const [asUser, asDevice] = [query.string("user_id"), query.string("device_id")];
+  return await ctx.authenticate({ token, asUser, asDevice, ip, userAgent, allowGuest, allowLocked: false, allowExpired: false });
 }
 
 /** The access token that a request carries, in its header or its query. @throws MatrixError 401 for a malformed header */

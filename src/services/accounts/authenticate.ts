@@ -2,7 +2,7 @@ import { forbidden, MatrixError } from "../../protocol/errors.ts";
 import { markAccessTokenUsed } from "../../storage/accounts/access-tokens.ts";
 import { getDevice } from "../../storage/devices/devices.ts";
 import type { AuthenticationRequest, Context } from "../context.ts";
-import type { Requester } from "../requester.ts";
+import { type Requester, requesterFor } from "../requester.ts";
 import { noteActive } from "./blocking.ts";
 import type { AppserviceIdentity } from "./hooks.ts";
 import { isExpired } from "./validity.ts";
@@ -97,16 +97,7 @@ async function byGuestToken(ctx: AuthContext, token: string): Promise<Requester>
   const user = await ctx.accounts.user(userId);
   if (user === undefined) throw unknownToken(`Unknown user_id ${userId}`);
   if (!user.isGuest) throw unknownToken("Guest access token used for regular user");
-  return {
-    userId,
-    deviceId: GUEST_DEVICE_ID,
-    accessTokenId: undefined,
-    isGuest: true,
-    appserviceId: undefined,
-    authenticatedEntity: userId,
-    shadowBanned: user.shadowBanned,
-    scope: [],
-  };
+  return requesterFor(userId, { deviceId: GUEST_DEVICE_ID, isGuest: true, shadowBanned: user.shadowBanned });
 }
 
 async function appserviceRequester(ctx: AuthContext, appservice: AppserviceIdentity, request: AuthenticationRequest): Promise<Requester> {
@@ -122,16 +113,7 @@ async function appserviceRequester(ctx: AuthContext, appservice: AppserviceIdent
       `Application service trying to use a device that doesn't exist ('${request.asDevice}' for ${userId})`,
     );
   }
-  return {
-    userId,
-    deviceId: request.asDevice,
-    accessTokenId: undefined,
-    isGuest: false,
-    appserviceId: appservice.id,
-    authenticatedEntity: userId,
-    shadowBanned: false,
-    scope: [],
-  };
+  return requesterFor(userId, { deviceId: request.asDevice, appserviceId: appservice.id });
 }
 
 async function noteUse(ctx: AuthContext, request: AuthenticationRequest, requester: Requester): Promise<void> {

@@ -3,7 +3,7 @@ import { deleteAccessToken, deleteTokensOfUser, insertAccessToken } from "../../
 import { findRefreshToken, insertRefreshToken, replaceRefreshToken } from "../../storage/accounts/refresh-tokens.ts";
 import type { Txn } from "../../storage/database.ts";
 import type { Context } from "../context.ts";
-import { deleteAllDevices, deleteDevicesIn, registerDevice } from "../devices/devices.ts";
+import { deleteAllDevices, deleteDevicesIn, registerDevice, tokensDeleted } from "../devices/devices.ts";
 import type { Requester } from "../requester.ts";
 import { GUEST_DEVICE_ID, unknownToken } from "./authenticate.ts";
 import { checkBlocking } from "./blocking.ts";
@@ -138,22 +138,13 @@ export async function endAllSessions(
 ): Promise<void> {
   await deleteAllDevices(ctx, txn, userId, except?.deviceId);
   const tokens = await deleteTokensOfUser(txn, ctx.accounts, userId, except?.accessTokenId);
-  if (tokens.length > 0)
-    for (const hook of ctx.accountHooks.tokensDeleted)
-      await hook(
-        ctx,
-        txn,
-        userId,
-        tokens.map(({ id }) => id),
-      );
-  txn.afterCommit(() => ctx.modules.passwordAuth.sessionsEnded(userId, tokens));
+  await tokensDeleted(ctx, txn, userId, tokens);
 }
 
 async function deleteBareToken(ctx: Context, txn: Txn, requester: Requester, token: string): Promise<void> {
   const deleted = await deleteAccessToken(txn, ctx.accounts, token);
   if (deleted === undefined) throw unknownToken();
-  for (const hook of ctx.accountHooks.tokensDeleted) await hook(ctx, txn, requester.authenticatedEntity, [deleted.id]);
-  txn.afterCommit(() => ctx.modules.passwordAuth.sessionsEnded(requester.authenticatedEntity, [deleted]));
+  await tokensDeleted(ctx, txn, requester.authenticatedEntity, [deleted]);
 }
 
 /** A closed or locked account cannot go on by refreshing. */

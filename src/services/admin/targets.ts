@@ -1,7 +1,7 @@
 import { invalidParam, MatrixError, notFound } from "../../protocol/errors.ts";
 import type { User } from "../../storage/accounts/users.ts";
 import type { Context } from "../context.ts";
-import type { Requester } from "../requester.ts";
+import { type Requester, requesterFor } from "../requester.ts";
 
 /** Whom and what an admin names in a request. Errors that have no code of their own are M_UNKNOWN, as in Synapse. */
 export const badRequest = (message: string): MatrixError => new MatrixError(400, "M_UNKNOWN", message);
@@ -33,14 +33,5 @@ export async function localAccount(ctx: Pick<Context, "accounts" | "config">, us
 
 /** Somebody in whose name an admin acts: the admin answers for it. */
 export function inTheNameOf(requester: Pick<Requester, "authenticatedEntity">, userId: string): Requester {
-  return {
-    userId,
-    deviceId: undefined,
-    accessTokenId: undefined,
-    isGuest: false,
-    appserviceId: undefined,
-    authenticatedEntity: requester.authenticatedEntity,
-    shadowBanned: false,
-    scope: [],
-  };
+  return requesterFor(userId, { authenticatedEntity: requester.authenticatedEntity });
 }

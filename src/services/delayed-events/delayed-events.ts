@@ -23,7 +23,7 @@ import {
   takenEvents,
 } from "../../storage/events/delayed-events.ts";
 import type { Context } from "../context.ts";
-import type { Requester } from "../requester.ts";
+import { type Requester, requesterFor } from "../requester.ts";
 import type { MembershipAction } from "../rooms/local-membership.ts";
 import { updateMembership } from "../rooms/membership.ts";
 import type { Publisher } from "../events/publish.ts";
@@ -231,16 +231,11 @@ export class DelayedEvents {
     const ctx = this.context();
     const userId = `@${row.user_localpart}:${ctx.config.server.serverName}`;
     const user = await ctx.accounts.user(userId);
-    const requester: Requester = {
-      userId,
+    const requester = requesterFor(userId, {
       deviceId: row.device_id ?? undefined,
-      accessTokenId: undefined,
       isGuest: user?.isGuest ?? false,
-      appserviceId: undefined,
-      authenticatedEntity: userId,
       shadowBanned: user?.shadowBanned ?? false,
-      scope: [],
-    };
+    });
     const parsed = parseJson(row.content);
     const content = isJsonObject(parsed) ? parsed : {};
     const { room_id: roomId, delay_id: delayId } = row;

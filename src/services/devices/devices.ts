@@ -1,5 +1,5 @@
 import { MatrixError, notFound } from "../../protocol/errors.ts";
-import { deleteTokensOfDevices } from "../../storage/accounts/access-tokens.ts";
+import { type DeletedToken, deleteTokensOfDevices } from "../../storage/accounts/access-tokens.ts";
 import type { Txn } from "../../storage/database.ts";
 import {
   deleteDevices as deleteDeviceRows,
@@ -54,16 +54,16 @@ export async function deleteDevicesIn(ctx: Context, txn: Txn, userId: string, de
   await deleteDeviceRows(txn, userId, deviceIds);
   const tokens = await deleteTokensOfDevices(txn, ctx.accounts, userId, deviceIds);
   for (const hook of ctx.accountHooks.devicesDeleted) await hook(ctx, txn, userId, deviceIds);
-  if (tokens.length > 0)
-    for (const hook of ctx.accountHooks.tokensDeleted)
-      await hook(
-        ctx,
-        txn,
-        userId,
-        tokens.map(({ id }) => id),
-      );
-  txn.afterCommit(() => ctx.modules.passwordAuth.sessionsEnded(userId, tokens));
+  await tokensDeleted(ctx, txn, userId, tokens);
   await devicesChanged(ctx, txn, userId, deviceIds);
+}
+
+/** Access tokens were deleted: what was made with them goes, and modules hear of it after the commit. */
+export async function tokensDeleted(ctx: Context, txn: Txn, userId: string, tokens: readonly DeletedToken[]): Promise<void> {
+  if (tokens.length === 0) return;
+  const ids = tokens.map(({ id }) => id);
+  for (const hook of ctx.accountHooks.tokensDeleted) await hook(ctx, txn, userId, ids);
+  txn.afterCommit(() => ctx.modules.passwordAuth.sessionsEnded(userId, tokens));
 }
 
 /** Deletes all devices of a user but one. */

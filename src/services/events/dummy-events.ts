@@ -1,7 +1,7 @@
 import { MatrixError } from "../../protocol/errors.ts";
 import { readRoomsWithManyExtremities } from "../../storage/events/graph.ts";
 import type { Context } from "../context.ts";
-import type { Requester } from "../requester.ts";
+import { requesterFor } from "../requester.ts";
 import { type SendContext, sendEvents } from "./send.ts";
 
 const ROOMS_AT_ONCE = 5;
@@ -32,16 +32,7 @@ export class DummyEvents {
  */
 export async function sendDummyEvent(ctx: Needs, roomId: string, proactively = false): Promise<boolean> {
   for (const userId of await ctx.members.joinedLocal(roomId)) {
-    const requester: Requester = {
-      userId,
-      deviceId: undefined,
-      accessTokenId: undefined,
-      isGuest: false,
-      appserviceId: undefined,
-      authenticatedEntity: ctx.config.server.serverName,
-      shadowBanned: false,
-      scope: [],
-    };
+    const requester = requesterFor(userId, { authenticatedEntity: ctx.config.server.serverName });
     try {
       await sendEvents(ctx, requester, roomId, [{ type: "org.matrix.dummy_event", sender: userId, content: {}, internal: { proactively_send: proactively } }]);
       return true;

@@ -8,7 +8,7 @@ import { getDevice } from "../../storage/devices/devices.ts";
 import { unknownToken, userLocked } from "../accounts/authenticate.ts";
 import type { Context } from "../context.ts";
 import type { Outgoing } from "../outgoing.ts";
-import type { Requester } from "../requester.ts";
+import { type Requester, requesterFor } from "../requester.ts";
 
 type Needs = Pick<Context, "accounts" | "clock" | "config" | "log" | "metrics" | "read">;
 type Metadata = Awaited<ReturnType<MasClient["metadata"]>>;
@@ -86,16 +86,7 @@ export class DelegatedAuth {
     if (user.locked) throw userLocked();
     const deviceId = said.deviceId ?? deviceOf(said.scope);
     if (deviceId !== undefined) await this.checkDevice(key, entry, userId, deviceId);
-    return {
-      userId,
-      deviceId,
-      accessTokenId: undefined,
-      isGuest: false,
-      appserviceId: undefined,
-      authenticatedEntity: userId,
-      shadowBanned: user.shadowBanned,
-      scope: [...said.scope],
-    };
+    return requesterFor(userId, { deviceId, shadowBanned: user.shadowBanned, scope: [...said.scope] });
   }
 
   /** Devices were deleted: their tokens are asked about anew. */

@@ -9,6 +9,7 @@ import type { Context } from "../context.ts";
 import { deleteDevices, upsertDevice } from "../devices/devices.ts";
 import { unbindThreepid } from "../threepid/bind.ts";
 import { removeThreepid } from "../threepid/threepids.ts";
+import { requesterFor } from "../requester.ts";
 
 /** What the authentication service says about an account. undefined: stays as it is; null: none. */
 export interface Provision {
@@ -38,17 +39,7 @@ export async function provisionUser(ctx: Context, provision: Provision): Promise
 
 /** Sets or (null) removes the name or avatar of a user, as the user would. @throws MatrixError 400 */
 export async function setProfile(ctx: Context, userId: string, field: "displayname" | "avatar_url", value: string | null): Promise<void> {
-  const requester = {
-    userId,
-    deviceId: undefined,
-    accessTokenId: undefined,
-    isGuest: false,
-    appserviceId: undefined,
-    authenticatedEntity: userId,
-    shadowBanned: false,
-    scope: [],
-  };
-  await changeProfile(ctx, requester, { userId, field, value: value ?? "", byAdmin: true, propagate: true });
+  await changeProfile(ctx, requesterFor(userId), { userId, field, value: value ?? "", byAdmin: true, propagate: true });
 }
 
 /** Deletes the devices that are not in the list, and makes those that are missing. A dehydrated device has no session there: it stays. */

@@ -1,6 +1,7 @@
 import { Readable } from "node:stream";
 import type { Config } from "../../config/config.ts";
 import { ConfigError } from "../../config/errors.ts";
+import { FILE_STORAGE, namedModules, type ResourceModule, resourceModules, S3_STORAGE } from "../../config/named-modules.ts";
 import { ConfigReader, ReadTracker } from "../../config/reader.ts";
 import { noticesAboutOptions } from "../../config/unknown-options.ts";
 import type { ModuleConfig } from "../../config/sections/modules.ts";
@@ -21,7 +22,7 @@ export interface ModuleLoading {
   readonly allowMissing: boolean;
 }
 
-const BUILT_IN_STORAGE: readonly string[] = ["synapse.media.storage_provider.FileStorageProviderBackend", "s3_storage_provider.S3StorageProviderBackend"];
+const BUILT_IN_STORAGE: readonly string[] = [FILE_STORAGE, S3_STORAGE];
 
 /** A module of `media_storage_providers`: Synapse's methods. */
 interface JavaScriptStorage {
@@ -36,7 +37,7 @@ interface JavaScriptStorage {
  * @throws ConfigError that names every module that there is none of, unless the server is to start without them: then they are logged
  */
 export function requireModules({ config, log, allowMissing }: ModuleLoading): void {
-  const missing = allModules(config).filter(({ module }) => !isThere(module, config.modules.folder));
+  const missing = namedModules(config).filter(({ module }) => !isThere(module, config.modules.folder));
   if (missing.length === 0) return;
   const names = missing.map(({ module, path }) => `${module} (${path})`).join(", ");
   if (!allowMissing) {
@@ -79,7 +80,7 @@ export async function loadModules({ config, log }: ModuleLoading, api: ModuleApi
   for (const module of thirdPartyRules.modules) await add(module, "third_party_event_rules");
   if (server.presence.router !== undefined) await add(server.presence.router, "presence_router");
   for (const module of passwordProviders.providers) await add(module, "password_providers");
-  for (const resource of resourcesOf(config)) await addResource(resource, folder, api);
+  for (const resource of resourceModules(config)) await addResource(resource, folder, api);
 }
 
 /** A storage provider in JavaScript; undefined: there is none, and the server starts without it. @throws ConfigError */
@@ -111,36 +112,11 @@ export async function loadStorageProvider(
   }
 }
 
-interface Resource extends Pick<ModuleConfig, "module" | "path"> {
-  /** The path that it serves. */
-  readonly prefix: string;
-  readonly config: unknown;
-}
-
-function resourcesOf(config: Config): Resource[] {
-  return config.server.listeners.flatMap(({ additionalResources }, index) =>
-    Object.entries(additionalResources).map(([prefix, resource]) => ({ prefix, path: `listeners[${index}].additional_resources.${prefix}`, ...resource })),
-  );
-}
-
-function allModules(config: Config): Pick<ModuleConfig, "module" | "path">[] {
-  const { media, modules, passwordProviders, server, spamChecker, thirdPartyRules } = config;
-  return [
-    ...modules.modules,
-    ...spamChecker.modules,
-    ...thirdPartyRules.modules,
-    ...(server.presence.router === undefined ? [] : [server.presence.router]),
-    ...passwordProviders.providers,
-    ...media.storageProviders.map(({ module }, index) => ({ module, path: `media_storage_providers[${index}]` })),
-    ...resourcesOf(config),
-  ];
-}
-
 const isThere = (module: string, folder: string): boolean =>
   BUILT_INS.has(module) || BUILT_IN_STORAGE.includes(module) || findJavaScript(module, folder) !== undefined;
 
 /** Legacy `additional_resources` of listeners: `handle_request` answers what is asked below the path. All listeners have them. */
-async function addResource(resource: Resource, folder: string, api: ModuleApi): Promise<void> {
+async function addResource(resource: ResourceModule, folder: string, api: ModuleApi): Promise<void> {
   try {
     const made = (await makeModule(await loadJavaScript(resource.module, folder), resource.config, api)) as {
       handle_request?: (request: ModuleRequest) => Promise<ModuleResponse>;

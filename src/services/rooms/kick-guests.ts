@@ -1,6 +1,7 @@
 import { memberKey } from "../../protocol/power-levels.ts";
 import type { Context } from "../context.ts";
 import type { StoredEvents } from "../events/publish.ts";
+import { requesterFor } from "../requester.ts";
 import { updateMembership } from "./membership.ts";
 
 /** When a room closes itself to guests, those of this server leave it (client-server API, "Guest access"). Called after each commit. */
@@ -18,16 +19,7 @@ async function kickGuests(ctx: Context, roomId: string): Promise<void> {
   for (const event of members.values()) {
     if (event.membership !== "join" || event.content.kind !== "guest") continue;
     const userId = event.stateKey!;
-    const requester = {
-      userId,
-      deviceId: undefined,
-      accessTokenId: undefined,
-      isGuest: true,
-      appserviceId: undefined,
-      authenticatedEntity: ctx.config.server.serverName,
-      shadowBanned: false,
-      scope: [],
-    };
+    const requester = requesterFor(userId, { isGuest: true, authenticatedEntity: ctx.config.server.serverName });
     await updateMembership(ctx, requester, { roomId, target: userId, action: "leave" }, { rateLimit: false, requireConsent: false });
   }
 }

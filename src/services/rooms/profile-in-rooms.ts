@@ -1,6 +1,6 @@
 import type { Txn } from "../../storage/database.ts";
 import type { Context } from "../context.ts";
-import type { Requester } from "../requester.ts";
+import { type Requester, requesterFor } from "../requester.ts";
 import type { TaskAction } from "../tasks/scheduler.ts";
 import { updateMembership } from "./membership.ts";
 
@@ -47,14 +47,5 @@ export const updateJoinStates: TaskAction = async (ctx, { task, signal, save }) 
 
 /** The server, or an admin, acting for a user. */
 export function serverRequester(userId: string, authenticatedEntity: string): Requester {
-  return {
-    userId,
-    deviceId: undefined,
-    accessTokenId: undefined,
-    isGuest: false,
-    appserviceId: undefined,
-    authenticatedEntity,
-    shadowBanned: false,
-    scope: [],
-  };
+  return requesterFor(userId, { authenticatedEntity });
 }

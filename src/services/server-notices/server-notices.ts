@@ -2,7 +2,7 @@ import type { JsonObject } from "../../lib/json.ts";
 import { addTag } from "../account-data/account-data.ts";
 import type { Context } from "../context.ts";
 import { sendEvent } from "../events/send.ts";
-import type { Requester } from "../requester.ts";
+import { type Requester, requesterFor } from "../requester.ts";
 import { createRoom } from "../rooms/create.ts";
 import { updateMembership } from "../rooms/membership.ts";
 import { noticeOfTerms } from "./consent-notice.ts";
@@ -111,16 +111,7 @@ export class ServerNotices {
 
 /** The server acts in the name of one of its users. */
 function speakerOf(ctx: Pick<Context, "config">, userId: string): Requester {
-  return {
-    userId,
-    deviceId: undefined,
-    accessTokenId: undefined,
-    isGuest: false,
-    appserviceId: undefined,
-    authenticatedEntity: ctx.config.server.serverName,
-    shadowBanned: false,
-    scope: [],
-  };
+  return requesterFor(userId, { authenticatedEntity: ctx.config.server.serverName });
 }
 
 async function makeRoom(ctx: Context, speaker: Requester): Promise<string> {

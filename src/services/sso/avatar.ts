@@ -6,7 +6,7 @@ import { changeProfile } from "../accounts/profile.ts";
 import type { Context } from "../context.ts";
 import { uploadMedia } from "../media/media.ts";
 import { baseType } from "../media/thumbnailer.ts";
-import { requesterOf } from "./complete-login.ts";
+import { requesterFor } from "../requester.ts";
 
 /** For pictures, where `max_avatar_size` says nothing. */
 const MAX_BYTES = 10 * 1024 * 1024;
@@ -23,7 +23,7 @@ export async function setPictureAsAvatar(ctx: Context, userId: string, url: stri
     if ((await presentUploadName(ctx, userId)) === uploadName) return;
     const mxc = await uploadMedia(ctx, userId, { content: Readable.from([bytes]), length: bytes.length, mediaType, uploadName });
     const shadowBanned = (await ctx.accounts.user(userId))?.shadowBanned ?? false;
-    await changeProfile(ctx, requesterOf(userId, shadowBanned), { userId, field: "avatar_url", value: mxc, byAdmin: true, propagate: true });
+    await changeProfile(ctx, requesterFor(userId, { shadowBanned }), { userId, field: "avatar_url", value: mxc, byAdmin: true, propagate: true });
   } catch (error) {
     ctx.log.named("synapse.handlers.sso").warn(`The picture of ${userId} at its identity provider was not taken over`, { error });
   }

@@ -6,7 +6,7 @@ import { changeProfile } from "../accounts/profile.ts";
 import { isValidLocalpart } from "../../protocol/ids.ts";
 import { registerUser } from "../accounts/register.ts";
 import type { Context } from "../context.ts";
-import type { Requester } from "../requester.ts";
+import { requesterFor } from "../requester.ts";
 import { type BrowserAnswer, mappingCookie, mappingError, page } from "./answers.ts";
 import { setPictureAsAvatar } from "./avatar.ts";
 import type { UserAttributes } from "./provider.ts";
@@ -167,24 +167,16 @@ async function updateProfile(ctx: Context, userId: string, { displayName, pictur
   if (user === undefined || user.deactivated) return;
   if (displayName !== undefined && displayName !== "" && (await getProfile(ctx.read, userId))?.displayname !== displayName) {
     try {
-      await changeProfile(ctx, requesterOf(userId, user.shadowBanned), { userId, field: "displayname", value: displayName, byAdmin: true, propagate: true });
+      await changeProfile(ctx, requesterFor(userId, { shadowBanned: user.shadowBanned }), {
+        userId,
+        field: "displayname",
+        value: displayName,
+        byAdmin: true,
+        propagate: true,
+      });
     } catch (error) {
       ctx.log.named("synapse.handlers.sso").warn(`The display name of ${userId} does not follow its provider`, { error });
     }
   }
   if (picture) await setPictureAsAvatar(ctx, userId, picture);
-}
-
-/** The user themselves, without a device. */
-export function requesterOf(userId: string, shadowBanned = false): Requester {
-  return {
-    userId,
-    deviceId: undefined,
-    accessTokenId: undefined,
-    isGuest: false,
-    appserviceId: undefined,
-    authenticatedEntity: userId,
-    shadowBanned,
-    scope: [],
-  };
 }

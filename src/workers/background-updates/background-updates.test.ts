@@ -9,7 +9,8 @@ import { describeCatalogue, describeDatabase, differences } from "../../storage/
 import { StateStore } from "../../storage/state/state-store.ts";
 import { openStreams } from "../../storage/stream-ids.ts";
 import { createTestDatabase, fixtureDump, type TestDatabase } from "../../testing/database.ts";
-import { BEFORE_SERVING, UPDATES } from "./registry.ts";
+import { BEFORE_SERVING } from "../../storage/jobs/background-updates.ts";
+import { UPDATES } from "./registry.ts";
 import { BackgroundUpdates } from "./runner.ts";
 import type { Update, UpdateContext } from "./update.ts";
 

@@ -141,22 +141,3 @@ const OLDER: readonly [string, Update][] = [
 
 /** Each background update that this server can do, by Synapse's name. */
 export const UPDATES: ReadonlyMap<string, Update> = new Map([...indexUpdates(), ...CURRENT, ...OLDER]);
-
-/**
- * Updates that run before the server serves anybody. Unique indexes that writers rely on (`ON CONFLICT`): while one of them is missing
- * its table cannot be written (risk 71). The chain cover: from the moment it covers a room every new event must have its place (risk 59).
- */
-export const BEFORE_SERVING: readonly string[] = [
-  "user_ips_device_unique_index",
-  "device_lists_remote_cache_unique_idx",
-  "device_lists_remote_extremeties_unique_idx",
-  "event_search_event_id_idx",
-  "local_media_repository_thumbnails_method_idx",
-  "remote_media_repository_thumbnails_method_idx",
-  "event_push_summary_unique_index2",
-  "receipts_linearized_unique_index",
-  "receipts_graph_unique_index",
-  "profiles_full_user_id_key_idx",
-  "full_users_filters_unique_idx",
-  "chain_cover",
-];

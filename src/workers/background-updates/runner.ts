@@ -2,6 +2,7 @@ import type { JsonObject } from "../../lib/json.ts";
 import type { Logger } from "../../lib/log.ts";
 import { type Txn } from "../../storage/database.ts";
 import {
+  BEFORE_SERVING,
   createIndex,
   finishUpdate,
   type PendingUpdate,
@@ -11,7 +12,7 @@ import {
   validateConstraint,
 } from "../../storage/jobs/background-updates.ts";
 import type { Batch } from "../../storage/jobs/background-updates-batches.ts";
-import { BEFORE_SERVING, UPDATES } from "./registry.ts";
+import { UPDATES } from "./registry.ts";
 import { isOneshot, type Update, type UpdateContext } from "./update.ts";
 
 /** What the admin API shows of the update that is being run. */

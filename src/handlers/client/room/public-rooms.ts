@@ -1,5 +1,5 @@
 import { isJsonObject, type JsonObject, toNumber } from "../../../lib/json.ts";
-import { badJson, invalidParam, MatrixError } from "../../../protocol/errors.ts";
+import { badJson, invalidParam, missingToken } from "../../../protocol/errors.ts";
 import { isServerName } from "../../../protocol/ids.ts";
 import { parseNetwork, publicRooms } from "../../../services/directory/public-rooms.ts";
 import { remotePublicRooms } from "../../../services/directory/remote-public-rooms.ts";
@@ -15,7 +15,7 @@ export const getPublicRooms = endpoint({
   async handle(ctx, { requester, query }) {
     const server = query.string("server");
     if (requester === undefined && (!ctx.config.server.allowPublicRoomsWithoutAuth || (server !== undefined && server !== ""))) {
-      throw new MatrixError(401, "M_MISSING_TOKEN", "Missing access token");
+      throw missingToken();
     }
     const limit = query.natural("limit", 0);
     const request = { limit: limit === 0 ? undefined : limit, since: query.string("since") };

@@ -5,6 +5,7 @@ import { getDomain, isRoomId, isServerName, isUserId } from "../../../protocol/i
 import type { Context } from "../../context.ts";
 import { storeMembership } from "../../rooms/local-membership.ts";
 import { requireStandingKey } from "../../threepid/standing-keys.ts";
+import { requesterFor } from "../../requester.ts";
 import { requireAllowedByAcl, requireRoomVersion } from "./access.ts";
 
 /** Invites by address whose owner is known now (server-server API, "Third-party invites"). */
@@ -85,17 +86,7 @@ async function exchange(ctx: Context, { roomId, sender, target, signed }: Exchan
   await requireStandingKey(ctx, original, signed);
   const displayName = original.content.display_name;
   const invite: JsonObject = { signed, ...(typeof displayName === "string" ? { display_name: displayName } : {}) };
-  const requester = {
-    userId: sender,
-    deviceId: undefined,
-    accessTokenId: undefined,
-    isGuest: false,
-    appserviceId: undefined,
-    authenticatedEntity: sender,
-    shadowBanned: false,
-    scope: [],
-  };
-  await storeMembership(ctx, requester, {
+  await storeMembership(ctx, requesterFor(sender), {
     roomId,
     version,
     sender,
