@@ -39,7 +39,8 @@ export async function applyRedactions(txn: Writer, batch: Batch): Promise<unknow
     bulk(
       txn,
       { room_id: "text", event_id: "text" },
-      // What the summaries count already is counted no more, where it was not read before.
+      // What the summaries count already is counted no more, where it was not read before. Of what is older than a day the actions are gone, and
+      // with them the knowledge for whom it counts: as in Synapse, it goes on counting until it is read.
       `WITH gone AS (
          DELETE FROM event_push_actions AS p USING ROWS WHERE p.room_id = row.room_id AND p.event_id = row.event_id
          RETURNING p.user_id, p.room_id, p.thread_id, p.stream_ordering, p.notif, p.unread
