@@ -29,7 +29,7 @@ const RULES = {
   },
 };
 /** Modules of lib that do input or output, or tell the time: not for `protocol`, which is pure. */
-const IMPURE = /^lib\/(?:clock|random|log|logging\/.*|metrics.*|request-context|embedded-postgres|postgres-tls|command-line)\.ts$/;
+const IMPURE = /^lib\/(?:clock|random|log|logging\/.*|metrics.*|request-context|embedded-postgres|processes|postgres-tls|command-line)\.ts$/;
 
 const problems = [];
 const report = (file, what) => problems.push(`${file.startsWith("migrate-from-synapse/") ? "" : "src/"}${file}: ${what}`);

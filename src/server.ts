@@ -1,4 +1,5 @@
 import type { Config } from "./config/config.ts";
+import { cacheSizes } from "./config/sections/cache.ts";
 import { openListeners } from "./handlers/http/listen.ts";
 import type { OpenListeners } from "./handlers/http/sockets.ts";
 import { routes } from "./handlers/routes.ts";
@@ -199,18 +200,19 @@ export async function createServer(config: Config, log: Logger, overrides: Overr
     onClose(() => storage.forEach((provider) => provider.close?.()));
 
     // What is kept in memory.
+    const sizeOf = cacheSizes(config.caches);
     const changes = openStreamChanges(streams);
     const notifier = new Notifier(clock);
-    const events = new EventStore(read, log.named("synapse.storage.databases.main.events_worker"), config.caches.eventCacheSize);
+    const events = new EventStore(read, log.named("synapse.storage.databases.main.events_worker"), config.caches.eventCacheSize, sizeOf);
     const state = new StateStore(read, events);
-    const members = new Memberships(read, { serverName });
-    const roomVersions = new RoomVersions(read);
+    const members = new Memberships(read, serverName, sizeOf);
+    const roomVersions = new RoomVersions(read, sizeOf);
     const authGraph = new AuthGraph(read);
     const crowds = new Crowds(() => clock.now());
-    const accounts = new AccountCache(read);
-    const ignoredUsers = new IgnoredUsers(read);
-    const erasedUsers = new ErasedUsers(read);
-    const pushRules = new UserPushRules(read, config);
+    const accounts = new AccountCache(read, sizeOf);
+    const ignoredUsers = new IgnoredUsers(read, sizeOf);
+    const erasedUsers = new ErasedUsers(read, sizeOf);
+    const pushRules = new UserPushRules(read, config, sizeOf);
     const signingKeys = config.key.signingKeys.map(({ version, seed }) => signingKeyFromSeed(version, seed));
     const outgoing = openOutgoing(config, signingKeys[0]!, overrides.trustedAuthorities);
     onClose(() => outgoing.close());
@@ -304,7 +306,7 @@ export async function createServer(config: Config, log: Logger, overrides: Overr
     onClose(() => deviceResyncs.settled());
     const clientIps = new ClientIps(basis);
     onClose(() => clientIps.close());
-    const limits = new RateLimits(config.ratelimiting, read, clock, appservices, modules.ratelimit);
+    const limits = new RateLimits(config.ratelimiting, read, clock, appservices, modules.ratelimit, sizeOf);
     onClose(() => limits.close());
 
     const backgroundUpdates = new BackgroundUpdates({ ...basis, appservices });
@@ -360,7 +362,7 @@ export async function createServer(config: Config, log: Logger, overrides: Overr
       presence,
       clientIps,
       limits,
-      keyCounts: new DeviceKeyCounts(read),
+      keyCounts: new DeviceKeyCounts(read, sizeOf),
       deviceInboxes: new DeviceInboxes(changes.toDevice),
       deviceListPokes,
       deviceResyncs,
@@ -370,7 +372,7 @@ export async function createServer(config: Config, log: Logger, overrides: Overr
       appserviceSender,
       pushers,
       macaroons: new Macaroons(config.key.macaroonSecretKey, serverName, clock, random),
-      monthlyActive: new MonthlyActiveCache(),
+      monthlyActive: new MonthlyActiveCache(sizeOf),
       sso,
       registrationNonces: new RegistrationNonces(clock, random),
       rendezvous: openRendezvous(clock, random),

@@ -10,6 +10,7 @@ export interface UnsupportedOption {
 const python = "it tunes the Python interpreter";
 const manhole = "the manhole is a Python console";
 const tracing = "there is no OpenTracing client";
+const entriesStay = "entries leave a cache when newer ones need their place, whatever their age";
 const sentry = "there is no Sentry client";
 
 /** Every documented or known option of Synapse 1.160 that no section reads, by its path, with the reason. They are named at start when they are set. */
@@ -18,6 +19,14 @@ export const UNSUPPORTED_OPTIONS: ReadonlyMap<string, UnsupportedOption> = new M
     "allow_underscore_prefixed_registration",
     { support: "never", reason: "Synapse has never read it; the option is allow_underscore_prefixed_localpart", harmless: false },
   ],
+  [
+    "caches.cache_autotuning",
+    { support: "never", reason: "it needs jemalloc under Python; caches take memory for what they hold, and node limits the heap", harmless: {} },
+  ],
+  ["caches.cache_entry_ttl", { support: "never", reason: entriesStay, harmless: "30m" }],
+  ["caches.expire_caches", { support: "never", reason: entriesStay, harmless: true }],
+  ["caches.expiry_time", { support: "never", reason: entriesStay }],
+  ["caches.sync_response_cache_duration", { support: "never", reason: "answers to /sync are not kept", harmless: "2m" }],
   ["caches.track_memory_usage", { support: "never", reason: "it needs a Python library; sizes of caches are in the metrics", harmless: false }],
   ["gc_min_interval", { support: "never", reason: python }],
   ["gc_thresholds", { support: "never", reason: python }],

@@ -1,12 +1,18 @@
+import { type CacheSize, defaultSize } from "../lib/cache-size.ts";
 import { LoadingCache } from "../lib/loading-cache.ts";
 import { getErasedUsers } from "../storage/accounts/deactivations.ts";
 import type { ReadHandle } from "../storage/database.ts";
 
 /** Local users who left and asked that their messages be hidden from those who had not seen them, cached. */
 export class ErasedUsers {
-  private readonly erased = new LoadingCache<boolean>(20_000);
+  private readonly erased: LoadingCache<boolean>;
 
-  constructor(private readonly read: ReadHandle) {}
+  constructor(
+    private readonly read: ReadHandle,
+    sizeOf: CacheSize = defaultSize,
+  ) {
+    this.erased = new LoadingCache(sizeOf("is_user_erased", 20_000));
+  }
 
   /** Those of `userIds` that are erased. */
   async among(userIds: readonly string[]): Promise<Set<string>> {

@@ -1,4 +1,5 @@
 import type { RateLimit, RatelimitConfig } from "../config/sections/ratelimiting.ts";
+import { type CacheSize, defaultSize } from "../lib/cache-size.ts";
 import type { Clock, Timer } from "../lib/clock.ts";
 import { LoadingCache } from "../lib/loading-cache.ts";
 import { limitExceeded } from "../protocol/errors.ts";
@@ -47,7 +48,7 @@ interface Bucket {
  */
 export class RateLimits {
   private readonly buckets = new Map<string, Bucket>();
-  private readonly overrides = new LoadingCache<RatelimitOverride | undefined>(10_000);
+  private readonly overrides: LoadingCache<RatelimitOverride | undefined>;
   private readonly settings: RateLimitSettings;
   private readonly sweeper: Timer;
 
@@ -57,7 +58,9 @@ export class RateLimits {
     private readonly clock: Clock,
     private readonly appservices: AppserviceIdentities,
     private readonly modules?: RatelimitModules,
+    sizeOf: CacheSize = defaultSize,
   ) {
+    this.overrides = new LoadingCache(sizeOf("get_ratelimit_for_user", 10_000));
     this.settings = { ...config, ...FIXED_LIMITS };
     this.sweeper = clock.every(60_000, () => this.sweep());
   }

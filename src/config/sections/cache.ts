@@ -1,6 +1,7 @@
+import type { CacheSize } from "../../lib/cache-size.ts";
 import type { ConfigReader, ParseContext } from "../reader.ts";
 
-/** Sizes and lifetimes of the caches (`caches`). Durations in milliseconds, sizes in bytes unless said otherwise. */
+/** Sizes of the caches (`caches`). */
 export type CacheConfig = ReturnType<typeof parseCache>;
 
 const ENV_PREFIX = "SYNAPSE_CACHE_FACTOR";
@@ -8,28 +9,26 @@ const DEFAULT_FACTOR = 0.5;
 
 export function parseCache(root: ConfigReader, ctx: ParseContext) {
   const raw = root.object("caches");
-  const tuning = raw.optionalObject("cache_autotuning");
-  const expire = raw.boolean("expire_caches", true);
-  const entryTtl = raw.duration("cache_entry_ttl", "30m");
-  const legacyExpiry = raw.duration("expiry_time");
-  if (legacyExpiry) ctx.notice("caches.expiry_time is deprecated; use caches.expire_caches and caches.cache_entry_ttl");
   return {
-    /** Entries of the event cache before its factor is applied. */
+    /** Events that the event cache holds at the default factor. */
     eventCacheSize: root.size("event_cache_size", "10K"),
     globalFactor: raw.number("global_factor", defaultFactor(ctx.env), { min: 0 }),
     /** By canonical cache name, see `canonicalCacheName`. */
     perCacheFactors: parseFactors(raw, ctx.env),
-    /** Entries unused for this long are dropped; undefined: never. */
-    entryTtlMs: legacyExpiry ? legacyExpiry : expire ? entryTtl : undefined,
-    autotuning:
-      tuning === undefined || tuning.isEmpty
-        ? undefined
-        : {
-            maxCacheMemoryUsage: tuning.size("max_cache_memory_usage"),
-            targetCacheMemoryUsage: tuning.size("target_cache_memory_usage"),
-            minCacheTtlMs: tuning.duration("min_cache_ttl"),
-          },
-    syncResponseCacheDurationMs: raw.duration("sync_response_cache_duration", "2m"),
+  };
+}
+
+/** Caches grow at most so many times: beyond it they would outgrow the heap before they are full. */
+const MAX_GROWTH = 10;
+
+/**
+ * Sizes of caches as `caches.per_cache_factors` and, for caches that are not named there, `caches.global_factor` have them. A cache has its
+ * own size at Synapse's default factor of 0.5, twice as much at 1.
+ */
+export function cacheSizes({ globalFactor, perCacheFactors }: Pick<CacheConfig, "globalFactor" | "perCacheFactors">): CacheSize {
+  return (name, byDefault) => {
+    const factor = perCacheFactors[canonicalCacheName(name)] ?? globalFactor;
+    return Math.max(1, Math.floor(byDefault * Math.min(factor / DEFAULT_FACTOR, MAX_GROWTH)));
   };
 }
 

@@ -1,13 +1,20 @@
+import { type CacheSize, defaultSize } from "../../lib/cache-size.ts";
 import { LoadingCache } from "../../lib/loading-cache.ts";
 import { ignoredUsers, ignorersOf } from "../../storage/accounts/account-data.ts";
 import type { ReadHandle } from "../../storage/database.ts";
 
 /** Who ignores whom (`m.ignored_user_list`), cached in both directions. */
 export class IgnoredUsers {
-  private readonly ignored = new LoadingCache<ReadonlySet<string>>(5000);
-  private readonly ignorers = new LoadingCache<ReadonlySet<string>>(5000);
+  private readonly ignored: LoadingCache<ReadonlySet<string>>;
+  private readonly ignorers: LoadingCache<ReadonlySet<string>>;
 
-  constructor(private readonly read: ReadHandle) {}
+  constructor(
+    private readonly read: ReadHandle,
+    sizeOf: CacheSize = defaultSize,
+  ) {
+    this.ignored = new LoadingCache(sizeOf("ignored_users", 5_000));
+    this.ignorers = new LoadingCache(sizeOf("ignored_by", 5_000));
+  }
 
   /** Whom `userId` ignores. */
   async ignoredBy(userId: string): Promise<ReadonlySet<string>> {

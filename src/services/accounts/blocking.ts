@@ -1,3 +1,4 @@
+import { type CacheSize, defaultSize } from "../../lib/cache-size.ts";
 import { LoadingCache } from "../../lib/loading-cache.ts";
 import { MatrixError } from "../../protocol/errors.ts";
 import {
@@ -19,7 +20,11 @@ const DAY_MS = 86_400_000;
 
 /** When users were last counted as active, as last read. */
 export class MonthlyActiveCache {
-  private readonly seen = new LoadingCache<number | undefined>(20_000);
+  private readonly seen: LoadingCache<number | undefined>;
+
+  constructor(sizeOf: CacheSize = defaultSize) {
+    this.seen = new LoadingCache(sizeOf("user_last_seen_monthly_active", 20_000));
+  }
 
   async lastSeen(ctx: Pick<Context, "read">, userId: string): Promise<number | undefined> {
     return await this.seen.get(userId, () => getMonthlyActive(ctx.read, userId));

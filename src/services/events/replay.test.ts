@@ -224,7 +224,7 @@ async function replay(from: Database, database: Database, events: readonly Matri
     streams,
     events: store,
     state: new StateStore(database.read, store),
-    members: new Memberships(database.read, { serverName: SERVER }),
+    members: new Memberships(database.read, SERVER),
     roomVersions: new RoomVersions(database.read),
     authGraph: new AuthGraph(database.read),
     notifier: new Notifier(systemClock),

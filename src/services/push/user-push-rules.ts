@@ -1,3 +1,4 @@
+import { type CacheSize, defaultSize } from "../../lib/cache-size.ts";
 import { lruCache } from "../../lib/lru-cache.ts";
 import type { Config } from "../../config/config.ts";
 import type { Json, JsonObject } from "../../lib/json.ts";
@@ -13,7 +14,7 @@ import { type RuleRow, type StoredRules, storedRulesOf } from "../../storage/pus
  * there is a single one for all of them.
  */
 export class UserPushRules {
-  private readonly users = new LoadingCache<RuleSet>(20_000);
+  private readonly users: LoadingCache<RuleSet>;
   private readonly sets = lruCache<string, RuleSet>(5_000);
   private readonly features: PushFeatures;
 
@@ -25,7 +26,9 @@ export class UserPushRules {
   constructor(
     private readonly read: ReadHandle,
     config: Pick<Config, "experimental">,
+    sizeOf: CacheSize = defaultSize,
   ) {
+    this.users = new LoadingCache(sizeOf("get_push_rules_for_user", 20_000));
     const { experimental } = config;
     this.features = {
       msc1767: experimental.msc1767Enabled,

@@ -1,3 +1,4 @@
+import { type CacheSize, defaultSize } from "../../lib/cache-size.ts";
 import { LoadingCache } from "../../lib/loading-cache.ts";
 import type { CacheReading } from "../../lib/metrics.ts";
 import type { ReadHandle } from "../database.ts";
@@ -12,13 +13,12 @@ export class AccountCache {
   private readonly tokens: LoadingCache<AccessToken | undefined>;
   private readonly users: LoadingCache<User | undefined>;
 
-  /** @param sizes numbers of entries kept */
   constructor(
     private readonly read: ReadHandle,
-    sizes: { tokens: number; users: number } = { tokens: 20_000, users: 20_000 },
+    sizeOf: CacheSize = defaultSize,
   ) {
-    this.tokens = new LoadingCache(sizes.tokens);
-    this.users = new LoadingCache(sizes.users);
+    this.tokens = new LoadingCache(sizeOf("get_user_by_access_token", 20_000));
+    this.users = new LoadingCache(sizeOf("get_user_by_id", 20_000));
   }
 
   /** Readings of the caches under Synapse's names, for the metrics. */

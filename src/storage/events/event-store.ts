@@ -1,4 +1,5 @@
 import type { LRUCache } from "lru-cache";
+import { type CacheSize, defaultSize } from "../../lib/cache-size.ts";
 import { lruCache } from "../../lib/lru-cache.ts";
 import type { Logger } from "../../lib/log.ts";
 import type { CacheReading } from "../../lib/metrics.ts";
@@ -41,10 +42,11 @@ export class EventStore {
   constructor(
     private readonly read: ReadHandle,
     private readonly log: Logger,
-    /** Number of events kept (Synapse's event_cache_size). */
+    /** Events kept (Synapse's `event_cache_size`). */
     cacheSize = 10_000,
+    sizeOf: CacheSize = defaultSize,
   ) {
-    this.entries = lruCache(Math.max(1, Math.floor(cacheSize)), { dispose: (_value, _key, reason) => void (reason === "evict" && this.evicted++) });
+    this.entries = lruCache(sizeOf("*getEvent*", cacheSize), { dispose: (_value, _key, reason) => void (reason === "evict" && this.evicted++) });
   }
 
   /** The events of these ids that exist, in the order asked for. Without options: redactions applied, rejected events left out. */

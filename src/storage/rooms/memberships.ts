@@ -1,3 +1,4 @@
+import { type CacheSize, defaultSize } from "../../lib/cache-size.ts";
 import { PersistentMap } from "../../lib/persistent-map.ts";
 import { UpdatableCache } from "../../lib/updatable-cache.ts";
 import type { CacheReading } from "../../lib/metrics.ts";
@@ -31,13 +32,10 @@ export interface RoomMembers {
   readonly version: number;
 }
 
-export interface MembershipsOptions {
-  readonly serverName: string;
-  /** Members of all cached rooms together. */
-  readonly members?: number;
-  /** Local users whose rooms are cached. */
-  readonly users?: number;
-}
+/** Members of all cached rooms together. */
+const MEMBERS = 1_000_000;
+/** Local users whose rooms are cached. */
+const USERS = 20_000;
 
 /** A change of the current membership of one user in one room; `membership` undefined: no longer in the current state at all. */
 export interface MembershipChange {
@@ -93,12 +91,12 @@ export class Memberships {
 
   constructor(
     private readonly read: ReadHandle,
-    private readonly options: MembershipsOptions,
+    private readonly serverName: string,
+    sizeOf: CacheSize = defaultSize,
   ) {
-    const members = options.members ?? 1_000_000;
-    this.rooms = new UpdatableCache(members, (room) => room.joined.size + 4);
-    this.users = new UpdatableCache(options.users ?? 20_000);
-    this.profiles = new UpdatableCache(members, (room) => room.size + 4);
+    this.rooms = new UpdatableCache(sizeOf("get_users_in_room", MEMBERS), (room) => room.joined.size + 4);
+    this.users = new UpdatableCache(sizeOf("get_rooms_for_user", USERS));
+    this.profiles = new UpdatableCache(sizeOf("get_users_in_room_with_profiles", MEMBERS), (room) => room.size + 4);
   }
 
   /** Readings of the caches under Synapse's names, for the metrics. */
@@ -154,7 +152,7 @@ export class Memberships {
   apply(changes: readonly MembershipChange[]): void {
     for (const change of changes) {
       const { roomId, userId } = change;
-      const isLocal = getDomain(userId) === this.options.serverName;
+      const isLocal = getDomain(userId) === this.serverName;
       this.rooms.update(roomId, (members) => {
         if (isLocal) members.version = ++versions;
         if (change.membership === "join") members.add(userId);
@@ -210,7 +208,7 @@ export class Memberships {
     const held = this.rooms.peek(roomId);
     if (held !== undefined) return held;
     return await this.rooms.get(roomId, async () => {
-      const members = new Members(this.options.serverName);
+      const members = new Members(this.serverName);
       for (const userId of await readJoined(this.read, roomId)) members.add(userId);
       return members;
     });

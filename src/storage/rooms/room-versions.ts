@@ -1,3 +1,4 @@
+import { type CacheSize, defaultSize } from "../../lib/cache-size.ts";
 import { UpdatableCache } from "../../lib/updatable-cache.ts";
 import { roomVersion, type RoomVersion } from "../../protocol/room-versions.ts";
 import { query, type ReadHandle } from "../database.ts";
@@ -19,9 +20,9 @@ export class RoomVersions {
 
   constructor(
     private readonly read: ReadHandle,
-    cacheSize = 50_000,
+    sizeOf: CacheSize = defaultSize,
   ) {
-    this.versions = new UpdatableCache(cacheSize);
+    this.versions = new UpdatableCache(sizeOf("get_room_version_id", 50_000));
   }
 
   /** undefined when the room is unknown, or its version is. */
