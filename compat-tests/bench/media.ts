@@ -6,6 +6,7 @@ import { noise, png } from "../harness/png.ts";
 import { inParallel } from "../harness/scratch.ts";
 import { isFederated } from "./federation.ts";
 import type { Scenario, Stage } from "./scenarios.ts";
+import { MediaReader } from "./media-reader.ts";
 import { timed, type Target } from "./targets.ts";
 
 /** Files and previews. The pages that are previewed are served by the process of the measurement; only servers that it starts may fetch them. */
@@ -21,6 +22,7 @@ export const PREVIEWS = {
 const MEGABYTE = 1_000_000;
 const AT_ONCE = 4;
 const stored = new WeakMap<Target, { file: string; picture: string }>();
+const readers = new Map<Target, MediaReader>();
 
 async function upload({ target }: Stage, who: number, body: Buffer, type: string): Promise<string> {
   const client = target.users[who % target.users.length]!;
@@ -29,10 +31,16 @@ async function upload({ target }: Stage, who: number, body: Buffer, type: string
 }
 
 /** Fetches media and makes sure that there is something. */
-async function fetchMedia({ target }: Stage, path: string, query: Record<string, string | number>, least: number): Promise<void> {
-  const answer = await target.users[0]!.request("GET", `${V1}/media/${path}`, { query });
-  if (answer.status !== 200 || answer.raw.length < least) throw new Error(`${target.label}: ${path}: ${answer.status}, ${answer.raw.length} bytes`);
+async function fetchMedia({ target }: Stage, path: string, least: number): Promise<void> {
+  let reader = readers.get(target);
+  if (reader === undefined) readers.set(target, (reader = new MediaReader(target.users[0]!)));
+  const answer = await reader.get(`${V1}/media/${path}`);
+  if (answer.status !== 200 || answer.bytes < least) throw new Error(`${target.label}: ${path}: ${answer.status}, ${answer.bytes} bytes`);
 }
+
+/** A server that just started is slower than it is from then on, for a while. */
+const warmUp = async (stage: Stage, fn: (index: number) => Promise<unknown>): Promise<void> =>
+  void (await inParallel(Array.from({ length: stage.scale.media }), AT_ONCE, (_, index) => fn(index)));
 
 const each = (stage: Stage, fn: (index: number) => Promise<void>): Promise<unknown> =>
   inParallel(Array.from({ length: stage.scale.media }), AT_ONCE, (_, index) => fn(index));
@@ -40,6 +48,9 @@ const each = (stage: Stage, fn: (index: number) => Promise<void>): Promise<unkno
 const uploadFile: Scenario = {
   name: "upload, 1 MB file",
   what: "files of 1 MB, all different, 4 at a time",
+  async prepare(stage) {
+    await warmUp(stage, (index) => upload(stage, index, randomBytes(MEGABYTE), "application/octet-stream"));
+  },
   async round(stage, _round, done) {
     const files = Array.from({ length: stage.scale.media }, () => randomBytes(MEGABYTE));
     await each(stage, async (index) => {
@@ -49,13 +60,17 @@ const uploadFile: Scenario = {
   },
 };
 
+const download1MB = (stage: Stage): Promise<void> => fetchMedia(stage, `download/${stored.get(stage.target)!.file}`, MEGABYTE);
+
 const download: Scenario = {
   name: "download, 1 MB file",
   what: "a file of 1 MB, 4 at a time",
-  repeat: 2,
+  repeat: 4,
+  async prepare(stage) {
+    await warmUp(stage, () => download1MB(stage));
+  },
   async round(stage, _round, done) {
-    const { file } = stored.get(stage.target)!;
-    await each(stage, () => timed(done, () => fetchMedia(stage, `download/${file}`, {}, MEGABYTE)));
+    await each(stage, () => timed(done, () => download1MB(stage)));
   },
 };
 
@@ -71,13 +86,18 @@ const uploadPicture: Scenario = {
   },
 };
 
+const thumbnailOf = (stage: Stage): Promise<void> =>
+  fetchMedia(stage, `thumbnail/${stored.get(stage.target)!.picture}?width=320&height=240&method=scale`, 1000);
+
 const thumbnail: Scenario = {
   name: "thumbnail",
   what: "a thumbnail of a picture of 1 MB, 4 at a time",
-  repeat: 2,
+  repeat: 4,
+  async prepare(stage) {
+    await warmUp(stage, () => thumbnailOf(stage));
+  },
   async round(stage, _round, done) {
-    const { picture } = stored.get(stage.target)!;
-    await each(stage, () => timed(done, () => fetchMedia(stage, `thumbnail/${picture}`, { width: 320, height: 240, method: "scale" }, 1000)));
+    await each(stage, () => timed(done, () => thumbnailOf(stage)));
   },
 };
 
@@ -106,8 +126,10 @@ async function pageServer(): Promise<string> {
   return pages.url;
 }
 
-/** Ends the server of the pages. */
+/** Ends the server of the pages, and what files were fetched with. */
 export async function closePages(): Promise<void> {
+  for (const reader of readers.values()) reader.close();
+  readers.clear();
   const server = pages?.server;
   pages = undefined;
   if (server === undefined) return;
@@ -125,6 +147,10 @@ const newPreview: Scenario = {
   name: "URL preview",
   what: "pages that nobody asked for yet, each with a picture, 4 at a time",
   applies: isFederated,
+  async prepare(stage) {
+    const url = await pageServer();
+    await warmUp(stage, (index) => preview(stage, index, `${url}/first${page++}`));
+  },
   async round(stage, _round, done) {
     const url = await pageServer();
     await each(stage, (index) => timed(done, () => preview(stage, index, `${url}/new${page++}`)));

@@ -63,7 +63,7 @@ export function fullScale(factor: number, rounds: number): Scale {
     members: scaled(10_000, 50),
     burst: scaled(1000, 50),
     destinations: scaled(500, 5),
-    media: scaled(40, 8),
+    media: scaled(100, 8),
     manyRooms: scaled(2000, 40),
     searchable: scaled(100_000, 1000),
   };

@@ -18,7 +18,8 @@ export const downloadMedia = federationEndpoint({
   when: (config) => config.media.canLoadMediaRepo,
   async handle(ctx, { params, query, signal }) {
     const media = await findLocalMedia(ctx, params.mediaId, { timeoutMs: timeoutOf(query), authenticated: true, signal });
-    const content = await readFile(ctx, { origin: undefined, fileId: params.mediaId, ...(media.url_cache === null ? {} : { urlCache: true }) });
+    const file = { origin: undefined, fileId: params.mediaId, ...(media.url_cache === null ? {} : { urlCache: true }) };
+    const content = await readFile(ctx, file, signal);
     return multipart(ctx, { mediaType: media.media_type ?? "application/octet-stream", uploadName: media.upload_name ?? undefined, content });
   },
 });
@@ -40,6 +41,7 @@ export const thumbnailMedia = federationEndpoint({
       method: query.string("method", "scale"),
       type: query.boolean("animated", false) ? "image/webp" : "image/png",
       path: url.split("?", 1)[0]!,
+      signal,
     };
     const media = await findLocalMedia(ctx, params.mediaId, { timeoutMs: timeoutOf(query), authenticated: true, signal });
     const source = {

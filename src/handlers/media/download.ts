@@ -41,7 +41,7 @@ async function download(ctx: Context, request: Download): Promise<RawReply> {
     "filesystem_id" in media
       ? { origin: serverName, fileId: media.filesystem_id }
       : { origin: undefined, fileId: mediaId, ...(media.url_cache === null ? {} : { urlCache: true }) };
-  const content = await readFile(ctx, file);
+  const content = await readFile(ctx, file, access.signal);
   return mediaReply({
     mediaType: media.media_type ?? "application/octet-stream",
     length: media.media_length ?? undefined,
@@ -50,10 +50,14 @@ async function download(ctx: Context, request: Download): Promise<RawReply> {
   });
 }
 
-/** The content of a file of the store. @throws MatrixError 404 */
-export async function readFile(ctx: Context, file: MediaFile): Promise<NonNullable<Awaited<ReturnType<Context["media"]["files"]["read"]>>>> {
+/** The content of a file of the store, for a request that ends with the signal. @throws MatrixError 404 */
+export async function readFile(
+  ctx: Context,
+  file: MediaFile,
+  until: AbortSignal,
+): Promise<NonNullable<Awaited<ReturnType<Context["media"]["files"]["read"]>>>> {
   try {
-    const content = await ctx.media.files.read(file);
+    const content = await ctx.media.files.read(file, until);
     if (content !== undefined) return content;
   } catch (error) {
     if (!(error instanceof BadMediaPath)) throw error;

@@ -29,6 +29,7 @@ async function thumbnail(ctx: Context, { serverName, mediaId, path, query, acces
     method: query.string("method", "scale"),
     type: query.boolean("animated", false) ? "image/webp" : "image/png",
     path,
+    signal: access.signal,
   };
   const isLocal = serverName === ctx.config.server.serverName;
   const media = isLocal ? await findLocalMedia(ctx, mediaId, access) : await findRemoteMedia(ctx, serverName, mediaId, access, { ip, userId });

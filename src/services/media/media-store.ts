@@ -1,11 +1,12 @@
-import { createHash } from "node:crypto";
+import { createHash, type Hash } from "node:crypto";
 import { createWriteStream } from "node:fs";
-import { mkdir, open, rename, rm, rmdir, writeFile } from "node:fs/promises";
+import { type FileHandle, mkdir, open, rename, rm, rmdir, writeFile } from "node:fs/promises";
 import path from "node:path";
-import { type Readable, Transform } from "node:stream";
+import type { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import type { Logger } from "../../lib/log.ts";
 import type { Random } from "../../lib/random.ts";
+import { HotFiles } from "./hot-files.ts";
 import { type MediaFile, mediaPath, thumbnailFolder } from "./paths.ts";
 import { isFile, type StorageProvider } from "./storage-provider.ts";
 
@@ -15,7 +16,7 @@ export interface StoredFile {
   readonly sha256: string;
 }
 
-/** Read at once: a stream costs more than its bytes. */
+/** Read, or gathered and written, at once of what is streamed: each turn costs more than its bytes. */
 const CHUNK_BYTES = 256 * 1024;
 
 /** Thrown when more bytes come than were allowed; nothing is left behind. */
@@ -28,6 +29,8 @@ export class MediaIncomplete extends Error {}
  * The files of the media repository: the local store, and storage providers behind it. A file appears under its name only when it is whole.
  */
 export class MediaStore {
+  private readonly hot = new HotFiles();
+
   constructor(
     private readonly root: string,
     private readonly providers: readonly StorageProvider[],
@@ -44,20 +47,8 @@ export class MediaStore {
     const relative = mediaPath(file);
     const hash = createHash("sha256");
     let length = 0;
-    const meter = new Transform({
-      transform(chunk: Buffer, _encoding, done) {
-        length += chunk.length;
-        if (length > limits.maxBytes) return done(new MediaTooLarge());
-        hash.update(chunk);
-        done(null, chunk);
-      },
-    });
     await this.place(file, relative, async (temporary) => {
-      try {
-        await pipeline(content, meter, createWriteStream(temporary, { flags: "wx" }));
-      } catch (error) {
-        throw error instanceof MediaTooLarge || isDiskError(error) ? error : new MediaIncomplete("the content broke off", { cause: error });
-      }
+      length = await save(content, temporary, hash, limits.maxBytes);
       if (limits.exactly !== undefined && length !== limits.exactly) throw new MediaIncomplete(`got ${length} bytes of ${limits.exactly}`);
     });
     return { length, sha256: hash.digest("hex") };
@@ -68,10 +59,18 @@ export class MediaStore {
     await this.place(file, mediaPath(file), (temporary) => writeFile(temporary, bytes, { flag: "wx" }));
   }
 
-  /** The file, small ones whole, from the local store or a provider; undefined when nobody has it. */
-  async read(file: MediaFile): Promise<Readable | Buffer | undefined> {
+  /**
+   * The file, from the local store or a provider; undefined when nobody has it. Small ones come whole, as bytes that are not to be changed:
+   * they count as taken until the signal aborts (the client has them, or is gone).
+   */
+  async read(file: MediaFile, until: AbortSignal): Promise<Readable | Buffer | undefined> {
     const relative = mediaPath(file);
-    const local = await readLocal(path.join(this.root, relative));
+    const hot = this.hot.get(relative);
+    if (hot !== undefined) {
+      this.hot.hold(hot, until);
+      return hot;
+    }
+    const local = await this.readLocal(relative, until);
     if (local !== undefined) return local;
     for (const provider of this.providersOf(file)) {
       const stream = await provider.fetch(relative);
@@ -105,12 +104,35 @@ export class MediaStore {
   /** Removes the file and its thumbnails, here and at the providers. What is missing already is no error. */
   async delete(file: Omit<MediaFile, "thumbnail">): Promise<void> {
     for (const relative of [mediaPath(file), thumbnailFolder(file)]) {
+      this.hot.forget(relative);
       const local = path.join(this.root, relative);
       await rm(local, { force: true, recursive: true });
       await this.removeEmptyParents(path.dirname(local));
       for (const provider of this.providersOf(file)) {
         await provider.delete(relative).catch((error: unknown) => this.log.warn(`Storage provider ${provider.name} could not delete ${relative}`, { error }));
       }
+    }
+  }
+
+  private async readLocal(relative: string, until: AbortSignal): Promise<Readable | Buffer | undefined> {
+    const handle = await open(path.join(this.root, relative)).catch(() => undefined);
+    if (handle === undefined) return undefined;
+    let streams = false;
+    try {
+      const found = await handle.stat();
+      if (!found.isFile()) return undefined;
+      if (!this.hot.hasRoom(found.size)) {
+        streams = true;
+        return handle.createReadStream({ highWaterMark: CHUNK_BYTES });
+      }
+      const bytes = Buffer.allocUnsafeSlow(found.size);
+      const { bytesRead } = await handle.read(bytes, 0, bytes.length, 0);
+      const content = bytes.subarray(0, bytesRead);
+      this.hot.keep(relative, content);
+      this.hot.hold(content, until);
+      return content;
+    } finally {
+      if (!streams) await handle.close();
     }
   }
 
@@ -127,6 +149,7 @@ export class MediaStore {
       await write(temporary);
       await this.judge(file, temporary);
       await rename(temporary, local);
+      this.hot.forget(relative);
     } catch (error) {
       await rm(temporary, { force: true });
       throw error;
@@ -162,22 +185,43 @@ export class MediaStore {
   }
 }
 
-async function readLocal(file: string): Promise<Readable | Buffer | undefined> {
-  const handle = await open(file).catch(() => undefined);
-  if (handle === undefined) return undefined;
-  let streams = false;
+/** Writes a stream to a new file, hashing it; returns its length. No more than a batch of it is in memory. @throws MediaTooLarge, MediaIncomplete */
+async function save(content: Readable, to: string, hash: Hash, maxBytes: number): Promise<number> {
+  const handle = await open(to, "wx");
   try {
-    const found = await handle.stat();
-    if (!found.isFile()) return undefined;
-    if (found.size <= CHUNK_BYTES) return await handle.readFile();
-    streams = true;
-    return handle.createReadStream({ highWaterMark: CHUNK_BYTES });
+    let length = 0;
+    let batch: Buffer[] = [];
+    let gathered = 0;
+    for await (const chunk of whole(content)) {
+      length += chunk.length;
+      if (length > maxBytes) throw new MediaTooLarge();
+      hash.update(chunk);
+      batch.push(chunk);
+      gathered += chunk.length;
+      if (gathered < CHUNK_BYTES) continue;
+      await writeAll(handle, batch, gathered);
+      batch = [];
+      gathered = 0;
+    }
+    await writeAll(handle, batch, gathered);
+    return length;
   } finally {
-    if (!streams) await handle.close();
+    await handle.close();
   }
 }
 
-function isDiskError(error: unknown): boolean {
-  const code = (error as { code?: unknown } | null)?.code;
-  return code === "ENOSPC" || code === "EACCES" || code === "EROFS" || code === "EDQUOT";
+/** The chunks of a stream. @throws MediaIncomplete when it breaks off */
+async function* whole(content: Readable): AsyncGenerator<Buffer> {
+  try {
+    yield* content as AsyncIterable<Buffer>;
+  } catch (error) {
+    throw new MediaIncomplete("the content broke off", { cause: error });
+  }
+}
+
+async function writeAll(handle: FileHandle, batch: readonly Buffer[], bytes: number): Promise<void> {
+  if (bytes === 0) return;
+  const { bytesWritten } = await handle.writev(batch);
+  // A disk that fills up takes a part; the rest says why.
+  if (bytesWritten < bytes) await handle.writeFile(Buffer.concat(batch).subarray(bytesWritten));
 }

@@ -1,5 +1,6 @@
 import type { Readable } from "node:stream";
 import { MatrixError, notFound } from "../../protocol/errors.ts";
+import { LastStatements } from "../../storage/database.ts";
 import {
   fillLocalMedia,
   insertLocalMedia,
@@ -57,17 +58,16 @@ export async function uploadMedia(ctx: MediaContext, userId: string, upload: Upl
   await checkUploadLimits(ctx, userId, upload.length);
   const mediaId = ctx.random.letters(24);
   const stored = await store(ctx, mediaId, upload);
-  await ctx.transaction("store_local_media", (txn) =>
-    insertLocalMedia(txn, {
-      mediaId,
-      mediaType: upload.mediaType,
-      createdTs: ctx.clock.now(),
-      uploadName: upload.uploadName,
-      userId,
-      authenticated: ctx.config.media.enableAuthenticatedMedia,
-      ...stored,
-    }),
-  );
+  const row = {
+    mediaId,
+    mediaType: upload.mediaType,
+    createdTs: ctx.clock.now(),
+    uploadName: upload.uploadName,
+    userId,
+    authenticated: ctx.config.media.enableAuthenticatedMedia,
+    ...stored,
+  };
+  await ctx.transaction("store_local_media", async (txn) => new LastStatements(insertLocalMedia(txn, row)));
   await makeThumbnails(ctx, { origin: undefined, mediaId, fileId: mediaId, mediaType: upload.mediaType });
   return mxc(ctx, mediaId);
 }

@@ -1,3 +1,5 @@
+import { availableParallelism } from "node:os";
+import { Turns } from "../../lib/turns.ts";
 import { notFound } from "../../protocol/errors.ts";
 import type { RemoteMedia } from "../../storage/media/remote-media.ts";
 import type { MediaStore } from "./media-store.ts";
@@ -7,7 +9,7 @@ import type { Thumbnailer } from "./thumbnailer.ts";
 export class MediaRepository {
   private readonly uploads = new Set<string>();
   private readonly uses = new Map<string, readonly [string | undefined, string, number]>();
-  private queue: Promise<unknown> = Promise.resolve();
+  private readonly turns = new Turns(Math.min(4, availableParallelism()));
 
   constructor(
     readonly files: MediaStore,
@@ -35,11 +37,9 @@ export class MediaRepository {
     return uses;
   }
 
-  /** One image is worked on at a time: pictures take memory. */
-  async inTurn<T>(work: () => Promise<T>): Promise<T> {
-    const turn = this.queue.then(work);
-    this.queue = turn.catch(() => {});
-    return await turn;
+  /** As many images as there are processors are worked on at a time, at most four: pictures take memory. */
+  inTurn<T>(work: () => Promise<T>): Promise<T> {
+    return this.turns.run(work);
   }
 }
 

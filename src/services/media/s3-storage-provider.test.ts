@@ -207,7 +207,7 @@ describe("media in S3", function () {
     const file = { origin: undefined, fileId: "2026-11-21_abcdefghij", urlCache: true };
     await server.ctx.media.files.writeBytes(file, Buffer.from("a page"));
     await server.ctx.media.files.delete(file);
-    assert.equal(await server.ctx.media.files.read(file), undefined);
+    assert.equal(await server.ctx.media.files.read(file, AbortSignal.abort()), undefined);
     assert.equal(bucket.requests.length, 0);
   });
 

@@ -1,5 +1,5 @@
 import type sharpModule from "sharp";
-import type { Metadata } from "sharp";
+import type { Metadata, OutputInfo, Sharp } from "sharp";
 import { lazyModule } from "../../lib/lazy-module.ts";
 
 /** Images that are decoded, by declared type; what the bytes are must agree. Everything else (SVG, PDF, video, PSD...) never reaches a decoder. */
@@ -19,7 +19,21 @@ export interface ImageSize {
 
 export interface OpenImage extends ImageSize {
   readonly animated: boolean;
+  /** Something shows through; told only where the type of thumbnails depends on it. */
   readonly transparent: boolean;
+}
+
+/** A thumbnail to make; `size` is what comes out. */
+export interface WantedImage {
+  readonly size: ImageSize;
+  readonly method: "crop" | "scale";
+  readonly type: string;
+}
+
+/** An image that was decoded, in pixels. */
+interface Pixels {
+  readonly data: Buffer;
+  readonly info: OutputInfo;
 }
 
 const loadSharp = lazyModule<typeof sharpModule>("sharp");
@@ -75,24 +89,63 @@ export class Thumbnailer {
     const { width, height, orientation = 1, pages = 1 } = metadata;
     if (width < 1 || height < 1 || width * height > this.maxPixels) throw new NotAnImage(`${width}x${height} pixels are too many`);
     const upright = orientation < 5 ? { width, height } : { width: height, height: width };
-    const transparent = metadata.hasAlpha === true && !(await this.sharp(file, { limitInputPixels: this.maxPixels }).stats()).isOpaque;
+    // Only these have thumbnails of another type where they are transparent, and only a look at all pixels tells.
+    const mayShow = metadata.hasAlpha === true && (metadata.format === "webp" || metadata.format === "heif");
+    const transparent = mayShow && !(await this.sharp(file, { limitInputPixels: this.maxPixels }).stats()).isOpaque;
     return { ...upright, animated: pages > 1, transparent };
   }
 
-  /** One thumbnail as bytes; `size` is what comes out. Animated images keep their frames when `type` is WebP. @throws NotAnImage */
-  async make(file: string, size: ImageSize, method: "crop" | "scale", type: string): Promise<Buffer> {
-    const animated = type === "image/webp";
+  /** One thumbnail as bytes. Animated images keep their frames when `type` is WebP. @throws NotAnImage */
+  async make(file: string, wanted: WantedImage): Promise<Buffer> {
+    return await this.readable(() => encode(resize(this.read(file, wanted.type === ANIMATED).autoOrient(), wanted), wanted.type));
+  }
+
+  /**
+   * Several thumbnails of one image, each as bytes; as `make` would make them, but the image is decoded once: to the smallest size from which
+   * all can be made. @throws NotAnImage
+   */
+  async *makeAll(file: string, image: ImageSize, wanted: readonly WantedImage[]): AsyncGenerator<Buffer> {
+    const still = wanted.filter(({ type }) => type !== ANIMATED);
+    const pixels = still.length > 1 ? await this.decode(file, image, still) : undefined;
+    for (const one of wanted) {
+      if (pixels === undefined || one.type === ANIMATED) yield await this.make(file, one);
+      else yield await this.readable(() => encode(resize(this.sharp(pixels.data, { raw: rawOf(pixels.info) }), one), one.type));
+    }
+  }
+
+  private async decode(file: string, image: ImageSize, wanted: readonly WantedImage[]): Promise<Pixels> {
+    const part = Math.min(1, Math.max(...wanted.map(({ size }) => Math.max(size.width / image.width, size.height / image.height))));
+    const size = { width: Math.max(1, Math.ceil(image.width * part)), height: Math.max(1, Math.ceil(image.height * part)) };
+    const upright = this.read(file, false).autoOrient();
+    return await this.readable(() => resize(upright, { size, method: "scale" }).raw().toBuffer({ resolveWithObject: true }));
+  }
+
+  private read(file: string, animated: boolean): Sharp {
+    return this.sharp(file, { limitInputPixels: this.maxPixels, failOn: "error", animated });
+  }
+
+  private async readable<T>(work: () => Promise<T>): Promise<T> {
     try {
-      const image = this.sharp(file, { limitInputPixels: this.maxPixels, failOn: "error", animated })
-        .autoOrient()
-        .resize(size.width, size.height, { fit: method === "crop" ? "cover" : "fill", position: "centre" });
-      if (type === "image/jpeg") return await image.flatten({ background: "#ffffff" }).jpeg({ quality: 80 }).toBuffer();
-      if (type === "image/webp") return await image.webp({ quality: 80 }).toBuffer();
-      return await image.png().toBuffer();
+      return await work();
     } catch (error) {
       throw new NotAnImage("the image could not be read", { cause: error });
     }
   }
+}
+
+/** The type of thumbnails that keep the frames of animated images. */
+const ANIMATED = "image/webp";
+
+const rawOf = ({ width, height, channels }: OutputInfo): { width: number; height: number; channels: OutputInfo["channels"] } => ({ width, height, channels });
+
+const resize = (image: Sharp, { size, method }: Pick<WantedImage, "size" | "method">): Sharp =>
+  image.resize(size.width, size.height, { fit: method === "crop" ? "cover" : "fill", position: "centre" });
+
+function encode(image: Sharp, type: string): Promise<Buffer> {
+  if (type === "image/jpeg") return image.flatten({ background: "#ffffff" }).jpeg({ quality: 80 }).toBuffer();
+  if (type === ANIMATED) return image.webp({ quality: 80 }).toBuffer();
+  // A higher level makes files a twentieth smaller, for twice the work.
+  return image.png({ compressionLevel: 4 }).toBuffer();
 }
 
 /** The largest size of the image's shape that fits, at least one pixel. */

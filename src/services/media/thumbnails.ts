@@ -1,10 +1,11 @@
 import type { Readable } from "node:stream";
 import { MatrixError, notFound } from "../../protocol/errors.ts";
+import { LastStatements } from "../../storage/database.ts";
 import { localThumbnails, remoteThumbnails, storeLocalThumbnails, storeRemoteThumbnails, type Thumbnail } from "../../storage/media/thumbnails.ts";
 import type { Context } from "../context.ts";
 import { chooseThumbnail, type WantedThumbnail } from "./choose-thumbnail.ts";
 import type { MediaFile } from "./paths.ts";
-import { hasThumbnails, type ImageSize, NotAnImage, outputSize, thumbnailType } from "./thumbnailer.ts";
+import { hasThumbnails, type ImageSize, NotAnImage, outputSize, thumbnailType, type WantedImage } from "./thumbnailer.ts";
 
 type Needs = Pick<Context, "config" | "log" | "media" | "read" | "transaction">;
 
@@ -40,7 +41,11 @@ export async function makeThumbnails(ctx: Needs, source: ThumbnailSource): Promi
  * The thumbnail that fits best; with dynamic thumbnails exactly what is asked for.
  * @throws MatrixError 404 when there is no file, 400 when no thumbnails can be made of the media
  */
-export async function findThumbnail(ctx: Needs, source: ThumbnailSource, wanted: WantedThumbnail & { readonly path: string }): Promise<FoundThumbnail> {
+export async function findThumbnail(
+  ctx: Needs,
+  source: ThumbnailSource,
+  wanted: WantedThumbnail & { readonly path: string; readonly signal: AbortSignal },
+): Promise<FoundThumbnail> {
   const stored =
     source.origin === undefined ? await localThumbnails(ctx.read, source.mediaId) : await remoteThumbnails(ctx.read, source.origin, source.mediaId);
   const chosen = ctx.config.media.dynamicThumbnails ? await exactThumbnail(ctx, source, stored, wanted) : chooseThumbnail(stored, wanted);
@@ -53,7 +58,7 @@ export async function findThumbnail(ctx: Needs, source: ThumbnailSource, wanted:
     );
   }
   const file = fileOf(source, chosen);
-  const content = await ctx.media.files.read(file);
+  const content = await ctx.media.files.read(file, wanted.signal);
   if (content !== undefined) return { type: chosen.type, length: chosen.length, content };
   // The row is there and the file is gone (a restored database, a moved store): made again.
   const bytes = await remake(ctx, source, chosen);
@@ -87,23 +92,27 @@ async function generate(
   const image = await ctx.media.thumbnailer.open(file, source.mediaType);
   const types =
     type !== undefined ? [type] : image.animated ? [thumbnailType(source.mediaType, image), "image/webp"] : [thumbnailType(source.mediaType, image)];
-  const made = new Map<string, Thumbnail>();
-  for (const wanted of sizes) {
-    const size = outputSize(image, wanted, wanted.method);
-    for (const kind of types) {
-      const key = `${size.width} ${size.height} ${kind} ${wanted.method}`;
-      if (made.has(key)) continue;
-      const bytes = await ctx.media.thumbnailer.make(file, size, wanted.method, kind);
-      const thumbnail = { ...size, type: kind, method: wanted.method, length: bytes.length };
-      await ctx.media.files.writeBytes(fileOf(source, thumbnail), bytes);
-      made.set(key, thumbnail);
-    }
+  const wanted = new Map<string, WantedImage>();
+  for (const { width, height, method } of sizes) {
+    const size = outputSize(image, { width, height }, method);
+    for (const kind of types) wanted.set(`${size.width} ${size.height} ${kind} ${method}`, { size, method, type: kind });
   }
-  const thumbnails = [...made.values()];
-  await ctx.transaction("store_thumbnails", (txn) =>
-    source.origin === undefined
-      ? storeLocalThumbnails(txn, source.mediaId, thumbnails)
-      : storeRemoteThumbnails(txn, source.origin, source.mediaId, source.fileId, thumbnails),
+  const all = [...wanted.values()];
+  const thumbnails: Thumbnail[] = [];
+  for await (const bytes of ctx.media.thumbnailer.makeAll(file, image, all)) {
+    const { size, type: kind, method } = all[thumbnails.length]!;
+    const thumbnail = { ...size, type: kind, method, length: bytes.length };
+    await ctx.media.files.writeBytes(fileOf(source, thumbnail), bytes);
+    thumbnails.push(thumbnail);
+  }
+  await ctx.transaction(
+    "store_thumbnails",
+    async (txn) =>
+      new LastStatements(
+        source.origin === undefined
+          ? storeLocalThumbnails(txn, source.mediaId, thumbnails)
+          : storeRemoteThumbnails(txn, source.origin, source.mediaId, source.fileId, thumbnails),
+      ),
   );
   return { size: { width: image.width, height: image.height }, thumbnails };
 }
@@ -113,7 +122,9 @@ async function remake(ctx: Needs, source: ThumbnailSource, thumbnail: Thumbnail)
   if (file === undefined) throw notFound();
   try {
     await ctx.media.thumbnailer.open(file, source.mediaType);
-    const bytes = await ctx.media.inTurn(() => ctx.media.thumbnailer.make(file, thumbnail, thumbnail.method === "crop" ? "crop" : "scale", thumbnail.type));
+    const bytes = await ctx.media.inTurn(() =>
+      ctx.media.thumbnailer.make(file, { size: thumbnail, method: thumbnail.method === "crop" ? "crop" : "scale", type: thumbnail.type }),
+    );
     await ctx.media.files.writeBytes(fileOf(source, thumbnail), bytes);
     return bytes;
   } catch (error) {

@@ -2,6 +2,7 @@ import { readFile } from "node:fs/promises";
 import { Readable } from "node:stream";
 import { type PageClient, PageUnavailable } from "../../../outbound/page-client.ts";
 import { MatrixError } from "../../../protocol/errors.ts";
+import { LastStatements } from "../../../storage/database.ts";
 import { insertLocalMedia, isHashQuarantined } from "../../../storage/media/local-media.ts";
 import type { Context } from "../../context.ts";
 import { fileNameOf } from "../content-disposition.ts";
@@ -50,19 +51,18 @@ export async function fetchFile(
   const stored = await store(ctx, mediaId, body);
   const quarantinedBy = (await isHashQuarantined(ctx.read, stored.sha256)) ? "system" : undefined;
   try {
-    await ctx.transaction("store_local_media", (txn) =>
-      insertLocalMedia(txn, {
-        mediaId,
-        mediaType: source.mediaType,
-        createdTs,
-        uploadName: source.uploadName,
-        userId: request.userId,
-        urlCache: url.replaceAll("\0", ""),
-        quarantinedBy,
-        authenticated: ctx.config.media.enableAuthenticatedMedia,
-        ...stored,
-      }),
-    );
+    const row = {
+      mediaId,
+      mediaType: source.mediaType,
+      createdTs,
+      uploadName: source.uploadName,
+      userId: request.userId,
+      urlCache: url.replaceAll("\0", ""),
+      quarantinedBy,
+      authenticated: ctx.config.media.enableAuthenticatedMedia,
+      ...stored,
+    };
+    await ctx.transaction("store_local_media", async (txn) => new LastStatements(insertLocalMedia(txn, row)));
   } catch (error) {
     // Without its row nothing would ever remove the file.
     await ctx.media.files.delete({ origin: undefined, fileId: mediaId, urlCache: true });

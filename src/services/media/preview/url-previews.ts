@@ -3,6 +3,7 @@ import type { Config } from "../../../config/config.ts";
 import { stringifyAscii } from "../../../lib/json.ts";
 import type { PageClient } from "../../../outbound/page-client.ts";
 import { MatrixError } from "../../../protocol/errors.ts";
+import { LastStatements } from "../../../storage/database.ts";
 import { cachedPreview, insertPreview } from "../../../storage/media/url-cache.ts";
 import { makeThumbnails } from "../thumbnails.ts";
 import { decodePage } from "./charset.ts";
@@ -69,9 +70,8 @@ export class UrlPreviews {
     for (const [name, value] of Object.entries(og)) if (name.length > MAX_NAME_LENGTH || [...String(value)].length > MAX_VALUE_LENGTH) delete og[name];
     const json = stringifyAscii(og);
     const expiresTs = file.createdTs + Math.min(read.lifetimeMs ?? HOUR_MS, DAY_MS);
-    await ctx.transaction("store_url_cache", (txn) =>
-      insertPreview(txn, { url, responseCode: file.status, etag: file.etag, expiresTs, og: json, mediaId: file.mediaId, downloadTs: file.createdTs }),
-    );
+    const row = { url, responseCode: file.status, etag: file.etag, expiresTs, og: json, mediaId: file.mediaId, downloadTs: file.createdTs };
+    await ctx.transaction("store_url_cache", async (txn) => new LastStatements(insertPreview(txn, row)));
     return json;
   }
 
