@@ -85,12 +85,6 @@ describe("metrics of a server", () => {
         .at(-1),
     );
 
-  it("show caches of the sizes that the configuration has", async () => {
-    const found = await scrape();
-    const size = (name: string): number => value(found, `synapse_util_caches_cache_max_size{name="${name}",server_name="test"}`);
-    assert.deepEqual([size("get_user_by_access_token"), size("get_user_by_id"), size("*getEvent*")], [40_000, 10_000, 20_480]);
-  });
-
   it("fill Synapse's dashboard", async function () {
     this.timeout(20_000);
     const alice = await server.register("alice");
@@ -135,6 +129,12 @@ describe("metrics of a server", () => {
     assert.ok(value(found, 'synapse_util_metrics_block_db_txn_count_total{block_name="persist_events"') > 0);
     assert.ok(value(found, "python_twisted_reactor_tick_time_count") > 0);
     assert.equal(value(found, 'synapse_background_process_in_flight_count{name="expire_old_sessions",server_name="test"}'), 0);
+  });
+
+  it("show caches of the sizes that the configuration has", async () => {
+    const found = await scrape();
+    const size = (name: string): number => value(found, `synapse_util_caches_cache_max_size{name="${name}",server_name="test"}`);
+    assert.deepEqual([size("get_user_by_access_token"), size("get_user_by_id"), size("*getEvent*")], [40_000, 10_000, 20_480]);
   });
 
   it("are beside one line for each request in the access log, in Synapse's layout and without secrets", async () => {

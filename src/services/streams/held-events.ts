@@ -26,7 +26,7 @@ export class HeldEvents {
       readonly batch: number;
       /** As they were sent, without redactions. */
       readonly raw: boolean;
-      readonly wants: (event: MatrixEvent) => boolean;
+      wants(event: MatrixEvent): boolean;
     },
   ) {
     this.heldFrom = ctx.streams.events.currentToken();
@@ -48,7 +48,7 @@ export class HeldEvents {
 
   /** The next events after `after`; the same again until they are released. */
   async take(after: number, upTo: number): Promise<EventBatch> {
-    const { batch, raw, wants } = this.options;
+    const { batch, raw } = this.options;
     if (after >= this.heldFrom) {
       this.held.sort((a, b) => a.streamOrdering! - b.streamOrdering!);
       const visible = this.held.filter(({ streamOrdering }) => streamOrdering! > after && streamOrdering! <= upTo);
@@ -58,7 +58,7 @@ export class HeldEvents {
     const rows = await eventIdsBetween(this.ctx.read, after, upTo, batch);
     const ids = rows.map((row) => row.event_id);
     const found = await this.ctx.events.get(ids, { raw });
-    const events = ids.flatMap((id) => found.get(id) ?? []).filter(wants);
+    const events = ids.flatMap((id) => found.get(id) ?? []).filter((event) => this.options.wants(event));
     return { events, position: rows.length < batch ? upTo : rows.at(-1)!.stream_ordering };
   }
 
