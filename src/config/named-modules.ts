@@ -7,14 +7,20 @@ export const S3_STORAGE = "s3_storage_provider.S3StorageProviderBackend";
 
 /** A module that answers below a path of a listener (`additional_resources`, of old). */
 export interface ResourceModule extends Pick<ModuleConfig, "module" | "path"> {
-  /** The path that it serves. */
+  /** The path that it serves, and the place in `listeners` of the one that has it. */
   readonly prefix: string;
+  readonly listener: number;
   readonly config: unknown;
 }
 
 export function resourceModules({ server }: Config): ResourceModule[] {
   return server.listeners.flatMap(({ additionalResources }, index) =>
-    Object.entries(additionalResources).map(([prefix, resource]) => ({ prefix, path: `listeners[${index}].additional_resources.${prefix}`, ...resource })),
+    Object.entries(additionalResources).map(([prefix, resource]) => ({
+      prefix,
+      listener: index,
+      path: `listeners[${index}].additional_resources.${prefix}`,
+      ...resource,
+    })),
   );
 }
 

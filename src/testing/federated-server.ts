@@ -44,7 +44,7 @@ export async function startFederatedServer(options: TestServerOptions = {}): Pro
     },
   });
   const stopping = new AbortController();
-  const app = createApp(server.ctx, { endpoints: routes, trustForwarded: false, siteTag: "test", tls: true, stopping: stopping.signal });
+  const app = createApp(server.ctx, { endpoints: routes, trustForwarded: false, modulePaths: "none", siteTag: "test", tls: true, stopping: stopping.signal });
   let https = createHttpsServer({ cert: certificate, key: privateKey }, app);
   const listen = (): Promise<void> => new Promise((resolve) => https.listen(port, "127.0.0.1", resolve));
   const unplug = (): Promise<void> => {

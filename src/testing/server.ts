@@ -83,7 +83,7 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
     throw error;
   });
   const stopping = new AbortController();
-  const app = createApp(server.ctx, { endpoints: routes, trustForwarded: true, siteTag: "test", tls: false, stopping: stopping.signal });
+  const app = createApp(server.ctx, { endpoints: routes, trustForwarded: true, modulePaths: "all", siteTag: "test", tls: false, stopping: stopping.signal });
   const http = app.listen(0, "127.0.0.1");
   await new Promise((resolve) => http.once("listening", resolve));
   const agent = supertest(http) as unknown as TestAgent;

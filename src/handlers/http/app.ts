@@ -9,6 +9,7 @@ import { stringify } from "../../lib/json.ts";
 import { noUsage, runInRequest } from "../../lib/request-context.ts";
 import { forbidden, unrecognized } from "../../protocol/errors.ts";
 import type { Context } from "../../services/context.ts";
+import type { ListenerPaths } from "../../services/modules/web-resources.ts";
 import { authenticateRequest } from "./authenticate.ts";
 import { parseBody, readBody } from "./body.ts";
 import type { Endpoint } from "./endpoint.ts";
@@ -25,6 +26,8 @@ export interface AppOptions {
   readonly trustForwarded: boolean;
   /** What processes that pass requests on must show (`worker_replication_secret`); undefined: nothing. */
   readonly relaySecret?: string | undefined;
+  /** Which paths of modules it has. */
+  readonly modulePaths: ListenerPaths;
   /** The listener's `tag`, or its port: the site of the access log. */
   readonly siteTag: string;
   readonly tls: boolean;
@@ -91,7 +94,7 @@ async function serve(ctx: Context, options: AppOptions, router: Router, req: Inc
     let reply: unknown;
     try {
       if (!isAdmitted(options.relaySecret, req)) throw forbidden("This address is for the worker processes of this server");
-      reply = await answer(ctx, router, req, res, record, gone.signal);
+      reply = await answer(ctx, options, router, req, res, record, gone.signal);
     } catch (error) {
       reply = errorReply(ctx, error);
     }
@@ -103,7 +106,15 @@ async function serve(ctx: Context, options: AppOptions, router: Router, req: Inc
   });
 }
 
-async function answer(ctx: Context, router: Router, req: IncomingMessage, res: ServerResponse, record: RequestRecord, signal: AbortSignal): Promise<unknown> {
+async function answer(
+  ctx: Context,
+  options: AppOptions,
+  router: Router,
+  req: IncomingMessage,
+  res: ServerResponse,
+  record: RequestRecord,
+  signal: AbortSignal,
+): Promise<unknown> {
   const { method, url } = record;
   const mark = url.indexOf("?");
   const path = mark < 0 ? url : url.slice(0, mark);
@@ -114,7 +125,7 @@ async function answer(ctx: Context, router: Router, req: IncomingMessage, res: S
     record.servlet = match.endpoint.servlet;
     record.quiet = match.endpoint.quiet;
   }
-  const resource = ctx.modules.webResources.find(path);
+  const resource = ctx.modules.webResources.find(path, options.modulePaths);
   if (resource !== undefined) record.servlet = "ModuleResource";
   ctx.metrics.requestStarted(method, record.servlet);
   if (resource !== undefined && method !== "OPTIONS") return await moduleReply(resource, req, path, record, ctx.clock);

@@ -19,6 +19,7 @@ export async function openListeners(
     const app = createApp(ctx, {
       endpoints: endpointsOf(listener, endpoints),
       trustForwarded: listener.xForwarded || forWorkers,
+      modulePaths: listener.type === "metrics" ? "none" : forWorkers ? "all" : listeners.indexOf(listener),
       relaySecret: forWorkers ? ctx.config.workers.replicationSecret : undefined,
       siteTag: listener.siteTag,
       tls: listener.tls,

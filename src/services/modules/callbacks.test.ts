@@ -1,5 +1,11 @@
 import assert from "node:assert/strict";
+import { mkdtempSync, rmSync } from "node:fs";
+import { request } from "node:http";
+import { tmpdir } from "node:os";
+import path from "node:path";
 import { after, before, describe, it } from "mocha";
+import { openListeners } from "../../handlers/http/listen.ts";
+import { routes } from "../../handlers/routes.ts";
 import { eventually } from "../../testing/eventually.ts";
 import { testModule } from "../../testing/modules.ts";
 import { startTestServer, type TestServer, type TestUser } from "../../testing/server.ts";
@@ -295,22 +301,61 @@ describe("modules that pace background updates", function () {
 describe("additional_resources of listeners", function () {
   this.timeout(60_000);
 
-  it("answer below their paths", async () => {
-    const module = testModule((config) => ({ handle_request: (request: { path: string }) => Promise.resolve({ body: { config, path: request.path } }) }));
+  it("answer below their paths, on the listeners that have them alone; those that modules register are on all", async () => {
+    const module = testModule((config) => ({ handle_request: (asked: { path: string }) => Promise.resolve({ body: { config, path: asked.path } }) }));
+    const registering = testModule((_config, api) => api.register_web_resource("/_synapse/client/mine", () => ({ body: { mine: true } })));
+    const folder = mkdtempSync(path.join(tmpdir(), "myelin-listeners-"));
+    const socket = (name: string): string => path.join(folder, `${name}.sock`);
+    const listener = (name: string, resources: object): object => ({
+      type: "http",
+      path: socket(name),
+      resources: [{ names: ["client"] }],
+      additional_resources: resources,
+    });
     const listeners = [
-      {
-        type: "http",
-        port: 0,
-        bind_addresses: ["127.0.0.1"],
-        resources: [{ names: ["client"] }],
-        additional_resources: { "/_matrix/my/thing": { module, config: { a: 1 } } },
-      },
+      listener("one", { "/_matrix/my/thing": { module, config: { a: 1 } } }),
+      listener("two", { "/_matrix/my/thing": { module, config: { a: 2 } }, "/_matrix/my/other": { module, config: {} } }),
+      listener("none", {}),
+      { type: "metrics", path: socket("metrics") },
     ];
-    const server = await startTestServer({ config: { listeners } });
+    const server = await startTestServer({ config: { listeners, modules: [{ module: registering }] } });
+    const open = await openListeners(server.ctx, server.ctx.config.server.listeners, routes, undefined);
     try {
-      assert.deepEqual((await server.anonymous.get("/_matrix/my/thing/x").expect(200)).body, { config: { a: 1 }, path: "/_matrix/my/thing/x" });
+      const get = async (name: string, url: string): Promise<[number, unknown]> =>
+        await new Promise((resolve, reject) => {
+          request({ socketPath: socket(name), path: url, agent: false }, (response) => {
+            const chunks: Buffer[] = [];
+            response.on("data", (chunk: Buffer) => chunks.push(chunk));
+            response.on("end", () => resolve([response.statusCode!, JSON.parse(Buffer.concat(chunks).toString("utf8"))]));
+          })
+            .on("error", reject)
+            .end();
+        });
+      assert.deepEqual(await get("one", "/_matrix/my/thing/x?y=1"), [200, { config: { a: 1 }, path: "/_matrix/my/thing/x" }]);
+      assert.deepEqual(await get("two", "/_matrix/my/thing"), [200, { config: { a: 2 }, path: "/_matrix/my/thing" }]);
+      assert.deepEqual(await get("two", "/_matrix/my/other"), [200, { config: {}, path: "/_matrix/my/other" }]);
+      for (const [name, url] of [
+        ["one", "/_matrix/my/other"],
+        ["one", "/_matrix/my/things"],
+        ["none", "/_matrix/my/thing"],
+        ["metrics", "/_matrix/my/thing"],
+        ["metrics", "/_synapse/client/mine"],
+      ] as const)
+        assert.equal((await get(name, url))[0], 404, `${name} ${url}`);
+      for (const name of ["one", "two", "none"]) assert.deepEqual(await get(name, "/_synapse/client/mine"), [200, { mine: true }]);
     } finally {
+      await open.close();
       await server.close();
+      rmSync(folder, { recursive: true, force: true });
     }
+  });
+
+  it("that have nothing to answer with stop the start, with the place in the configuration", async () => {
+    const module = testModule(() => ({}));
+    const listeners = (named: object): object => ({
+      listeners: [{ type: "http", port: 0, resources: [{ names: ["client"] }], additional_resources: { "/x": named } }],
+    });
+    await assert.rejects(startTestServer({ config: { ...listeners({ module, config: {} }) } }), /listeners\[0\]\.additional_resources\.\/x.*handle_request/);
+    await assert.rejects(startTestServer({ config: { ...listeners({ module: "some.python.Thing" }) } }), /some\.python\.Thing \(listeners\[0\]/);
   });
 });

@@ -13,7 +13,7 @@ import { acceptInvites } from "./built-in/auto-accept-invites.ts";
 import { BUILT_INS } from "./built-in/all.ts";
 import { findJavaScript, loadJavaScript, makeModule, ModuleMissing } from "./find-module.ts";
 import { type LegacyKind, registerLegacy } from "./legacy.ts";
-import type { ModuleRequest, ModuleResponse } from "./web-resources.ts";
+import type { ModuleRequest, ModuleResponse, WebResources } from "./web-resources.ts";
 
 export interface ModuleLoading {
   readonly config: Config;
@@ -80,7 +80,7 @@ export async function loadModules({ config, log }: ModuleLoading, api: ModuleApi
   for (const module of thirdPartyRules.modules) await add(module, "third_party_event_rules");
   if (server.presence.router !== undefined) await add(server.presence.router, "presence_router");
   for (const module of passwordProviders.providers) await add(module, "password_providers");
-  for (const resource of resourceModules(config)) await addResource(resource, folder, api);
+  for (const resource of resourceModules(config)) await addResource(resource, folder, api, context().modules.webResources);
 }
 
 /** A storage provider in JavaScript; undefined: there is none, and the server starts without it. @throws ConfigError */
@@ -115,14 +115,14 @@ export async function loadStorageProvider(
 const isThere = (module: string, folder: string): boolean =>
   BUILT_INS.has(module) || BUILT_IN_STORAGE.includes(module) || findJavaScript(module, folder) !== undefined;
 
-/** Legacy `additional_resources` of listeners: `handle_request` answers what is asked below the path. All listeners have them. */
-async function addResource(resource: ResourceModule, folder: string, api: ModuleApi): Promise<void> {
+/** Legacy `additional_resources` of listeners: `handle_request` answers what is asked below the path, of that listener alone. */
+async function addResource(resource: ResourceModule, folder: string, api: ModuleApi, resources: WebResources): Promise<void> {
   try {
     const made = (await makeModule(await loadJavaScript(resource.module, folder), resource.config, api)) as {
       handle_request?: (request: ModuleRequest) => Promise<ModuleResponse>;
     };
     if (typeof made?.handle_request !== "function") throw new Error("it has no handle_request");
-    api.register_web_resource(resource.prefix, (request) => made.handle_request!(request));
+    resources.register(resource.prefix, (request) => made.handle_request!(request), resource.listener);
   } catch (error) {
     if (!(error instanceof ModuleMissing)) throw asConfigError(error, resource);
   }

@@ -39,21 +39,33 @@ export interface ModuleResponse {
 
 export type WebResource = (request: ModuleRequest) => ModuleResponse | Promise<ModuleResponse>;
 
+/** Whose paths a listener serves: none, those of all listeners, or its own by its place in `listeners`. Those of no listener are everywhere but at "none". */
+export type ListenerPaths = "none" | "all" | number;
+
 /** Paths that modules serve: each with all that is below it. The longest one that fits counts. */
 export class WebResources {
-  private readonly resources = new Map<string, WebResource>();
+  private readonly resources: { readonly prefix: string; readonly resource: WebResource; readonly listener: number | undefined }[] = [];
 
-  /** The first module that takes a path has it, as in Synapse. @throws Error for what is no absolute path */
-  register(path: string, resource: WebResource): void {
+  /**
+   * The first module that takes a path has it, as in Synapse. `listener`: the place in `listeners` of the one that has it; undefined: all have it.
+   * @throws Error for what is no absolute path
+   */
+  register(path: string, resource: WebResource, listener?: number): void {
     if (!path.startsWith("/")) throw new Error(`${path} is no absolute path`);
-    const clean = path.replace(/\/+$/, "");
-    if (!this.resources.has(clean)) this.resources.set(clean, resource);
+    const prefix = path.replace(/\/+$/, "");
+    if (!this.resources.some((known) => known.prefix === prefix && known.listener === listener)) this.resources.push({ prefix, resource, listener });
   }
 
-  find(path: string): WebResource | undefined {
-    if (this.resources.size === 0) return undefined;
-    let best: string | undefined;
-    for (const prefix of this.resources.keys()) if ((path === prefix || path.startsWith(`${prefix}/`)) && prefix.length >= (best?.length ?? 0)) best = prefix;
-    return best === undefined ? undefined : this.resources.get(best);
+  find(path: string, paths: ListenerPaths): WebResource | undefined {
+    if (paths === "none") return undefined;
+    let best: (typeof this.resources)[number] | undefined;
+    for (const known of this.resources) {
+      const { prefix, listener } = known;
+      if (listener !== undefined && paths !== "all" && listener !== paths) continue;
+      if (path !== prefix && !path.startsWith(`${prefix}/`)) continue;
+      // What a module takes for all listeners goes before what one of them has under the same path.
+      if (best === undefined || prefix.length > best.prefix.length || (prefix.length === best.prefix.length && listener === undefined)) best = known;
+    }
+    return best?.resource;
   }
 }
