@@ -47,6 +47,7 @@ interface Allocation {
 export class StreamIds {
   private readonly inFlight = new Set<Allocation>();
   private readonly listeners = new Set<(token: number) => void>();
+  private waiting: { readonly position: number; readonly fn: () => void }[] = [];
   private highest = 0;
   private announced = 0;
   private saved: number | undefined;
@@ -95,6 +96,15 @@ export class StreamIds {
     return () => this.listeners.delete(fn);
   }
 
+  /**
+   * Calls `fn` once everything up to `position` is visible: at once, or when the slower writers beside it have ended. Who is woken for a row
+   * before it is visible looks in vain and sleeps on.
+   */
+  whenVisible(position: number, fn: () => void): void {
+    if (position <= this.currentToken()) fn();
+    else this.waiting.push({ position, fn });
+  }
+
   /** The position to store in `stream_positions` if it moved since the last call; else undefined. */
   takeUnsaved(): number | undefined {
     const token = this.currentToken();
@@ -120,6 +130,10 @@ export class StreamIds {
     if (token <= this.announced) return;
     this.announced = token;
     for (const listener of this.listeners) listener(token);
+    if (this.waiting.length === 0) return;
+    const due = this.waiting.filter(({ position }) => position <= token);
+    this.waiting = this.waiting.filter(({ position }) => position > token);
+    for (const { fn } of due) fn();
   }
 }
 

@@ -152,11 +152,13 @@ export async function copyTagsAndDirect(ctx: AccountDataContext, userId: string,
 }
 
 /** Wakes the user's own sync once the transaction is committed. */
-export function announce(ctx: Pick<Context, "changes" | "notifier">, txn: Txn, userId: string, streamId: number): void {
+export function announce(ctx: Pick<Context, "changes" | "notifier" | "streams">, txn: Txn, userId: string, streamId: number): void {
   txn.afterCommit(() => {
     ctx.changes.accountData.record(userId, streamId);
-    ctx.notifier.wakeUsers([userId], "account_data_key");
-    ctx.notifier.announce();
+    ctx.streams.accountData.whenVisible(streamId, () => {
+      ctx.notifier.wakeUsers([userId], "account_data_key");
+      ctx.notifier.announce();
+    });
   });
 }
 

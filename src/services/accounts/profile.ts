@@ -174,10 +174,11 @@ async function checkSize(txn: Txn, userId: string, before: Profile | undefined, 
 async function recordUpdate(ctx: Context, txn: Txn, userId: string, field: string): Promise<void> {
   if (!ctx.config.server.includeProfileUpdatesInSync) return;
   const targets = await getLocalUsersSharingRooms(txn, userId);
-  const [streamId] = await ctx.streams.profileUpdates.next(txn);
-  const { instanceName } = ctx.streams.profileUpdates;
+  const { profileUpdates } = ctx.streams;
+  const { instanceName } = profileUpdates;
+  const [streamId] = await profileUpdates.next(txn);
   await insertProfileUpdate(txn, { streamId: streamId!, instanceName, userId, action: "update", fields: [field], targets: [...targets], now: ctx.clock.now() });
-  txn.afterCommit(() => ctx.notifier.wakeUsers(targets, "profile_updates_key"));
+  txn.afterCommit(() => profileUpdates.whenVisible(streamId!, () => ctx.notifier.wakeUsers(targets, "profile_updates_key")));
 }
 
 async function checkLookup(ctx: Context, userId: string, requester: Requester | undefined): Promise<void> {

@@ -83,17 +83,17 @@ export class DeviceListPokes {
       if (fresh.length > 0) pokes.push(fresh.map((destination) => ({ destination, userId: change.userId, deviceId: change.deviceId })));
     }
     const { streams, clock } = this.ctx;
+    const destinations = new Set(pokes.flat().map((poke) => poke.destination));
     await this.ctx.transaction("add_device_list_outbound_pokes", async (txn) => {
       if (pokes.length > 0) {
         const ids = await streams.deviceLists.next(txn, pokes.length);
         const rows = pokes.flatMap((group, index) => group.map((poke) => ({ ...poke, streamId: ids[index]! })));
         await addOutboundPokes(txn, rows, clock.now(), streams.deviceLists.instanceName);
+        txn.afterCommit(() => streams.deviceLists.whenVisible(ids.at(-1)!, () => this.ctx.remote.wake(destinations)));
       }
       await markRedundant(txn, changes);
       await setConvertedPosition(txn, position.streamId, position.roomId, streams.deviceLists.instanceName);
     });
-    const destinations = new Set(pokes.flat().map((poke) => poke.destination));
-    if (destinations.size > 0) this.ctx.remote.wake(destinations);
     const last = groups.at(-1)!;
     const earlier = last.change.streamId === before.streamId ? before.servers : [];
     return { streamId: last.change.streamId, servers: new Set([...earlier, ...last.servers]) };

@@ -37,10 +37,12 @@ export async function recordDeviceChanges(
   await addDeviceChanges(txn, { userId, deviceIds, streamIds, roomIds, isLocal, now: ctx.clock.now(), instanceName: stream.instanceName });
   txn.afterCommit(() => {
     ctx.changes.deviceLists.record(userId, streamIds.at(-1)!);
-    ctx.notifier.wakeUsers([userId], "device_list_key");
-    ctx.notifier.announce();
-    void wakeRooms(ctx, roomIds);
-    if (isLocal) ctx.deviceListPokes.poke();
+    stream.whenVisible(streamIds.at(-1)!, () => {
+      ctx.notifier.wakeUsers([userId], "device_list_key");
+      ctx.notifier.announce();
+      void wakeRooms(ctx, roomIds);
+      if (isLocal) ctx.deviceListPokes.poke();
+    });
   });
 }
 
@@ -56,8 +58,10 @@ export async function recordSignatureChange(
   await addSignatureChange(txn, from, stringifyAscii(userIds), streamId!, stream.instanceName);
   txn.afterCommit(() => {
     ctx.changes.userSignatures.record(from, streamId!);
-    ctx.notifier.wakeUsers([from], "device_list_key");
-    ctx.notifier.announce();
+    stream.whenVisible(streamId!, () => {
+      ctx.notifier.wakeUsers([from], "device_list_key");
+      ctx.notifier.announce();
+    });
   });
 }
 

@@ -61,7 +61,7 @@ export async function sendToDevices(ctx: ToDeviceContext, requester: Requester, 
     txn.afterCommit(() => {
       announce(ctx, receivers, streamIds[0]!);
       for (const { destination } of outgoing) ctx.changes.toDevice.record(destination, streamIds.at(-1)!);
-      if (remote.size > 0) ctx.remote.wake(remote.keys());
+      if (remote.size > 0) stream.whenVisible(streamIds.at(-1)!, () => ctx.remote.wake(remote.keys()));
     });
   });
 }
@@ -104,10 +104,12 @@ async function checkRequestingDevices(ctx: ToDeviceContext, sender: string, devi
   if ([...asking].some((deviceId) => typeof deviceId !== "string" || !known.has(deviceId))) await distrustDevices(ctx, sender);
 }
 
-function announce(ctx: Pick<Context, "changes" | "notifier">, receivers: readonly string[], streamId: number): void {
+function announce(ctx: Pick<Context, "changes" | "notifier" | "streams">, receivers: readonly string[], streamId: number): void {
   for (const userId of receivers) ctx.changes.toDevice.record(userId, streamId);
-  ctx.notifier.wakeUsers(receivers, "to_device_key");
-  ctx.notifier.announce();
+  ctx.streams.toDevice.whenVisible(streamId, () => {
+    ctx.notifier.wakeUsers(receivers, "to_device_key");
+    ctx.notifier.announce();
+  });
 }
 
 function checkedMessages(messages: Json | undefined): [userId: string, devices: Record<string, JsonObject>][] {
@@ -185,7 +187,7 @@ export interface ToDeviceBatch {
  * that the client has come back with a later token.
  */
 export async function toDeviceSince(
-  ctx: Pick<Context, "read" | "changes">,
+  ctx: Pick<Context, "read" | "changes" | "deviceInboxes">,
   userId: string,
   deviceId: string,
   since: number,
@@ -193,8 +195,10 @@ export async function toDeviceSince(
   limit = 100,
 ): Promise<ToDeviceBatch> {
   if (limit <= 0) return { messages: [], position: since };
-  if (since >= upTo || !ctx.changes.toDevice.hasChanged(userId, since)) return { messages: [], position: upTo };
+  if (since >= upTo || !ctx.changes.toDevice.hasChanged(userId, since) || !ctx.deviceInboxes.mayHold(userId, deviceId, upTo))
+    return { messages: [], position: upTo };
   const rows = await inboxMessages(ctx.read, userId, deviceId, since, upTo, limit);
+  if (since <= 0 && rows.length === 0) ctx.deviceInboxes.emptied(userId, deviceId, upTo);
   return { messages: rows.map(({ message }) => withoutMessageId(message)), position: rows.length < limit ? upTo : rows.at(-1)!.streamId };
 }
 

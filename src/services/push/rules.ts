@@ -144,8 +144,10 @@ async function change<T>(ctx: PushRulesContext, userId: string, ruleId: string, 
       txn.afterCommit(() => {
         ctx.pushRules.invalidate(userId);
         ctx.changes.pushRules.record(userId, streamId!);
-        ctx.notifier.wakeUsers([userId], "push_rules_key");
-        ctx.notifier.announce();
+        stream.whenVisible(streamId!, () => {
+          ctx.notifier.wakeUsers([userId], "push_rules_key");
+          ctx.notifier.announce();
+        });
       });
       return result;
     },

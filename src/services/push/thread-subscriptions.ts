@@ -120,8 +120,10 @@ function cameBefore(event: MatrixEvent, stored: StoredSubscription): boolean {
   return atDepth >= event.depth;
 }
 
-function announce(ctx: Pick<Context, "changes" | "notifier">, userId: string, streamId: number): void {
+function announce(ctx: Pick<Context, "changes" | "notifier" | "streams">, userId: string, streamId: number): void {
   ctx.changes.threadSubscriptions.record(userId, streamId);
-  ctx.notifier.wakeUsers([userId], "thread_subscriptions_key");
-  ctx.notifier.announce();
+  ctx.streams.threadSubscriptions.whenVisible(streamId, () => {
+    ctx.notifier.wakeUsers([userId], "thread_subscriptions_key");
+    ctx.notifier.announce();
+  });
 }

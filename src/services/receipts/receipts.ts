@@ -96,11 +96,12 @@ function eventIdOf(text: string): string | undefined {
 
 /** Stores receipts and wakes the rooms' members; returns those that were new. */
 async function store(ctx: ReceiptContext, receipts: readonly NewReceipt[]): Promise<NewReceipt[]> {
-  const stored = await ctx.transaction(
+  const stream = ctx.streams.receipts;
+  const { stored, position } = await ctx.transaction(
     "insert_receipts",
     async (txn) => {
-      const streamIds = await ctx.streams.receipts.next(txn, receipts.length);
-      const stored = await putReceipts(txn, receipts, streamIds, ctx.streams.receipts.instanceName);
+      const streamIds = await stream.next(txn, receipts.length);
+      const stored = await putReceipts(txn, receipts, streamIds, stream.instanceName);
       const position = streamIds.at(-1)!;
       txn.afterCommit(() => {
         for (const { roomId, userId } of stored) {
@@ -108,13 +109,16 @@ async function store(ctx: ReceiptContext, receipts: readonly NewReceipt[]): Prom
           ctx.unreadCache.forget(roomId, userId);
         }
       });
-      return stored;
+      return { stored, position };
     },
     { isolation: "read committed" },
   );
   if (stored.length > 0) {
-    for (const roomId of new Set(stored.map((receipt) => receipt.roomId))) ctx.notifier.wakeMembers(await ctx.members.joinedLocal(roomId), "receipt_key");
-    ctx.notifier.announce();
+    const rooms = await Promise.all([...new Set(stored.map((receipt) => receipt.roomId))].map((roomId) => ctx.members.joinedLocal(roomId)));
+    stream.whenVisible(position, () => {
+      for (const members of rooms) ctx.notifier.wakeMembers(members, "receipt_key");
+      ctx.notifier.announce();
+    });
   }
   return stored;
 }

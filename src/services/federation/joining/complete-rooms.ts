@@ -135,16 +135,19 @@ async function finish(ctx: Context, roomId: string): Promise<boolean> {
   await ctx.persister.refreshState(roomId);
   await replayPendingUpdates(ctx, roomId);
   const { unPartialStatedRooms } = ctx.streams;
-  const done = await ctx.transaction("clear_partial_state_room", async (txn) => {
+  const { done, position } = await ctx.transaction("clear_partial_state_room", async (txn) => {
     const [streamId] = await unPartialStatedRooms.next(txn);
     const complete = await completeRoom(txn, roomId, streamId!, unPartialStatedRooms.instanceName);
     if (complete) txn.afterCommit(() => ctx.partialRooms.forget());
-    return complete;
+    return { done: complete, position: streamId! };
   });
   if (done) {
     ctx.members.forgetRoom(roomId);
-    ctx.notifier.wakeMembers(await ctx.members.joinedLocal(roomId), "un_partial_stated_rooms_key");
-    ctx.notifier.announce();
+    const members = await ctx.members.joinedLocal(roomId);
+    unPartialStatedRooms.whenVisible(position, () => {
+      ctx.notifier.wakeMembers(members, "un_partial_stated_rooms_key");
+      ctx.notifier.announce();
+    });
     log(ctx).info(`The state of ${roomId} is complete`);
   }
   return done;
