@@ -229,8 +229,11 @@ export interface FederationRequest {
   /** Path and query as received. */
   readonly uri: string;
   readonly authorization: string | undefined;
-  /** The parsed body; undefined for requests without one. */
-  readonly content: unknown;
+  /**
+   * Reads and parses the body, once the key of the server is at hand: nobody makes this server hold bodies while it looks for keys. undefined
+   * for requests without one.
+   */
+  readonly content: (() => Promise<unknown>) | undefined;
 }
 
 /** The work that schema changes and admins queue, as the admin API sees it (`workers/background-updates/`). */

@@ -11,7 +11,7 @@ import { forbidden, unrecognized } from "../../protocol/errors.ts";
 import type { Context } from "../../services/context.ts";
 import type { ListenerPaths } from "../../services/modules/web-resources.ts";
 import { authenticateRequest } from "./authenticate.ts";
-import { parseBody, readBody } from "./body.ts";
+import { drain, parseBody, readBody } from "./body.ts";
 import type { Endpoint } from "./endpoint.ts";
 import { errorReply } from "./errors.ts";
 import { Query } from "./query.ts";
@@ -101,8 +101,7 @@ async function serve(ctx: Context, options: AppOptions, router: Router, req: Inc
     record.handled = ctx.clock.monotonic();
     if (res.destroyed || res.headersSent) return;
     await send(method, res, reply);
-    // A body that nobody read is drained, or the connection could not be used again.
-    if (!req.complete) req.resume();
+    if (!req.complete) drain(req, ctx.clock);
   });
 }
 
@@ -134,20 +133,16 @@ async function answer(
   if (match === "wrong method") throw unrecognized(405);
   const { endpoint, params } = match;
 
-  // Users are known before the body is read, so that nobody makes the server buffer for a stranger; servers sign the body.
+  // Users are known before the body is read, and so are the keys of servers, who sign it: nobody makes the server buffer for a stranger.
   const requester = endpoint.auth === "federation" ? undefined : await authenticateRequest(ctx, endpoint, req.headers, query, record);
   let body: unknown = {};
-  if (endpoint.bodyType !== "none") body = parseBody(endpoint, req.headers, await readBody(req, endpoint.maxBody, ctx.clock));
+  const read = async (): Promise<unknown> => (body = parseBody(endpoint, req.headers, await readBody(req, endpoint.maxBody, ctx.clock)));
   let origin: string | undefined;
   if (endpoint.auth === "federation") {
-    origin = await ctx.authenticateServer({
-      method,
-      uri: url,
-      authorization: req.headers.authorization,
-      content: endpoint.bodyType === "none" ? undefined : body,
-    });
+    const content = endpoint.bodyType === "none" ? undefined : read;
+    origin = await ctx.authenticateServer({ method, uri: url, authorization: req.headers.authorization, content });
     record.requester = origin;
-  }
+  } else if (endpoint.bodyType !== "none") await read();
   return await endpoint.handle(ctx, {
     params,
     query,

@@ -46,6 +46,16 @@ export function readBody(req: IncomingMessage, limit: number, clock: Pick<Clock,
   });
 }
 
+/**
+ * Reads what is left of a body that nobody wants any more, so that its sender hears the answer and can use the connection again; who does not
+ * come to an end is cut off.
+ */
+export function drain(req: IncomingMessage, clock: Pick<Clock, "after">): void {
+  const timer = clock.after(BODY_PATIENCE_MS, () => req.socket.destroy());
+  req.once("close", () => timer.cancel());
+  req.resume();
+}
+
 /** The body as the endpoint wants it: parsed, checked by its schema. */
 export function parseBody(endpoint: Endpoint, headers: IncomingMessage["headers"], bytes: Buffer): unknown {
   if (endpoint.bodyType === "raw") return bytes;
@@ -80,7 +90,7 @@ export function checkBody<S extends z.ZodType>(schema: S, value: unknown): z.out
     .join("; ");
   const [only] = issues;
   if (issues.length === 1 && only !== undefined) {
-    if (only.code === "invalid_type" && valueAt(value, only.path) === undefined) throw missingParam(text);
+    if ((only.code === "invalid_type" || only.code === "invalid_value") && valueAt(value, only.path) === undefined) throw missingParam(text);
     if (only.code === "custom") throw invalidParam(text);
   }
   throw badJson(text);

@@ -18,7 +18,7 @@ const unauthorized = (message: string): MatrixError => new MatrixError(401, "M_U
 /**
  * The server that signed a request (server-server API, "Request Authentication"). A request from a server that was left in peace shows that it
  * is up again.
- * @throws MatrixError 401 M_UNAUTHORIZED; 403 M_FORBIDDEN for servers that the configuration shuts out
+ * @throws MatrixError 401 M_UNAUTHORIZED; 403 M_FORBIDDEN for servers that the configuration shuts out; what reading the body throws
  */
 export async function authenticateServer(ctx: Pick<Context, "backoff" | "clock" | "config" | "keyRing">, request: FederationRequest): Promise<string> {
   if (request.authorization === undefined) throw unauthorized("Missing Authorization headers");
@@ -29,16 +29,17 @@ export async function authenticateServer(ctx: Pick<Context, "backoff" | "clock" 
   if (destination !== undefined && destination !== own) throw unauthorized("Destination mismatch in auth header");
   const whitelist = ctx.config.federation.domainWhitelist;
   if (whitelist !== undefined && !whitelist.includes(origin)) throw new MatrixError(403, "M_FORBIDDEN", `Federation denied with ${origin}.`);
+  const key = await ctx.keyRing.key(origin, keyId, ctx.clock.now());
+  if (key === undefined) throw unauthorized(`Failed to find any key to satisfy: ${origin} ${keyId}`);
+  const content = await request.content?.();
   const signed: JsonObject = { method: request.method, uri: request.uri, destination: own, origin };
-  if (isJsonObject(request.content)) signed.content = request.content;
+  if (isJsonObject(content)) signed.content = content;
   let text: string;
   try {
     text = canonicalJson(signed as Json);
   } catch {
     throw unauthorized("The content of the request has no canonical form");
   }
-  const key = await ctx.keyRing.key(origin, keyId, ctx.clock.now());
-  if (key === undefined) throw unauthorized(`Failed to find any key to satisfy: ${origin} ${keyId}`);
   if (!verifyText(text, signature, key)) throw unauthorized(`Invalid signature for server ${origin} with key ${keyId}`);
   ctx.backoff.sawAlive(origin);
   return origin;

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { connect } from "node:net";
 import type { JsonObject } from "../../../lib/json.ts";
+import { authorizationHeader } from "../../../outbound/federation/client.ts";
 import { hashAndSign } from "../../../protocol/event/build.ts";
 import type { MatrixEvent } from "../../../protocol/event/event.ts";
 import { signEventJson, signingKeyFromSeed } from "../../../protocol/event/sign.ts";
@@ -172,15 +173,14 @@ describe("a hostile server", function () {
 
     it("refuses nesting that no parser should follow, and stays alive", async () => {
       const nested = '{"pdus":[],"edus":[{"edu_type":"m.x","content":' + "[".repeat(100_000) + "]".repeat(100_000) + "}]}";
-      const answer = await server.anonymous.request("put", "/_matrix/federation/v1/send/deep").set("Content-Type", "application/json").send(nested);
-      assert.equal(answer.status, 400);
+      assert.equal((await sendText("deep", nested)).status, 400);
       await isRoomAlive();
     });
 
     it("refuses numbers that JSON does not have, and takes no harm from those that are too large for it (CVE-2020-26890)", async () => {
       for (const number of ["NaN", "Infinity", "-Infinity", "1e999", "-0", "01", "0x1"]) {
         const text = `{"pdus":[{"room_id":${JSON.stringify(roomId)},"type":"m.room.message","depth":${number}}],"edus":[{"edu_type":"m.x","content":{"n":${number}}}]}`;
-        const { status } = await server.anonymous.request("put", "/_matrix/federation/v1/send/numbers").set("Content-Type", "application/json").send(text);
+        const { status } = await sendText("numbers", text);
         assert.ok(status === 400 || status === 401, `${number}: ${status}`);
       }
       for (const number of [1e300, 2 ** 60, 0.5]) {
@@ -513,11 +513,29 @@ describe("a hostile server", function () {
         socket.on("end", () => resolve(text));
       });
       socket.write(
-        `PUT /_matrix/federation/v1/send/loris HTTP/1.1\r\nHost: ${server.name}\r\nContent-Type: application/json\r\nContent-Length: 1000000000\r\n\r\n{"pdus":[`,
+        `PUT /_matrix/federation/v1/send/loris HTTP/1.1\r\nHost: ${server.name}\r\nAuthorization: ${authorizationOf("loris")}\r\nContent-Type: application/json\r\nContent-Length: 1000000000\r\n\r\n{"pdus":[`,
       );
       assert.match(await answer, /^HTTP\/1\.1 413 /);
       socket.destroy();
       await isRoomAlive();
+    });
+
+    it("is not listened to before its keys are known: strangers have no bodies held for them", async () => {
+      const { hostname, port } = new URL(server.url);
+      const stranger = authorizationOf("stranger").replaceAll(peer.name, "localhost:1");
+      for (const authorization of ["", `Authorization: ${stranger}\r\n`, "Authorization: X-Matrix nonsense\r\n"]) {
+        const socket = connect({ host: hostname, port: Number(port) });
+        const answer = new Promise<string>((resolve, reject) => {
+          socket.on("data", (chunk: Buffer) => resolve(chunk.toString("utf8")));
+          socket.on("error", reject);
+        });
+        // Less than it says: who waits for the rest of it, waits in vain.
+        socket.write(
+          `PUT /_matrix/federation/v1/send/stranger HTTP/1.1\r\nHost: ${server.name}\r\n${authorization}Content-Type: application/json\r\nContent-Length: 1000000\r\n\r\n{"pdus":[`,
+        );
+        assert.match(await answer, /^HTTP\/1\.1 40[01] /);
+        socket.destroy();
+      }
     });
 
     it("gets the first answer again when it uses the id of a transaction twice, whatever the second one holds", async () => {
@@ -556,6 +574,25 @@ describe("a hostile server", function () {
       assert.ok(statuses.includes(404));
     });
   });
+
+  /** The header of a transaction whose content is never looked at. */
+  function authorizationOf(txn: string): string {
+    return authorizationHeader(
+      { serverName: peer.name, signingKey: peer.key },
+      { method: "PUT", destination: server.name },
+      `/_matrix/federation/v1/send/${txn}`,
+      "{}",
+    );
+  }
+
+  /** Sends a text that may be no JSON at all, by a header that is well formed. */
+  function sendText(txn: string, text: string): PromiseLike<{ status: number }> {
+    return server.anonymous
+      .request("put", `/_matrix/federation/v1/send/${txn}`)
+      .set("Authorization", authorizationOf(txn))
+      .set("Content-Type", "application/json")
+      .send(text);
+  }
 
   function resignedOrRaw(json: JsonObject): JsonObject {
     try {

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { connect, type Socket } from "node:net";
 import { Readable } from "node:stream";
 import { after, before, describe, it } from "mocha";
+import { authorizationHeader } from "../../../outbound/federation/client.ts";
 import { FakeClock } from "../../../testing/fake-clock.ts";
 import { type FederatedTestServer, startFederatedServer } from "../../../testing/federated-server.ts";
 import { FederationPeer, PeerRoom } from "../../../testing/federation-peer.ts";
@@ -36,8 +37,12 @@ describe("a hostile server that speaks in drops", function () {
         drip.socket.on("close", () => (drip.closed = true));
         drip.socket.on("error", () => {});
         const length = index % 2 === 0 ? "Content-Length: 5000000" : "Transfer-Encoding: chunked";
+        // Half of them are strangers, who are refused at once, and go on all the same.
+        const path = `/_matrix/federation/v1/send/loris${index}`;
+        const own = { serverName: peer.name, signingKey: peer.key };
+        const authorization = index % 4 < 2 ? "" : authorizationHeader(own, { method: "PUT", destination: server.name }, path, "{}");
         drip.socket.write(
-          `PUT /_matrix/federation/v1/send/loris${index} HTTP/1.1\r\nHost: ${server.name}\r\nContent-Type: application/json\r\n${length}\r\n\r\n`,
+          `PUT ${path} HTTP/1.1\r\nHost: ${server.name}\r\nAuthorization: ${authorization}\r\nContent-Type: application/json\r\n${length}\r\n\r\n`,
         );
         return drip;
       });
@@ -62,7 +67,7 @@ describe("a hostile server that speaks in drops", function () {
         drips.forEach(drop);
         clock.advance(1_000);
       }
-      for (const { text } of drips) assert.match(text, /^HTTP\/1\.1 408 /);
+      drips.forEach(({ text }, index) => assert.match(text, index % 4 < 2 ? /^HTTP\/1\.1 40[01] / : /^HTTP\/1\.1 408 /));
       await server.as(alice).get("/_matrix/client/v3/account/whoami").expect(200);
     });
   });
