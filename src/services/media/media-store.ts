@@ -14,6 +14,8 @@ import { isFile, type StorageProvider } from "./storage-provider.ts";
 export interface StoredFile {
   readonly length: number;
   readonly sha256: string;
+  /** What was written, where it is short. */
+  readonly bytes: Buffer | undefined;
 }
 
 /** Read, or gathered and written, at once of what is streamed: each turn costs more than its bytes. */
@@ -46,17 +48,27 @@ export class MediaStore {
   async write(file: MediaFile, content: Readable, limits: { maxBytes: number; exactly?: number | undefined }): Promise<StoredFile> {
     const relative = mediaPath(file);
     const hash = createHash("sha256");
-    let length = 0;
+    let [length, bytes]: [number, Buffer | undefined] = [0, undefined];
     await this.place(file, relative, async (temporary) => {
-      length = await save(content, temporary, hash, limits.maxBytes);
+      await mkdir(path.dirname(temporary), { recursive: true });
+      ({ length, bytes } = await save(content, temporary, hash, limits.maxBytes));
       if (limits.exactly !== undefined && length !== limits.exactly) throw new MediaIncomplete(`got ${length} bytes of ${limits.exactly}`);
     });
-    return { length, sha256: hash.digest("hex") };
+    return { length, bytes, sha256: hash.digest("hex") };
   }
 
   /** Writes bytes (thumbnails). */
   async writeBytes(file: MediaFile, bytes: Buffer): Promise<void> {
-    await this.place(file, mediaPath(file), (temporary) => writeFile(temporary, bytes, { flag: "wx" }));
+    await this.place(file, mediaPath(file), async (temporary) => {
+      try {
+        await writeFile(temporary, bytes, { flag: "wx" });
+      } catch (error) {
+        // Several come into one folder: only the first has to make it.
+        if ((error as { code?: unknown }).code !== "ENOENT") throw error;
+        await mkdir(path.dirname(temporary), { recursive: true });
+        await writeFile(temporary, bytes, { flag: "wx" });
+      }
+    });
   }
 
   /**
@@ -144,7 +156,6 @@ export class MediaStore {
   private async place(file: MediaFile, relative: string, write: (temporary: string) => Promise<unknown>): Promise<void> {
     const local = path.join(this.root, relative);
     const temporary = `${local}.${this.random.letters(8)}`;
-    await mkdir(path.dirname(local), { recursive: true });
     try {
       await write(temporary);
       await this.judge(file, temporary);
@@ -185,8 +196,8 @@ export class MediaStore {
   }
 }
 
-/** Writes a stream to a new file, hashing it; returns its length. No more than a batch of it is in memory. @throws MediaTooLarge, MediaIncomplete */
-async function save(content: Readable, to: string, hash: Hash, maxBytes: number): Promise<number> {
+/** Writes a stream to a new file, hashing it. No more than a batch of it is in memory. @throws MediaTooLarge, MediaIncomplete */
+async function save(content: Readable, to: string, hash: Hash, maxBytes: number): Promise<Pick<StoredFile, "length" | "bytes">> {
   const handle = await open(to, "wx");
   try {
     let length = 0;
@@ -204,7 +215,7 @@ async function save(content: Readable, to: string, hash: Hash, maxBytes: number)
       gathered = 0;
     }
     await writeAll(handle, batch, gathered);
-    return length;
+    return { length, bytes: length === gathered ? Buffer.concat(batch, gathered) : undefined };
   } finally {
     await handle.close();
   }

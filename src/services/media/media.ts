@@ -5,7 +5,6 @@ import {
   fillLocalMedia,
   insertLocalMedia,
   insertMediaId,
-  isHashQuarantined,
   type LocalMedia,
   localMedia,
   pendingMedia,
@@ -15,7 +14,7 @@ import {
 import { type RemoteMedia, remoteMedia } from "../../storage/media/remote-media.ts";
 import type { Context } from "../context.ts";
 import { MediaIsSpam } from "./judge-media.ts";
-import { MediaIncomplete, MediaTooLarge } from "./media-store.ts";
+import { MediaIncomplete, MediaTooLarge, type StoredFile } from "./media-store.ts";
 import { BadMediaPath } from "./paths.ts";
 import { makeThumbnails } from "./thumbnails.ts";
 
@@ -57,7 +56,7 @@ export async function createMedia(ctx: MediaContext, userId: string): Promise<{ 
 export async function uploadMedia(ctx: MediaContext, userId: string, upload: Upload): Promise<string> {
   await checkUploadLimits(ctx, userId, upload.length);
   const mediaId = ctx.random.letters(24);
-  const stored = await store(ctx, mediaId, upload);
+  const { bytes, ...stored } = await store(ctx, mediaId, upload);
   const row = {
     mediaId,
     mediaType: upload.mediaType,
@@ -67,8 +66,8 @@ export async function uploadMedia(ctx: MediaContext, userId: string, upload: Upl
     authenticated: ctx.config.media.enableAuthenticatedMedia,
     ...stored,
   };
-  await ctx.transaction("store_local_media", async (txn) => new LastStatements(insertLocalMedia(txn, row)));
-  await makeThumbnails(ctx, { origin: undefined, mediaId, fileId: mediaId, mediaType: upload.mediaType });
+  noteQuarantine(ctx, await ctx.transaction("store_local_media", async (txn) => new LastStatements(insertLocalMedia(txn, row))));
+  await makeThumbnails(ctx, { origin: undefined, mediaId, fileId: mediaId, mediaType: upload.mediaType, bytes });
   return mxc(ctx, mediaId);
 }
 
@@ -86,10 +85,11 @@ export async function uploadReservedMedia(ctx: MediaContext, userId: string, med
   try {
     const { content, length, mediaType, uploadName } = upload();
     await checkUploadLimits(ctx, userId, length);
-    const stored = await store(ctx, mediaId, { content, length, mediaType, uploadName });
+    const { bytes, ...stored } = await store(ctx, mediaId, { content, length, mediaType, uploadName });
     const filled = await ctx.transaction("update_local_media", (txn) => fillLocalMedia(txn, { mediaId, mediaType, uploadName, ...stored }));
-    if (!filled) throw cannotOverwrite("Media ID already has content");
-    await makeThumbnails(ctx, { origin: undefined, mediaId, fileId: mediaId, mediaType });
+    if (filled === undefined) throw cannotOverwrite("Media ID already has content");
+    noteQuarantine(ctx, filled);
+    await makeThumbnails(ctx, { origin: undefined, mediaId, fileId: mediaId, mediaType, bytes });
   } finally {
     ctx.media.endUpload(mediaId);
   }
@@ -152,14 +152,11 @@ export async function flushMediaUses(ctx: MediaContext): Promise<void> {
   if (uses.length > 0) await ctx.transaction("update_cached_last_access_time", (txn) => touchMedia(txn, uses), { isolation: "read committed" });
 }
 
-async function store(ctx: MediaContext, mediaId: string, upload: Upload): Promise<{ length: number; sha256: string; quarantinedBy: string | undefined }> {
+async function store(ctx: MediaContext, mediaId: string, upload: Upload): Promise<StoredFile> {
   const maxBytes = ctx.config.media.maxUploadSize;
   if (upload.length > maxBytes) throw tooLarge();
   try {
-    const { length, sha256 } = await ctx.media.files.write({ origin: undefined, fileId: mediaId }, upload.content, { maxBytes, exactly: upload.length });
-    const quarantined = await isHashQuarantined(ctx.read, sha256);
-    if (quarantined) ctx.log.named("synapse.media.media_repository").warn("Media was quarantined as it is equal to media that is quarantined");
-    return { length, sha256, quarantinedBy: quarantined ? "system" : undefined };
+    return await ctx.media.files.write({ origin: undefined, fileId: mediaId }, upload.content, { maxBytes, exactly: upload.length });
   } catch (error) {
     if (error instanceof MediaTooLarge) throw tooLarge();
     if (error instanceof MediaIncomplete) throw new MatrixError(400, "M_UNKNOWN", "The upload broke off");
@@ -167,6 +164,10 @@ async function store(ctx: MediaContext, mediaId: string, upload: Upload): Promis
     if (error instanceof MediaIsSpam) throw new MatrixError(400, "M_UNKNOWN", "Bad content"); // whatever code the module chose, as in Synapse
     throw error;
   }
+}
+
+function noteQuarantine(ctx: Pick<Context, "log">, { quarantined }: { quarantined: boolean }): void {
+  if (quarantined) ctx.log.named("synapse.media.media_repository").warn("Media was quarantined as it is equal to media that is quarantined");
 }
 
 async function checkUploadLimits(ctx: MediaContext, userId: string, length: number): Promise<void> {

@@ -1,6 +1,7 @@
 import type sharpModule from "sharp";
 import type { Metadata, OutputInfo, Sharp } from "sharp";
 import { lazyModule } from "../../lib/lazy-module.ts";
+import { plainPng } from "./plain-png.ts";
 
 /** Images that are decoded, by declared type; what the bytes are must agree. Everything else (SVG, PDF, video, PSD...) never reaches a decoder. */
 const DECODED: ReadonlyMap<string, readonly string[]> = new Map([
@@ -21,6 +22,8 @@ export interface OpenImage extends ImageSize {
   readonly animated: boolean;
   /** Something shows through; told only where the type of thumbnails depends on it. */
   readonly transparent: boolean;
+  /** A PNG that lies as it is to be seen. */
+  readonly isUprightPng: boolean;
 }
 
 /** A thumbnail to make; `size` is what comes out. */
@@ -75,8 +78,8 @@ export class Thumbnailer {
     return sharp;
   }
 
-  /** Size (turned upright by EXIF) and nature of an image file. @throws NotAnImage */
-  async open(file: string, mediaType: string): Promise<OpenImage> {
+  /** Size (turned upright by EXIF) and nature of an image, from its file or its bytes. @throws NotAnImage */
+  async open(file: string | Buffer, mediaType: string): Promise<OpenImage> {
     const formats = DECODED.get(baseType(mediaType));
     if (formats === undefined) throw new NotAnImage(`no thumbnails are made of ${mediaType}`);
     let metadata: Metadata;
@@ -92,35 +95,38 @@ export class Thumbnailer {
     // Only these have thumbnails of another type where they are transparent, and only a look at all pixels tells.
     const mayShow = metadata.hasAlpha === true && (metadata.format === "webp" || metadata.format === "heif");
     const transparent = mayShow && !(await this.sharp(file, { limitInputPixels: this.maxPixels }).stats()).isOpaque;
-    return { ...upright, animated: pages > 1, transparent };
+    return { ...upright, animated: pages > 1, transparent, isUprightPng: metadata.format === "png" && orientation === 1 };
   }
 
   /** One thumbnail as bytes. Animated images keep their frames when `type` is WebP. @throws NotAnImage */
-  async make(file: string, wanted: WantedImage): Promise<Buffer> {
+  async make(file: string | Buffer, wanted: WantedImage): Promise<Buffer> {
     return await this.readable(() => encode(resize(this.read(file, wanted.type === ANIMATED).autoOrient(), wanted), wanted.type));
   }
 
   /**
-   * Several thumbnails of one image, each as bytes; as `make` would make them, but the image is decoded once: to the smallest size from which
-   * all can be made. @throws NotAnImage
+   * Several thumbnails of one image, each as bytes; as `make` would make them, but the image is decoded once, to the smallest size from which
+   * all can be made, and a PNG stands for itself in its own size. @throws NotAnImage
    */
-  async *makeAll(file: string, image: ImageSize, wanted: readonly WantedImage[]): AsyncGenerator<Buffer> {
+  async *makeAll(file: string | Buffer, image: OpenImage, wanted: readonly WantedImage[]): AsyncGenerator<Buffer> {
     const still = wanted.filter(({ type }) => type !== ANIMATED);
     const pixels = still.length > 1 ? await this.decode(file, image, still) : undefined;
     for (const one of wanted) {
       if (pixels === undefined || one.type === ANIMATED) yield await this.make(file, one);
-      else yield await this.readable(() => encode(resize(this.sharp(pixels.data, { raw: rawOf(pixels.info) }), one), one.type));
+      else
+        yield (
+          (await asItIs(file, image, one)) ?? (await this.readable(() => encode(resize(this.sharp(pixels.data, { raw: rawOf(pixels.info) }), one), one.type)))
+        );
     }
   }
 
-  private async decode(file: string, image: ImageSize, wanted: readonly WantedImage[]): Promise<Pixels> {
+  private async decode(file: string | Buffer, image: ImageSize, wanted: readonly WantedImage[]): Promise<Pixels> {
     const part = Math.min(1, Math.max(...wanted.map(({ size }) => Math.max(size.width / image.width, size.height / image.height))));
     const size = { width: Math.max(1, Math.ceil(image.width * part)), height: Math.max(1, Math.ceil(image.height * part)) };
     const upright = this.read(file, false).autoOrient();
     return await this.readable(() => resize(upright, { size, method: "scale" }).raw().toBuffer({ resolveWithObject: true }));
   }
 
-  private read(file: string, animated: boolean): Sharp {
+  private read(file: string | Buffer, animated: boolean): Sharp {
     return this.sharp(file, { limitInputPixels: this.maxPixels, failOn: "error", animated });
   }
 
@@ -131,6 +137,11 @@ export class Thumbnailer {
       throw new NotAnImage("the image could not be read", { cause: error });
     }
   }
+}
+
+async function asItIs(file: string | Buffer, image: OpenImage, { size, type }: WantedImage): Promise<Buffer | undefined> {
+  const isSame = image.isUprightPng && type === "image/png" && size.width === image.width && size.height === image.height;
+  return isSame ? await plainPng(file, image) : undefined;
 }
 
 /** The type of thumbnails that keep the frames of animated images. */

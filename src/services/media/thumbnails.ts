@@ -16,6 +16,8 @@ export interface ThumbnailSource {
   readonly fileId: string;
   readonly mediaType: string;
   readonly urlCache?: boolean;
+  /** The file itself, where it is at hand. */
+  readonly bytes?: Buffer | undefined;
 }
 
 /** A thumbnail to answer with. */
@@ -87,7 +89,8 @@ async function generate(
   sizes: readonly { width: number; height: number; method: "crop" | "scale" }[],
   type?: string,
 ): Promise<{ size: ImageSize; thumbnails: Thumbnail[] }> {
-  const file = await ctx.media.files.localFile({ origin: source.origin, fileId: source.fileId, ...(source.urlCache ? { urlCache: true } : {}) });
+  const file =
+    source.bytes ?? (await ctx.media.files.localFile({ origin: source.origin, fileId: source.fileId, ...(source.urlCache ? { urlCache: true } : {}) }));
   if (file === undefined) throw notFound();
   const image = await ctx.media.thumbnailer.open(file, source.mediaType);
   const types =

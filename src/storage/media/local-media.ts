@@ -45,15 +45,20 @@ export interface NewLocalMedia {
   readonly userId: string | undefined;
   readonly urlCache?: string | undefined;
   readonly sha256: string;
-  readonly quarantinedBy: string | undefined;
   readonly authenticated: boolean;
 }
 
-export async function insertLocalMedia(txn: Txn, media: NewLocalMedia): Promise<void> {
-  await execute(
+/** "system" where media of this content was quarantined, here or on a copy of remote media; else null. */
+const QUARANTINE_OF_HASH = (sha256: string): string =>
+  `CASE WHEN EXISTS (SELECT 1 FROM local_media_repository WHERE sha256 = ${sha256} AND quarantined_by IS NOT NULL)
+     OR EXISTS (SELECT 1 FROM remote_media_cache WHERE sha256 = ${sha256} AND quarantined_by IS NOT NULL) THEN 'system' END`;
+
+/** Writes the row of new media; in quarantine from the beginning where its content is. Returns whether it is. */
+export async function insertLocalMedia(txn: Txn, media: NewLocalMedia): Promise<{ quarantined: boolean }> {
+  const row = await queryOne<{ quarantined_by: string | null }>(
     txn,
-    `INSERT INTO local_media_repository (media_id, media_type, created_ts, upload_name, media_length, user_id, url_cache, sha256, quarantined_by, authenticated)
-     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
+    `INSERT INTO local_media_repository (media_id, media_type, created_ts, upload_name, media_length, user_id, url_cache, sha256, authenticated, quarantined_by)
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, ${QUARANTINE_OF_HASH("$8")}) RETURNING quarantined_by`,
     [
       media.mediaId,
       media.mediaType,
@@ -63,24 +68,24 @@ export async function insertLocalMedia(txn: Txn, media: NewLocalMedia): Promise<
       media.userId ?? null,
       media.urlCache ?? null,
       media.sha256,
-      media.quarantinedBy ?? null,
       media.authenticated,
     ],
   );
+  return { quarantined: row!.quarantined_by !== null };
 }
 
-/** Fills a reserved id. False when it is filled already. */
+/** Fills a reserved id, as `insertLocalMedia` does. undefined when it is filled already. */
 export async function fillLocalMedia(
   txn: Txn,
-  media: { mediaId: string; mediaType: string; uploadName: string | undefined; length: number; sha256: string; quarantinedBy: string | undefined },
-): Promise<boolean> {
-  const rows = await execute(
+  media: { mediaId: string; mediaType: string; uploadName: string | undefined; length: number; sha256: string },
+): Promise<{ quarantined: boolean } | undefined> {
+  const row = await queryOne<{ quarantined_by: string | null }>(
     txn,
-    `UPDATE local_media_repository SET media_type = $2, upload_name = $3, media_length = $4, sha256 = $5, quarantined_by = $6
-     WHERE media_id = $1 AND media_length IS NULL`,
-    [media.mediaId, media.mediaType, media.uploadName ?? null, media.length, media.sha256, media.quarantinedBy ?? null],
+    `UPDATE local_media_repository SET media_type = $2, upload_name = $3, media_length = $4, sha256 = $5, quarantined_by = ${QUARANTINE_OF_HASH("$5")}
+     WHERE media_id = $1 AND media_length IS NULL RETURNING quarantined_by`,
+    [media.mediaId, media.mediaType, media.uploadName ?? null, media.length, media.sha256],
   );
-  return rows === 1;
+  return row === undefined ? undefined : { quarantined: row.quarantined_by !== null };
 }
 
 /** Reserved ids of a user that are neither filled nor expired: how many, and when the oldest was made. */

@@ -81,7 +81,7 @@ async function fetchMedia(ctx: Needs, origin: string, mediaId: string, asker: As
     if (theirs === undefined) throw error;
     return theirs;
   }
-  await makeThumbnails(ctx, { origin, mediaId, fileId, mediaType });
+  await makeThumbnails(ctx, { origin, mediaId, fileId, mediaType, bytes: stored.bytes });
   const media = await remoteMedia(ctx.read, origin, mediaId);
   if (media === undefined) throw notFound();
   return media;

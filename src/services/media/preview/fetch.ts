@@ -3,10 +3,10 @@ import { Readable } from "node:stream";
 import { type PageClient, PageUnavailable } from "../../../outbound/page-client.ts";
 import { MatrixError } from "../../../protocol/errors.ts";
 import { LastStatements } from "../../../storage/database.ts";
-import { insertLocalMedia, isHashQuarantined } from "../../../storage/media/local-media.ts";
+import { insertLocalMedia } from "../../../storage/media/local-media.ts";
 import type { Context } from "../../context.ts";
 import { fileNameOf } from "../content-disposition.ts";
-import { MediaIncomplete, MediaTooLarge } from "../media-store.ts";
+import { MediaIncomplete, MediaTooLarge, type StoredFile } from "../media-store.ts";
 import type { UrlBlocklist } from "./url-blocklist.ts";
 
 export type FetchContext = Pick<Context, "clock" | "config" | "log" | "media" | "random" | "read" | "transaction">;
@@ -16,6 +16,8 @@ export interface FetchedFile {
   readonly mediaId: string;
   readonly mediaType: string;
   readonly length: number;
+  /** The content, where it is short. */
+  readonly bytes: Buffer | undefined;
   readonly uploadName: string | undefined;
   readonly createdTs: number;
   /** Where it was found, after redirects. */
@@ -48,8 +50,7 @@ export async function fetchFile(
   const { body, ...source } = isData ? dataSource(url) : await webSource(ctx, client, url, mayFetch);
   const createdTs = ctx.clock.now();
   const mediaId = `${new Date(createdTs).toISOString().slice(0, 10)}_${ctx.random.letters(16)}`;
-  const stored = await store(ctx, mediaId, body);
-  const quarantinedBy = (await isHashQuarantined(ctx.read, stored.sha256)) ? "system" : undefined;
+  const { bytes, ...stored } = await store(ctx, mediaId, body);
   try {
     const row = {
       mediaId,
@@ -58,7 +59,6 @@ export async function fetchFile(
       uploadName: source.uploadName,
       userId: request.userId,
       urlCache: url.replaceAll("\0", ""),
-      quarantinedBy,
       authenticated: ctx.config.media.enableAuthenticatedMedia,
       ...stored,
     };
@@ -68,11 +68,12 @@ export async function fetchFile(
     await ctx.media.files.delete({ origin: undefined, fileId: mediaId, urlCache: true });
     throw error;
   }
-  return { ...source, mediaId, length: stored.length, createdTs };
+  return { ...source, mediaId, length: stored.length, bytes, createdTs };
 }
 
 /** The bytes of a file that was fetched. */
 export async function readFetched(ctx: FetchContext, file: FetchedFile): Promise<Buffer> {
+  if (file.bytes !== undefined) return file.bytes;
   const local = await ctx.media.files.localFile({ origin: undefined, fileId: file.mediaId, urlCache: true });
   return local === undefined ? Buffer.alloc(0) : await readFile(local);
 }
@@ -147,7 +148,7 @@ function dataSource(url: string): Source {
   };
 }
 
-async function store(ctx: FetchContext, mediaId: string, body: Readable): Promise<{ length: number; sha256: string }> {
+async function store(ctx: FetchContext, mediaId: string, body: Readable): Promise<StoredFile> {
   const maxBytes = ctx.config.media.maxSpiderSize;
   let late = false;
   const timer = ctx.clock.after(BODY_TIMEOUT_MS, () => {

@@ -126,8 +126,8 @@ export class UrlPreviews {
   }
 
   private async picture(ctx: FetchContext, file: FetchedFile): Promise<OpenGraph> {
-    const { mediaId, mediaType, length } = file;
-    const size = await makeThumbnails(ctx, { origin: undefined, mediaId, fileId: mediaId, mediaType, urlCache: true });
+    const { mediaId, mediaType, length, bytes } = file;
+    const size = await makeThumbnails(ctx, { origin: undefined, mediaId, fileId: mediaId, mediaType, urlCache: true, bytes });
     return {
       "og:image": `mxc://${ctx.config.server.serverName}/${mediaId}`,
       "og:image:type": mediaType,
