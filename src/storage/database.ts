@@ -4,6 +4,7 @@ import pg from "pg";
 import type { Clock } from "../lib/clock.ts";
 import type { Logger } from "../lib/log.ts";
 import { systemRandom } from "../lib/random.ts";
+import { Connection } from "./connection.ts";
 
 /**
  * The connection to Postgres: the pool, statements, transactions. Everything outside `storage/` sees only the opaque
@@ -151,6 +152,7 @@ export class Database {
       ...(options.txnLimit ? { maxUses: options.txnLimit } : {}),
       keepAlive: true,
       pipeline: true,
+      Client: Connection,
     } as pg.PoolConfig);
     this.pool.on("error", (error) => {
       if (!this.closing) this.log.warn("A database connection broke", { error });
