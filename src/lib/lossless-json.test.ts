@@ -94,8 +94,14 @@ describe("parseJson", () => {
     assert.doesNotThrow(() => stringify(parseJson(nested(MAX_JSON_DEPTH, "1.5"))));
     assert.throws(() => parseJson(nested(MAX_JSON_DEPTH + 1, "")), JsonError);
     assert.throws(() => parseJson("[".repeat(1_000_000)), JsonError);
-    assert.throws(() => parseJson('{"a":[]}', 1), JsonError);
-    assert.deepEqual(parseJson('["[[[["]', 1), ["[[[["]);
+    assert.throws(() => parseJson('{"a":[]}', { maxDepth: 1 }), JsonError);
+    assert.deepEqual(parseJson('["[[[["]', { maxDepth: 1 }), ["[[[["]);
+  });
+
+  it("bounds how many values there are, where it is told to", () => {
+    for (const unit of ["{},", "[],", "1,", '"",', "[[{}]],"]) assert.throws(() => parseJson(`[${unit.repeat(1001)}0]`, { maxValues: 1000 }), JsonError, unit);
+    assert.equal((parseJson(`["${"{},[],".repeat(1000)}"]`, { maxValues: 1000 }) as string[]).length, 1, "in strings they are none");
+    assert.equal((parseJson(`[${"1,".repeat(998)}0]`, { maxValues: 1000 }) as number[]).length, 999);
   });
 
   it("refuses an integer of thousands of digits", () => assert.throws(() => parseJson("9".repeat(5000)), JsonError));

@@ -1,6 +1,6 @@
 import { JsonFloat, type Json } from "./json.ts";
 
-/** The text is not JSON, is nested too deeply, or holds a number that no double can hold. */
+/** The text is not JSON, is nested too deeply, has too many values, or holds a number that no double can hold. */
 export class JsonError extends Error {
   override name = "JsonError";
 }
@@ -14,11 +14,12 @@ export const MAX_JSON_DEPTH = 1000;
 /**
  * The value of a JSON text, exactly: integers beyond 2^53-1 are bigint, floats are `JsonFloat`, all else as by JSON.parse (of
  * duplicate keys the last wins). Lone surrogates in strings (`"\ud800"`) are kept: `stringify` prints them as the same escapes,
- * canonical JSON refuses them. NaN, Infinity, and literals beyond the range of a double are refused.
+ * canonical JSON refuses them. NaN, Infinity, and literals beyond the range of a double are refused. A value takes far more memory than the
+ * two bytes that it may be written with: `maxValues` bounds how many there are, counted by what opens a container and by commas.
  * @throws JsonError
  */
-export function parseJson(text: string, maxDepth = MAX_JSON_DEPTH): Json {
-  if (needsExactNumbers(text, maxDepth)) return new Reader(text).document();
+export function parseJson(text: string, { maxDepth = MAX_JSON_DEPTH, maxValues = Infinity } = {}): Json {
+  if (needsExactNumbers(text, maxDepth, maxValues)) return new Reader(text).document();
   try {
     return JSON.parse(text) as Json;
   } catch (error) {
@@ -32,7 +33,7 @@ export function parseJson(text: string, maxDepth = MAX_JSON_DEPTH): Json {
  */
 export function parsePlainJson(text: string, maxDepth = MAX_JSON_DEPTH): Json {
   // Shorter texts cannot be that deep.
-  if (text.length > maxDepth) needsExactNumbers(text, maxDepth);
+  if (text.length > maxDepth) needsExactNumbers(text, maxDepth, Infinity);
   try {
     return JSON.parse(text) as Json;
   } catch (error) {
@@ -43,10 +44,11 @@ export function parsePlainJson(text: string, maxDepth = MAX_JSON_DEPTH): Json {
 const QUOTE = 34;
 const BACKSLASH = 92;
 
-/** One pass over the text: checks the depth, and tells whether a number is a float or has 16 digits or more. */
-function needsExactNumbers(text: string, maxDepth: number): boolean {
+/** One pass over the text: checks the depth and how many values there are, and tells whether a number is a float or has 16 digits or more. */
+function needsExactNumbers(text: string, maxDepth: number, maxValues: number): boolean {
   let exact = false;
   let depth = 0;
+  let values = 0;
   const end = text.length;
   for (let i = 0; i < end; i++) {
     const code = text.charCodeAt(i);
@@ -54,6 +56,9 @@ function needsExactNumbers(text: string, maxDepth: number): boolean {
       i = endOfString(text, i + 1);
     } else if (code === 0x5b || code === 0x7b) {
       if (++depth > maxDepth) throw new JsonError(`JSON nested more than ${maxDepth} deep`);
+      values++;
+    } else if (code === 0x2c) {
+      if (++values > maxValues) throw new JsonError(`JSON of more than ${maxValues} values`);
     } else if (code === 0x5d || code === 0x7d) {
       depth--;
     } else if (code >= 0x30 && code <= 0x39) {

@@ -143,6 +143,12 @@ describe("requests to servers that mean harm", function () {
     assert.ok(written < 32 * 1024 * 1024, String(written));
   });
 
+  it("make no millions of objects of an answer that says hardly anything", async () => {
+    const empties = `{"auth_chain":[${"{},".repeat(4_100_000)}{}]}`;
+    const crowded = await matrix((_req, res) => res.writeHead(200, { "content-type": "application/json" }).end(empties));
+    await assert.rejects(ask(client({ timeoutMs: 15_000 }), crowded), /no reasonable one/);
+  });
+
   it("read no well-known file that is long, and follow it nowhere for ever (CVE-2021-21274)", async () => {
     const fetchWellKnown = (url: string): Promise<{ body: string } | undefined> =>
       (client() as unknown as { fetchWellKnown(url: string): Promise<{ body: string } | undefined> }).fetchWellKnown(url);

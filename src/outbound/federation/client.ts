@@ -104,6 +104,8 @@ export class DestinationDenied extends Error {
 }
 
 const MAX_ANSWER = 100 * 1024 * 1024;
+/** Values in one answer: events have fewer in as many bytes. */
+const MAX_VALUES = 8_000_000;
 const WELL_KNOWN_BYTES = 50 * 1024;
 const WELL_KNOWN_TIMEOUT_MS = 10_000;
 const MAX_REDIRECTS = 5;
@@ -147,9 +149,9 @@ export class FederationClient {
     return await this.withAnswer(request, async (answer) => {
       const text = await readText(answer.body, request.maxBytes ?? MAX_ANSWER, (reason) => new Error(reason));
       try {
-        return parseJson(text);
+        return parseJson(text, { maxValues: MAX_VALUES });
       } catch (error) {
-        throw new DestinationUnavailable(request.destination, "the answer is not JSON", error);
+        throw new DestinationUnavailable(request.destination, "the answer is not JSON, or no reasonable one", error);
       }
     });
   }
