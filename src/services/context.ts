@@ -5,7 +5,7 @@ import type { Logger } from "../lib/log.ts";
 import type { DeliveryMetrics, FinishedRequest } from "../lib/metrics.ts";
 import type { Random } from "../lib/random.ts";
 import type { AccountCache } from "../storage/accounts/account-cache.ts";
-import type { Database, ReadHandle, Txn, TransactionOptions } from "../storage/database.ts";
+import type { Database, LastStatements, ReadHandle, Txn, TransactionOptions } from "../storage/database.ts";
 import type { AuthGraph } from "../storage/events/auth-graph.ts";
 import type { EventStore } from "../storage/events/event-store.ts";
 import type { Memberships } from "../storage/rooms/memberships.ts";
@@ -85,7 +85,7 @@ export interface Context {
   /** For readers: each statement by itself. */
   readonly read: ReadHandle;
   /** For writers: see `Database.transaction`. */
-  transaction<T>(name: string, fn: (txn: Txn) => Promise<T>, options?: TransactionOptions): Promise<T>;
+  transaction<T>(name: string, fn: (txn: Txn) => Promise<T | LastStatements<T>>, options?: TransactionOptions): Promise<T>;
   readonly streams: Streams;
   readonly backgroundUpdates: BackgroundUpdateControl;
   /** Ids of tables without a sequence. */

@@ -6,6 +6,7 @@ import {
   roomAccountData,
   type RoomAccountDataEntry,
   roomAccountDataBetween,
+  wholeAccountData,
 } from "../../storage/accounts/account-data.ts";
 import { roomTags, roomTagsChangedBetween, type Tags } from "../../storage/accounts/tags.ts";
 import type { Context } from "../context.ts";
@@ -57,6 +58,19 @@ export async function tagsSince(
   if (since === undefined) return await roomTags(ctx.read, userId, roomIds);
   if (since >= upTo || !ctx.changes.accountData.hasChanged(userId, since)) return new Map();
   return await roomTagsChangedBetween(ctx.read, userId, since, upTo, roomIds);
+}
+
+/** All account data of a user in rooms that the client sees for the first time, and, where `global`, beside them. */
+export async function accountDataOfNewRooms(
+  ctx: Pick<Context, "read">,
+  userId: string,
+  roomIds: readonly string[],
+  global: boolean,
+  withoutDeleted: boolean,
+): Promise<{ global: readonly AccountDataEntry[]; rooms: Map<string, AccountDataEntry[]>; tags: Map<string, Tags> }> {
+  if (roomIds.length === 0 && !global) return { global: [], rooms: new Map(), tags: new Map() };
+  const whole = await wholeAccountData(ctx.read, userId, { global, roomIds }, withoutDeleted);
+  return { global: whole.global, rooms: groupByRoom(whole.rooms), tags: whole.tags };
 }
 
 /** The `m.tag` event of a room. */

@@ -52,6 +52,7 @@ export const deviceHooks: Pick<AccountHooks, "devicesDeleted" | "devicesChanged"
       txn.afterCommit(() => {
         ctx.ignoredUsers.invalidate(userId, ignored);
         ctx.pushRules.invalidate(userId);
+        ctx.slidingRoomLists.forget(userId);
       });
     },
   ],

@@ -1,5 +1,5 @@
 import { JsonText, stringify } from "../../lib/json.ts";
-import { receiptsOfEvents, receiptsOfRooms, receiptsOfUser, type StoredReceipt } from "../../storage/receipts/receipts.ts";
+import { receiptsOfEventsAndUser, receiptsOfRooms, receiptsOfUser, type StoredReceipt } from "../../storage/receipts/receipts.ts";
 import type { Context } from "../context.ts";
 
 /** What /sync and sliding sync read of receipts. */
@@ -36,11 +36,9 @@ export async function receiptsOfTimelines(
   upTo: number,
 ): Promise<Map<string, ReceiptContent>> {
   if (roomIds.length === 0) return new Map();
-  const [onEvents, own] = await Promise.all([
-    eventIds.length === 0 ? [] : receiptsOfEvents(ctx.read, roomIds, eventIds),
-    receiptsOfUser(ctx.read, userId, roomIds, upTo),
-  ]);
-  return receiptContents([...onEvents, ...own], userId);
+  const receipts =
+    eventIds.length === 0 ? await receiptsOfUser(ctx.read, userId, roomIds, upTo) : await receiptsOfEventsAndUser(ctx.read, roomIds, eventIds, userId, upTo);
+  return receiptContents(receipts, userId);
 }
 
 /**

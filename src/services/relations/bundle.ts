@@ -1,6 +1,6 @@
 import { isJsonObject } from "../../lib/json.ts";
 import type { MatrixEvent } from "../../protocol/event/event.ts";
-import { latestEdits, referencesTo, threadSummaries } from "../../storage/rooms/relations.ts";
+import { eventsWithBundles, latestEdits, referencesTo, threadSummaries } from "../../storage/rooms/relations.ts";
 import type { Context } from "../context.ts";
 
 /**
@@ -33,7 +33,7 @@ export function relationOf(event: MatrixEvent): { readonly type: string; readonl
 
 /**
  * The aggregations of these events, and of the latest events of their threads, as `userId` is to see them: without what ignored users
- * wrote. Events without any are left out. At most three statements, however many events.
+ * wrote. Events without any are left out. One statement where there are none, else at most four, however many events.
  */
 export async function bundleAggregations(
   ctx: Pick<Context, "read" | "events" | "ignoredUsers">,
@@ -52,11 +52,15 @@ export async function bundleAggregations(
     if (relation === undefined) roots.push(event);
   }
   if (parents.size === 0) return new Map();
+  // Most events have none.
+  const related = await eventsWithBundles(ctx.read, [...parents.keys()]);
+  for (const eventId of parents.keys()) if (!related.has(eventId)) parents.delete(eventId);
+  if (parents.size === 0) return new Map();
 
   const ignored = await ctx.ignoredUsers.ignoredBy(userId);
   const threads = await threadSummaries(
     ctx.read,
-    roots.map((event) => event.eventId),
+    roots.map((event) => event.eventId).filter((eventId) => related.has(eventId)),
     userId,
     [...ignored],
   );

@@ -7,6 +7,7 @@ import {
   type PositionChanges,
   readPosition,
   type RoomStatus,
+  type StoredPosition,
   storePosition,
 } from "../../storage/sliding-sync/connections.ts";
 import type { Context } from "../context.ts";
@@ -135,9 +136,13 @@ export class SlidingConnections {
     if (changes.isEmpty) return position ?? 0;
     const now = this.ctx.clock.now();
     const previous = position === undefined || position === 0 ? undefined : position;
-    const stored = await this.ctx.transaction("persist_per_connection_state", (txn) => storePosition(txn, key, previous, changes.rows(now), now), {
-      isolation: "read committed",
-    });
+    const stored = await this.ctx.transaction<StoredPosition | undefined>(
+      "persist_per_connection_state",
+      async (txn) => storePosition(txn, key, previous, changes.rows(now), now),
+      {
+        isolation: "read committed",
+      },
+    );
     if (stored === undefined) {
       this.positions.delete(cacheKey(key, position!));
       throw unknownPosition();

@@ -1,5 +1,5 @@
 import type { Context } from "../context.ts";
-import { accountDataSince, roomAccountDataSince, tagEvent, tagsSince } from "../account-data/streams.ts";
+import { accountDataOfNewRooms, accountDataSince, roomAccountDataSince, tagEvent, tagsSince } from "../account-data/streams.ts";
 import { deviceListChanges } from "../devices/lists.ts";
 import { acknowledgeToDevice, toDeviceSince } from "../devices/to-device.ts";
 import { pushRulesSince } from "../push/streams.ts";
@@ -116,35 +116,33 @@ async function e2eeExtension(ctx: Needs, { userId, deviceId, since, now, interes
 async function accountDataExtension(ctx: Needs, input: ExtensionInput, options: PerRoomExtension): Promise<Part> {
   const { userId, since, now, before, changes } = input;
   const withoutDeleted = ctx.config.experimental.msc3391Enabled;
-  const [global, rules] = await Promise.all([
-    accountDataSince(ctx, userId, since?.accountData, now.accountData, withoutDeleted),
-    pushRulesSince(ctx, userId, since?.pushRules, now.pushRules),
-  ]);
-  const all = rules === undefined ? global : [...global, { type: "m.push_rules", content: rules }];
-
   const rooms = relevantRooms(input, options);
-  const fresh = rooms.filter((roomId) => before.sent.account_data.get(roomId) === undefined);
-  const known = rooms.filter((roomId) => !fresh.includes(roomId));
+  const fresh = new Set(rooms.filter((roomId) => before.sent.account_data.get(roomId) === undefined));
+  const known = rooms.filter((roomId) => !fresh.has(roomId));
   const behind = known.filter((roomId) => before.sent.account_data.get(roomId)?.status === "previously");
   const from = Math.min(since?.accountData ?? 0, ...behind.map((roomId) => Number(before.sent.account_data.get(roomId)?.lastToken ?? 0)));
   const byRoom = new Map<string, { type: string; content: unknown }[]>();
-  let hasData = all.length > 0;
-  const [newData, newTags, data, tags] = await Promise.all([
-    fresh.length === 0 ? new Map() : roomAccountDataSince(ctx, userId, undefined, now.accountData, fresh, withoutDeleted),
-    fresh.length === 0 ? new Map() : tagsSince(ctx, userId, undefined, now.accountData, fresh),
+  const [added, changed, rules, data, tags] = await Promise.all([
+    accountDataOfNewRooms(ctx, userId, [...fresh], since === undefined, withoutDeleted),
+    since === undefined ? [] : accountDataSince(ctx, userId, since.accountData, now.accountData, withoutDeleted),
+    pushRulesSince(ctx, userId, since?.pushRules, now.pushRules),
     known.length === 0 ? new Map() : roomAccountDataSince(ctx, userId, from, now.accountData, known, withoutDeleted),
     known.length === 0 ? new Map() : tagsSince(ctx, userId, from, now.accountData, known),
   ]);
+  const global: readonly { type: string; content: unknown }[] = since === undefined ? added.global : changed;
+  const all = rules === undefined ? global : [...global, { type: "m.push_rules", content: rules }];
+  let hasData = all.length > 0;
   for (const roomId of rooms) {
-    const ownTags = newTags.get(roomId) ?? tags.get(roomId);
-    const own = [...(newData.get(roomId) ?? data.get(roomId) ?? []), ...(ownTags === undefined ? [] : [tagEvent(ownTags)])];
+    const ownTags = added.tags.get(roomId) ?? tags.get(roomId);
+    const own = [...(added.rooms.get(roomId) ?? data.get(roomId) ?? []), ...(ownTags === undefined ? [] : [tagEvent(ownTags)])];
     // Rooms that are new to the client are named even without data.
-    if (own.length > 0 || fresh.includes(roomId)) byRoom.set(roomId, own);
+    if (own.length > 0 || fresh.has(roomId)) byRoom.set(roomId, own);
     hasData ||= own.length > 0;
   }
   // Rooms outside the window whose data changed are caught up when they come back.
   if (since !== undefined && ctx.changes.accountData.hasChanged(userId, since.accountData)) {
-    const others = [...before.sent.account_data].filter(([roomId, sent]) => sent.status === "live" && !rooms.includes(roomId)).map(([roomId]) => roomId);
+    const here = new Set(rooms);
+    const others = [...before.sent.account_data].filter(([roomId, sent]) => sent.status === "live" && !here.has(roomId)).map(([roomId]) => roomId);
     changes.recordUnsent("account_data", before, others, String(since.accountData));
   }
   changes.recordSent("account_data", before, rooms);
@@ -155,21 +153,22 @@ async function receiptsExtension(ctx: Needs, input: ExtensionInput, options: Per
   const { userId, since, now, before, changes, results } = input;
   const rooms = relevantRooms(input, options);
   const status = (roomId: string): string | undefined => before.sent.receipts.get(roomId)?.status;
-  const fresh = rooms.filter((roomId) => status(roomId) === undefined || since === undefined);
+  const fresh = new Set(rooms.filter((roomId) => status(roomId) === undefined || since === undefined));
   const live = rooms.filter((roomId) => since !== undefined && status(roomId) === "live");
   const behind = rooms.filter((roomId) => since !== undefined && status(roomId) === "previously");
-  const timelineIds = results.filter((result) => fresh.includes(result.roomId)).flatMap((result) => (result.timeline ?? []).map((item) => item.event.eventId));
+  const timelineIds = results.filter((result) => fresh.has(result.roomId)).flatMap((result) => (result.timeline ?? []).map((item) => item.event.eventId));
   const oldest = Math.min(...behind.map((roomId) => parseWriterPosition(before.sent.receipts.get(roomId)?.lastToken ?? "0").stream));
   const parts = await Promise.all([
-    receiptsOfTimelines(ctx, userId, fresh, timelineIds, now.receipt.stream),
+    receiptsOfTimelines(ctx, userId, [...fresh], timelineIds, now.receipt.stream),
     since === undefined ? new Map() : receiptsSince(ctx, userId, live, since.receipt.stream, now.receipt.stream),
     behind.length === 0 ? new Map() : receiptsSince(ctx, userId, behind, oldest, now.receipt.stream),
   ]);
   const json: Record<string, unknown> = {};
   for (const part of parts) for (const [roomId, content] of part) json[roomId] = { type: "m.receipt", content };
   if (since !== undefined) {
+    const here = new Set(rooms);
     const others = [...before.sent.receipts]
-      .filter(([roomId, sent]) => sent.status === "live" && !rooms.includes(roomId) && ctx.changes.receipts.hasChanged(roomId, since.receipt.stream))
+      .filter(([roomId, sent]) => sent.status === "live" && !here.has(roomId) && ctx.changes.receipts.hasChanged(roomId, since.receipt.stream))
       .map(([roomId]) => roomId);
     changes.recordUnsent("receipts", before, others, String(since.receipt.stream));
   }

@@ -8,7 +8,7 @@ import { tagsSince } from "../account-data/streams.ts";
 import { combine, type RoomConfig, roomConfig } from "./room-config.ts";
 import type { ListFilters, SlidingList, SlidingSyncBody } from "./request.ts";
 
-type Needs = Pick<Context, "read" | "members" | "changes" | "state" | "ignoredUsers">;
+type Needs = Pick<Context, "read" | "members" | "changes" | "state" | "streams" | "ignoredUsers">;
 
 const CACHED_USERS = 2_000;
 
@@ -16,15 +16,24 @@ interface Held {
   readonly position: number;
   /** The user's memberships at that time: another object when any of them changed. */
   readonly memberships: unknown;
+  /** Newest first: by the last event. */
   readonly rooms: ReadonlyMap<string, ListRoom>;
+}
+
+interface HeldDirectRooms {
+  /** Position of the account data that they were read at. */
+  readonly position: number;
+  readonly rooms: ReadonlySet<string>;
 }
 
 /**
  * The rooms of users with what lists are sorted and filtered by, from memory: of the rooms in which something happened since the last look,
- * the rows are read again, and all of them when the user's memberships changed.
+ * the rows are read again, and all of them when the user's memberships changed. So are the rooms that the user calls direct (`m.direct`), until
+ * the user's account data changes.
  */
 export class RoomLists {
   private readonly users = lruCache<string, Held>(CACHED_USERS);
+  private readonly direct = lruCache<string, HeldDirectRooms>(CACHED_USERS);
 
   async of(ctx: Needs, userId: string, now: number): Promise<ReadonlyMap<string, ListRoom>> {
     const memberships = await ctx.members.roomsOf(userId);
@@ -32,17 +41,42 @@ export class RoomLists {
     let rooms: ReadonlyMap<string, ListRoom>;
     const changed = held?.memberships === memberships ? ctx.changes.events.changed(held.position, now) : undefined;
     if (held === undefined || changed === undefined) {
-      rooms = byRoom(await listRooms(ctx.read, userId));
+      rooms = newestFirst(await listRooms(ctx.read, userId));
     } else {
       const own = [...changed].filter((roomId) => held.rooms.has(roomId));
-      rooms = own.length === 0 ? held.rooms : new Map([...held.rooms, ...byRoom(await listRooms(ctx.read, userId, own))]);
+      rooms = own.length === 0 ? held.rooms : refreshed(held.rooms, await listRooms(ctx.read, userId, own));
     }
     this.users.set(userId, { position: now, memberships, rooms });
     return rooms;
   }
+
+  /** The rooms of the user's `m.direct`. */
+  async directRooms(ctx: Needs, userId: string): Promise<ReadonlySet<string>> {
+    const held = this.direct.get(userId);
+    if (held !== undefined && !ctx.changes.accountData.hasChanged(userId, held.position)) return held.rooms;
+    const position = ctx.streams.accountData.currentToken();
+    const rooms = await readDirectRooms(ctx, userId);
+    this.direct.set(userId, { position, rooms });
+    return rooms;
+  }
+
+  /** The user's account data was removed. */
+  forget(userId: string): void {
+    this.users.delete(userId);
+    this.direct.delete(userId);
+  }
 }
 
-const byRoom = (rows: readonly ListRoom[]): Map<string, ListRoom> => new Map(rows.map((row) => [row.room_id, row]));
+function newestFirst(rows: ListRoom[]): Map<string, ListRoom> {
+  return new Map(rows.sort((a, b) => b.last_ordering - a.last_ordering).map((row) => [row.room_id, row]));
+}
+
+/** `rooms` with these rows in place of theirs, in order. */
+function refreshed(rooms: ReadonlyMap<string, ListRoom>, rows: readonly ListRoom[]): Map<string, ListRoom> {
+  const changed = new Set(rows.map((row) => row.room_id));
+  const rest = [...rooms.values()].filter((room) => !changed.has(room.room_id));
+  return newestFirst([...rows, ...rest]);
+}
 
 export interface ListAnswer {
   readonly count: number;
@@ -71,9 +105,9 @@ export async function interestedRooms(
   since: number | undefined,
   now: number,
 ): Promise<InterestedRooms> {
-  const [all, direct, ignored] = await Promise.all([lists.of(ctx, userId, now), directRooms(ctx, userId), ctx.ignoredUsers.ignoredBy(userId)]);
+  const [all, direct, ignored] = await Promise.all([lists.of(ctx, userId, now), lists.directRooms(ctx, userId), ctx.ignoredUsers.ignoredBy(userId)]);
   const { newlyJoined, newlyLeft } = await moves(ctx, userId, all, since, now);
-  const shown = new Map([...all].filter(([, room]) => isShown(room, userId, newlyLeft) && !(room.membership === "invite" && ignored.has(room.sender))));
+  const shown = [...all.values()].filter((room) => isShown(room, userId, newlyLeft) && !(room.membership === "invite" && ignored.has(room.sender)));
   const relevant = new Map<string, RoomConfig>();
   const add = (roomId: string, config: RoomConfig): void => {
     const known = relevant.get(roomId);
@@ -83,9 +117,8 @@ export async function interestedRooms(
   const everything = new Set<string>();
   const tags = needsTags(body) ? await tagsSince({ ...ctx }, userId, undefined, now, undefined) : new Map<string, object>();
   for (const [name, list] of Object.entries(body.lists ?? {})) {
-    const filtered = await filterRooms(ctx, shown, list.filters ?? undefined, direct, tags);
+    const filtered = await filterRooms(ctx, all, shown, list.filters ?? undefined, direct, tags);
     for (const room of filtered) everything.add(room.room_id);
-    filtered.sort((a, b) => b.last_ordering - a.last_ordering);
     answers.set(name, listWindow(list, filtered, add));
   }
   for (const [roomId, subscription] of Object.entries(body.room_subscriptions ?? {})) {
@@ -121,14 +154,16 @@ function needsTags(body: SlidingSyncBody): boolean {
   return Object.values(body.lists ?? {}).some((list) => list.filters?.tags != null || list.filters?.not_tags != null);
 }
 
+/** Those of `rooms` that the filters let through, in their order. */
 async function filterRooms(
   ctx: Needs,
-  rooms: ReadonlyMap<string, ListRoom>,
+  all: ReadonlyMap<string, ListRoom>,
+  rooms: readonly ListRoom[],
   filters: ListFilters | undefined,
   direct: ReadonlySet<string>,
   tags: ReadonlyMap<string, object>,
-): Promise<ListRoom[]> {
-  let result = [...rooms.values()];
+): Promise<readonly ListRoom[]> {
+  let result = rooms;
   if (filters === undefined) return result;
   const { is_dm, is_encrypted, is_invite, room_types, not_room_types, room_name_like, tags: wanted, not_tags: unwanted, spaces } = filters;
   const has = (room: ListRoom, names: readonly string[]): boolean => names.some((name) => Object.hasOwn(tags.get(room.room_id) ?? {}, name));
@@ -141,7 +176,7 @@ async function filterRooms(
   if (wanted != null) result = result.filter((room) => has(room, wanted));
   if (unwanted != null) result = result.filter((room) => !has(room, unwanted));
   if (spaces != null) {
-    const children = await childrenOf(ctx, rooms, spaces);
+    const children = await childrenOf(ctx, all, spaces);
     result = result.filter((room) => children.has(room.room_id));
   }
   return result;
@@ -159,7 +194,7 @@ async function childrenOf(ctx: Needs, rooms: ReadonlyMap<string, ListRoom>, spac
   return children;
 }
 
-async function directRooms(ctx: Needs, userId: string): Promise<Set<string>> {
+async function readDirectRooms(ctx: Needs, userId: string): Promise<Set<string>> {
   const text = (await globalAccountDataOfUsers(ctx.read, [userId], "m.direct")).get(userId);
   const rooms = new Set<string>();
   const content: unknown = text === undefined ? {} : JSON.parse(text);

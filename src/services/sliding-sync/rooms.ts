@@ -1,13 +1,13 @@
 import { isJsonObject } from "../../lib/json.ts";
 import { type MatrixEvent, splitStateKey, type StateKey, stateKeyOf, type StateMap } from "../../protocol/event/event.ts";
 import type { ListRoom } from "../../storage/sliding-sync/rooms.ts";
+import type { State } from "../../storage/state/snapshot.ts";
 import {
   currentStateDeltas,
   type HeroRow,
   heroCandidates,
   latestByDepth,
   latestByStream,
-  memberCounts,
   type StateDelta,
   type Stretch,
   type TimelineRow,
@@ -78,12 +78,13 @@ export async function loadRooms(
   if (plans.length === 0) return [];
   const timelines = await loadTimelines(ctx, userId, plans, since, now);
   const deltas = await loadDeltas(ctx, plans, now);
-  const [states, facts] = await Promise.all([loadStates(ctx, plans, deltas), loadFacts(ctx, userId, plans, deltas)]);
+  const states = await loadStates(ctx, plans, deltas);
+  const facts = await loadFacts(ctx, userId, plans, deltas, states);
   const wanted = plans.map((plan) => ({
     plan,
-    ...chooseState(userId, plan, timelines.get(plan.roomId), states.get(plan.roomId), deltas.get(plan.roomId) ?? [], before, changes),
+    ...chooseState(userId, plan, timelines.get(plan.roomId), states.all.get(plan.roomId), deltas.get(plan.roomId) ?? [], before, changes),
   }));
-  const meta = plans.flatMap((plan) => metaIds(plan, states.get(plan.roomId), facts.heroes.get(plan.roomId)));
+  const meta = plans.flatMap((plan) => metaIds(plan, states.all.get(plan.roomId), facts.heroes.get(plan.roomId)));
   const memberships = plans.filter(({ room }) => hidden(room)).map(({ room }) => room.membership_event_id);
   const events = await ctx.events.get([...wanted.flatMap(({ ids }) => ids), ...meta, ...memberships]);
 
@@ -94,7 +95,7 @@ export async function loadRooms(
     if (stored !== undefined || previous === undefined || previous.timelineLimit < config.timelineLimit) {
       changes.configs.set(roomId, { timelineLimit: config.timelineLimit, requiredState: stored ?? previous?.requiredState ?? config.requiredState });
     }
-    const state = states.get(roomId);
+    const state = states.all.get(roomId);
     const changedTypes = new Set((deltas.get(roomId) ?? []).map((delta) => delta.type));
     const initial = from === undefined;
     const name = text(events.get(state?.get(stateKeyOf("m.room.name", "")) ?? ""), "name");
@@ -241,8 +242,14 @@ async function loadDeltas(ctx: Needs, plans: readonly Plan[], now: number): Prom
   return byRoom;
 }
 
+interface States {
+  /** Of the rooms that the user is in: the state of now. */
+  readonly current: ReadonlyMap<string, State>;
+  readonly all: ReadonlyMap<string, StateMap>;
+}
+
 /** The state that the user may know: the current one where joined, the one at the leave else. Only of rooms where it is looked at. */
-async function loadStates(ctx: Needs, plans: readonly Plan[], deltas: ReadonlyMap<string, readonly StateDelta[]>): Promise<Map<string, StateMap>> {
+async function loadStates(ctx: Needs, plans: readonly Plan[], deltas: ReadonlyMap<string, readonly StateDelta[]>): Promise<States> {
   const needed = plans.filter(
     (plan) =>
       !hidden(plan.room) &&
@@ -256,7 +263,7 @@ async function loadStates(ctx: Needs, plans: readonly Plan[], deltas: ReadonlyMa
   const here = needed.filter((plan) => !gone(plan.room)).map((plan) => plan.roomId);
   const away = needed.filter((plan) => gone(plan.room));
   const [current, left] = await Promise.all([
-    here.length === 0 ? new Map<string, StateMap>() : ctx.state.currentIdsOf(here),
+    here.length === 0 ? new Map<string, State>() : ctx.state.currentIdsOf(here),
     away.length === 0 ? new Map<string, StateMap>() : ctx.state.afterEvents(away.map((plan) => plan.room.membership_event_id)),
   ]);
   const states = new Map<string, StateMap>(current);
@@ -264,7 +271,7 @@ async function loadStates(ctx: Needs, plans: readonly Plan[], deltas: ReadonlyMa
     const state = left.get(plan.room.membership_event_id);
     if (state !== undefined) states.set(plan.roomId, state);
   }
-  return states;
+  return { current, all: states };
 }
 
 interface Facts {
@@ -272,19 +279,24 @@ interface Facts {
   readonly heroes: ReadonlyMap<string, HeroRow[]>;
 }
 
-/** Member counts and heroes of rooms that are new to the client or whose members changed. */
-async function loadFacts(ctx: Needs, userId: string, plans: readonly Plan[], deltas: ReadonlyMap<string, readonly StateDelta[]>): Promise<Facts> {
+/** Member counts and heroes of rooms that are new to the client or whose members changed; the states of all of these are at hand. */
+async function loadFacts(
+  ctx: Needs,
+  userId: string,
+  plans: readonly Plan[],
+  deltas: ReadonlyMap<string, readonly StateDelta[]>,
+  { current }: States,
+): Promise<Facts> {
   const rooms = plans.filter(
     (plan) => plan.room.membership === "join" && (plan.from === undefined || (deltas.get(plan.roomId) ?? []).some((delta) => delta.type === "m.room.member")),
   );
-  const counts = new Map<string, { joined: number; invited: number }>();
   const heroes = new Map<string, HeroRow[]>();
-  if (rooms.length === 0) return { counts, heroes };
-  const ids = rooms.map((plan) => plan.roomId);
+  if (rooms.length === 0) return { counts: new Map(), heroes };
   const nameless = rooms.filter((plan) => plan.room.room_name === null).map((plan) => plan.roomId);
-  const [countRows, heroRows] = await Promise.all([memberCounts(ctx.read, ids), nameless.length === 0 ? [] : heroCandidates(ctx.read, nameless)]);
-  for (const roomId of ids) counts.set(roomId, { joined: 0, invited: 0 });
-  for (const row of countRows) counts.get(row.room_id)![row.membership === "join" ? "joined" : "invited"] = row.members;
+  const [counts, heroRows] = await Promise.all([
+    ctx.state.memberCounts(new Map(rooms.map(({ roomId }) => [roomId, current.get(roomId)!]))),
+    nameless.length === 0 ? [] : heroCandidates(ctx.read, nameless),
+  ]);
   const candidates = new Map<string, HeroRow[]>();
   for (const row of heroRows) {
     const list = candidates.get(row.room_id);

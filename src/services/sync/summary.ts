@@ -1,5 +1,5 @@
 import { type MatrixEvent, stateKeyOf, type StateKey } from "../../protocol/event/event.ts";
-import { heroCandidates, type HeroRow, memberCounts } from "../../storage/sync/timelines.ts";
+import { heroCandidates, type HeroRow } from "../../storage/sync/timelines.ts";
 import type { Context } from "../context.ts";
 import type { LazyMembers } from "./lazy-members.ts";
 import type { RoomState } from "./state.ts";
@@ -42,10 +42,9 @@ export async function loadSummaries(
   const summaries = new Map<string, RoomSummary>();
   if (wanted.length === 0) return summaries;
   const roomIds = wanted.map((entry) => entry.roomId);
-  const [counts, current] = await Promise.all([memberCounts(ctx.read, roomIds), ctx.state.currentIdsOf(roomIds)]);
-  for (const roomId of roomIds) summaries.set(roomId, { "m.joined_member_count": 0, "m.invited_member_count": 0 });
-  for (const { room_id, membership, members } of counts)
-    summaries.get(room_id)![membership === "join" ? "m.joined_member_count" : "m.invited_member_count"] = members;
+  const current = await ctx.state.currentIdsOf(roomIds);
+  for (const [roomId, { joined, invited }] of await ctx.state.memberCounts(current))
+    summaries.set(roomId, { "m.joined_member_count": joined, "m.invited_member_count": invited });
 
   const names = await ctx.events.get(
     roomIds.flatMap((roomId) => [current.get(roomId)?.get(NAME), current.get(roomId)?.get(ALIAS)]).filter((id) => id !== undefined),

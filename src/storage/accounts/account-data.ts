@@ -1,5 +1,6 @@
 import { JsonText } from "../../lib/json.ts";
 import { execute, query, queryOne, type ReadHandle, type Txn } from "../database.ts";
+import { type Tags, tagsByRoom } from "./tags.ts";
 
 /**
  * `account_data`, `room_account_data`, `ignored_users`. Contents are JSON text and are handed on as it is. `instance_name` stays
@@ -91,6 +92,34 @@ export async function roomAccountDataBetween(
     [userId, after, upTo, roomIds ?? null],
   );
   return rows.map(roomEntry);
+}
+
+export interface WholeAccountData {
+  readonly global: AccountDataEntry[];
+  readonly rooms: RoomAccountDataEntry[];
+  /** Of the rooms that have tags. */
+  readonly tags: Map<string, Tags>;
+}
+
+/** What a user has in these rooms, tags with it, and globally where asked for: in one statement. `withoutDeleted` as above. */
+export async function wholeAccountData(
+  read: ReadHandle,
+  userId: string,
+  wanted: { readonly global: boolean; readonly roomIds: readonly string[] },
+  withoutDeleted: boolean,
+): Promise<WholeAccountData> {
+  const rows = await query<RoomRow & { kind: "global" | "room" | "tag" }>(
+    read,
+    `SELECT 'global' AS kind, NULL AS room_id, account_data_type, content FROM account_data WHERE $2 AND user_id = $1 AND NOT ($4 AND content = '{}')
+     UNION ALL
+     SELECT 'room', room_id, account_data_type, content FROM room_account_data WHERE user_id = $1 AND room_id = ANY($3) AND NOT ($4 AND content = '{}')
+     UNION ALL
+     SELECT 'tag', room_id, tag, content FROM room_tags WHERE user_id = $1 AND room_id = ANY($3)`,
+    [userId, wanted.global, wanted.roomIds, withoutDeleted],
+  );
+  const of = (kind: string): RoomRow[] => rows.filter((row) => row.kind === kind);
+  const tags = tagsByRoom(of("tag").map(({ room_id, account_data_type, content }) => ({ room_id, tag: account_data_type, content })));
+  return { global: of("global").map(entry), rooms: of("room").map(roomEntry), tags };
 }
 
 /** The JSON text of one type of account data of a user in a room; undefined when there is none. */

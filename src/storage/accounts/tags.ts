@@ -10,7 +10,8 @@ interface Row {
   content: string | null;
 }
 
-function byRoom(rows: readonly Row[]): Map<string, Tags> {
+/** Rows as tags by room; a room without (tag null) has none. */
+export function tagsByRoom(rows: readonly Row[]): Map<string, Tags> {
   const result = new Map<string, Tags>();
   for (const { room_id, tag, content } of rows) {
     let tags = result.get(room_id);
@@ -22,7 +23,7 @@ function byRoom(rows: readonly Row[]): Map<string, Tags> {
 
 /** Tags of a user by room, in `roomIds` (all rooms when undefined); rooms without tags are left out. */
 export async function roomTags(read: ReadHandle, userId: string, roomIds: readonly string[] | undefined): Promise<Map<string, Tags>> {
-  return byRoom(
+  return tagsByRoom(
     await query<Row>(read, `SELECT room_id, tag, content FROM room_tags WHERE user_id = $1 AND ($2::text[] IS NULL OR room_id = ANY($2))`, [
       userId,
       roomIds ?? null,
@@ -38,7 +39,7 @@ export async function roomTagsChangedBetween(
   upTo: number,
   roomIds: readonly string[] | undefined,
 ): Promise<Map<string, Tags>> {
-  return byRoom(
+  return tagsByRoom(
     await query<Row>(
       read,
       `SELECT revision.room_id, room_tags.tag, room_tags.content

@@ -102,9 +102,23 @@ export async function receiptsOfRooms(read: ReadHandle, roomIds: readonly string
   ]);
 }
 
-/** Receipts that point at these events, whenever sent (sliding sync: initial rooms show receipts of their timeline only). */
-export async function receiptsOfEvents(read: ReadHandle, roomIds: readonly string[], eventIds: readonly string[]): Promise<StoredReceipt[]> {
-  return await query(read, `SELECT ${COLUMNS} FROM receipts_linearized WHERE room_id = ANY($1::text[]) AND event_id = ANY($2::text[])`, [roomIds, eventIds]);
+/**
+ * Receipts that point at these events, whenever sent (sliding sync: initial rooms show receipts of their timeline only), and a user's own ones in
+ * the rooms at positions up to `upTo`.
+ */
+export async function receiptsOfEventsAndUser(
+  read: ReadHandle,
+  roomIds: readonly string[],
+  eventIds: readonly string[],
+  userId: string,
+  upTo: number,
+): Promise<StoredReceipt[]> {
+  return await query(
+    read,
+    `SELECT ${COLUMNS} FROM receipts_linearized
+     WHERE room_id = ANY($1::text[]) AND (event_id = ANY($2::text[]) OR (user_id = $3 AND stream_id <= $4))`,
+    [roomIds, eventIds, userId, upTo],
+  );
 }
 
 /** A user's own receipts in rooms at positions up to `upTo`. */

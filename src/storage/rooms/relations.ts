@@ -51,6 +51,18 @@ export async function relationsOf(h: ReadHandle, wanted: RelationsQuery): Promis
   );
 }
 
+/** Those of these events that other events refer to, replace or answer in a thread. */
+export async function eventsWithBundles(h: ReadHandle, eventIds: readonly string[]): Promise<Set<string>> {
+  const rows = await query<{ event_id: string }>(
+    h,
+    `SELECT wanted.event_id FROM unnest($1::text[]) AS wanted (event_id)
+      WHERE EXISTS (SELECT FROM event_relations
+                     WHERE event_relations.relates_to_id = wanted.event_id AND event_relations.relation_type IN ('m.reference', 'm.replace', 'm.thread'))`,
+    [eventIds],
+  );
+  return new Set(rows.map((row) => row.event_id));
+}
+
 /** Events that refer to these by `m.reference`: by parent, oldest first. */
 export async function referencesTo(h: ReadHandle, parentIds: readonly string[]): Promise<Map<string, { eventId: string; sender: string }[]>> {
   if (parentIds.length === 0) return new Map();

@@ -41,3 +41,21 @@ export async function readCurrentStates(read: ReadHandle, roomIds: readonly stri
   }
   return byRoom;
 }
+
+export interface MemberCounts {
+  readonly joined: number;
+  readonly invited: number;
+}
+
+/** Number of members of each room by its current state; rooms without any are absent. */
+export async function readMemberCounts(read: ReadHandle, roomIds: readonly string[]): Promise<Map<string, MemberCounts>> {
+  const rows = await query<{ room_id: string } & MemberCounts>(
+    read,
+    `SELECT room_id, count(*) FILTER (WHERE membership = 'join') AS joined, count(*) FILTER (WHERE membership = 'invite') AS invited
+     FROM current_state_events
+     WHERE type = 'm.room.member' AND room_id = ANY($1) AND membership IN ('join', 'invite')
+     GROUP BY room_id`,
+    [roomIds],
+  );
+  return new Map(rows.map(({ room_id, joined, invited }) => [room_id, { joined, invited }]));
+}

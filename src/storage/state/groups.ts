@@ -20,17 +20,20 @@ export interface GroupChain {
   readonly base: number | undefined;
 }
 
+/** Looked up group by group: the planner expects far more groups than there are, and would read the whole tables. */
+const BASE = `(SELECT min(e.prev_state_group) FROM state_group_edges AS e WHERE e.state_group = wanted.id)`;
+
 /** The groups asked for and all below them, deepest first: each with its base. Missing groups are left out. */
 export async function groupChains(read: ReadHandle, groups: readonly number[]): Promise<GroupChain[]> {
   const rows = await query<{ id: number; room_id: string; prev_state_group: number | null }>(
     read,
-    `WITH RECURSIVE reached (id) AS (
-       SELECT unnest($1::bigint[])
+    `WITH RECURSIVE reached (id, prev_state_group) AS (
+       SELECT wanted.id, ${BASE} FROM unnest($1::bigint[]) AS wanted (id)
        UNION
-       SELECT e.prev_state_group FROM reached AS r JOIN state_group_edges AS e ON e.state_group = r.id
+       SELECT wanted.id, ${BASE} FROM (SELECT prev_state_group AS id FROM reached WHERE prev_state_group IS NOT NULL) AS wanted
      )
-     SELECT g.id, g.room_id, e.prev_state_group
-     FROM reached AS r JOIN state_groups AS g ON g.id = r.id LEFT JOIN state_group_edges AS e ON e.state_group = r.id
+     SELECT g.id, g.room_id, r.prev_state_group
+     FROM reached AS r CROSS JOIN LATERAL (SELECT s.id, s.room_id FROM state_groups AS s WHERE s.id = r.id OFFSET 0) AS g
      ORDER BY g.id`,
     [groups],
   );

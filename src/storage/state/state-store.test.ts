@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
-import { stateKeyOf } from "../../protocol/event/event.ts";
+import { type StateKey, stateKeyOf } from "../../protocol/event/event.ts";
 import type { ReadHandle } from "../database.ts";
 import type { EventStore } from "../events/event-store.ts";
+import { stateFrom } from "./snapshot.ts";
 import { StateStore } from "./state-store.ts";
 
 /** A database of two state groups, 2 on 1, that answers when it is told to. */
@@ -66,5 +67,74 @@ describe("state store", () => {
     store.forgetGroups();
     while (database.queries > 0) await database.answer();
     assert.deepEqual([...(await reader).get(2)!].sort(), NEW);
+  });
+
+  it("reads single entries of a group once, also those that it does not have, until groups are forgotten", async () => {
+    const database = new SlowDatabase();
+    const store = new StateStore(database.handle, {} as EventStore);
+    const wanted: [string, string][] = [
+      ["m.room.name", ""],
+      ["m.room.topic", ""],
+    ];
+    const read = async (): Promise<unknown> => {
+      const state = store.groups([2], wanted);
+      while (database.queries > 0) await database.answer();
+      return [...(await state).get(2)!].filter(([key]) => key !== NEW[0]![0]);
+    };
+    assert.deepEqual(await read(), [NEW[1]]);
+    const again = store.groups([2], wanted);
+    assert.equal(database.queries, 0);
+    assert.deepEqual([...(await again).get(2)!], [NEW[1]]);
+    void store.groups([2], [...wanted, ["m.room.avatar", ""]]);
+    assert.equal(database.queries, 1);
+    await database.answer();
+    await database.answer();
+    store.forgetGroups();
+    void store.groups([2], wanted);
+    assert.equal(database.queries, 1);
+  });
+
+  it("does not hold entries that were read before groups were forgotten", async () => {
+    const database = new SlowDatabase();
+    const store = new StateStore(database.handle, {} as EventStore);
+    const wanted: [string, string][] = [["m.room.name", ""]];
+    const state = store.groups([2], wanted);
+    await database.answer();
+    store.forgetGroups();
+    await database.answer();
+    await state;
+    void store.groups([2], wanted);
+    assert.equal(database.queries, 1);
+  });
+
+  it("counts the members of a state once", async () => {
+    const database = { queries: 0 };
+    const run = async (_sql: string, [roomIds]: [string[]]): Promise<object> => {
+      database.queries++;
+      return { rows: roomIds.map((room_id) => ({ room_id, joined: 2, invited: 1 })) };
+    };
+    const store = new StateStore({ run } as unknown as ReadHandle, {} as EventStore);
+    const [one, other] = [stateFrom([NEW[0] as [StateKey, string]]), stateFrom([NEW[1] as [StateKey, string]])];
+    const count = { joined: 2, invited: 1 };
+    assert.deepEqual([...(await store.memberCounts(new Map([["!a", one]])))], [["!a", count]]);
+    assert.deepEqual(
+      [
+        ...(await store.memberCounts(
+          new Map([
+            ["!a", one],
+            ["!b", other],
+            ["!c", stateFrom([])],
+          ]),
+        )),
+      ],
+      [
+        ["!a", count],
+        ["!b", count],
+        ["!c", { joined: 0, invited: 0 }],
+      ],
+    );
+    assert.equal(database.queries, 2);
+    await store.memberCounts(new Map([["!a", stateFrom([...one, ...other])]]));
+    assert.equal(database.queries, 3);
   });
 });

@@ -1,22 +1,32 @@
-import type { LRUCache } from "lru-cache";
+import { LRUCache } from "lru-cache";
 import { lruCache } from "../../lib/lru-cache.ts";
 import type { CacheReading } from "../../lib/metrics.ts";
 import { UpdatableCache } from "../../lib/updatable-cache.ts";
 import { type MatrixEvent, stateKeyOf, type StateKey, type StateMap } from "../../protocol/event/event.ts";
 import type { ReadHandle } from "../database.ts";
 import type { EventStore } from "../events/event-store.ts";
-import { readCurrentState, readCurrentStates } from "./current.ts";
+import { type MemberCounts, readCurrentState, readCurrentStates, readMemberCounts } from "./current.ts";
 import { chainsHold, type GroupChain, groupChains, groupRows, stateGroupsOfEvents } from "./groups.ts";
 import { emptyState, filterState, type State, type StateFilter, stateFrom, StateSnapshot } from "./snapshot.ts";
 
 /** Reads of a chain that changes again and again meanwhile. */
 const MAX_ATTEMPTS = 10;
 
+const NOBODY: MemberCounts = { joined: 0, invited: 0 };
+
+/** The keys that a filter asks for where it asks for nothing but single entries. */
+function exactKeys(filter: StateFilter | undefined): StateKey[] | undefined {
+  if (filter === undefined || "allBut" in filter || filter.length === 0 || filter.some(([, stateKey]) => stateKey === undefined)) return undefined;
+  return filter.map(([type, stateKey]) => stateKeyOf(type, stateKey!));
+}
+
 export interface StateStoreOptions {
   /** Entries (type, state key, event id) that the caches of states may hold together; states that share structure count little. */
   readonly stateEntries?: number;
   /** Events whose state group number is remembered. */
   readonly eventGroups?: number;
+  /** Entries of states that are not held whole. */
+  readonly singleEntries?: number;
 }
 
 /**
@@ -29,6 +39,11 @@ export class StateStore {
   private readonly currentMaps: UpdatableCache<string, State>;
   private readonly snapshots: UpdatableCache<number, StateSnapshot>;
   private readonly groupOfEvent: LRUCache<string, number>;
+  /** Single entries of groups that are not held whole, as they were asked for; null: the group has none. Groups never change. */
+  private readonly entries: LRUCache<number, ReadonlyMap<StateKey, string | null>>;
+  /** Grows when groups are forgotten: what was read before is not held after. */
+  private era = 0;
+  private readonly counts = new WeakMap<State, Promise<MemberCounts>>();
 
   constructor(
     private readonly read: ReadHandle,
@@ -40,6 +55,7 @@ export class StateStore {
     // A snapshot that shares its structure with another is light; which one pays for the rest cannot be known.
     this.snapshots = new UpdatableCache(entries, (snapshot) => (snapshot.hops === 0 ? snapshot.map.size + 1 : 16));
     this.groupOfEvent = lruCache(options.eventGroups ?? 50_000);
+    this.entries = new LRUCache({ maxSize: options.singleEntries ?? 100_000, sizeCalculation: (map) => map.size });
   }
 
   /** The current state of the room: resolved over its forward extremities; empty when the server is not in the room. */
@@ -55,6 +71,24 @@ export class StateStore {
     const load = async (roomId: string): Promise<State> => stateFrom((await loading)?.get(roomId) ?? []);
     const states = await Promise.all(ids.map((roomId) => this.currentMaps.get(roomId, () => load(roomId))));
     return new Map(ids.map((roomId, index) => [roomId, states[index]!]));
+  }
+
+  /** How many members are joined and invited in rooms' current states, as `currentIds` gives them; a state is counted once, by one query for all rooms. */
+  async memberCounts(states: ReadonlyMap<string, State>): Promise<Map<string, MemberCounts>> {
+    const missing = [...states].filter(([, state]) => state.size > 0 && !this.counts.has(state));
+    if (missing.length > 0) {
+      const loading = readMemberCounts(
+        this.read,
+        missing.map(([roomId]) => roomId),
+      );
+      for (const [roomId, state] of missing) {
+        const count = loading.then((rows) => rows.get(roomId) ?? NOBODY);
+        this.counts.set(state, count);
+        count.catch(() => this.counts.delete(state));
+      }
+    }
+    const counts = await Promise.all([...states.values()].map(async (state) => (await this.counts.get(state)) ?? NOBODY));
+    return new Map([...states.keys()].map((roomId, index) => [roomId, counts[index]!]));
   }
 
   /** Current state events, all of them or those of `keys`. */
@@ -102,22 +136,30 @@ export class StateStore {
   async groups(groups: Iterable<number>, filter?: StateFilter): Promise<Map<number, StateMap>> {
     const out = new Map<number, StateMap>();
     const missing: number[] = [];
+    const keys = exactKeys(filter);
     for (const group of new Set(groups)) {
       const snapshot = this.snapshots.peek(group);
-      if (snapshot === undefined) missing.push(group);
-      else out.set(group, filterState(snapshot.map, filter));
+      const held = snapshot === undefined ? this.entriesOf(group, keys) : filterState(snapshot.map, filter);
+      if (held === undefined) missing.push(group);
+      else out.set(group, held);
     }
     if (missing.length === 0) return out;
     if (filter === undefined) {
       for (const [group, snapshot] of await this.loadSnapshots(missing)) out.set(group, snapshot.map);
       return out;
     }
+    const era = this.era;
     const { chains, rows } = await this.loadRows(missing, (all) => new Set(all.map(({ group }) => group)), filter);
     const built = new Map<number, State>();
     for (const { group, base } of chains) {
       built.set(group, ((base === undefined ? undefined : built.get(base)) ?? emptyState).with(rows.get(group) ?? []));
     }
-    for (const group of missing) if (built.has(group)) out.set(group, built.get(group)!);
+    for (const group of missing) {
+      const state = built.get(group);
+      if (state === undefined) continue;
+      out.set(group, state);
+      if (keys !== undefined && era === this.era) this.rememberEntries(group, keys, state);
+    }
     return out;
   }
 
@@ -185,13 +227,34 @@ export class StateStore {
 
   /** State groups were removed or rewritten, or events got other groups. */
   forgetGroups(): void {
+    this.era++;
     this.snapshots.clear();
+    this.entries.clear();
     this.groupOfEvent.clear();
   }
 
   /** Readings of the caches under Synapse's names, for the metrics. */
   get caches(): Readonly<Record<string, () => CacheReading>> {
     return { get_partial_current_state_ids: () => this.currentMaps.reading, "*stateGroupCache*": () => this.snapshots.reading };
+  }
+
+  /** These entries of the group where all of them are held. */
+  private entriesOf(group: number, keys: readonly StateKey[] | undefined): StateMap | undefined {
+    const held = keys === undefined ? undefined : this.entries.get(group);
+    if (held === undefined) return undefined;
+    const state = new Map<StateKey, string>();
+    for (const key of keys!) {
+      const id = held.get(key);
+      if (id === undefined) return undefined;
+      if (id !== null) state.set(key, id);
+    }
+    return state;
+  }
+
+  private rememberEntries(group: number, keys: readonly StateKey[], state: StateMap): void {
+    const map = new Map(this.entries.get(group));
+    for (const key of keys) map.set(key, state.get(key) ?? null);
+    this.entries.set(group, map);
   }
 
   private async loadSnapshots(groups: readonly number[]): Promise<Map<number, StateSnapshot>> {

@@ -167,23 +167,6 @@ export async function roomsJoinedAt(read: ReadHandle, userId: string, roomIds: r
   return new Set(rows.map((row) => row.room_id));
 }
 
-export interface MemberCount {
-  readonly room_id: string;
-  readonly membership: string;
-  readonly members: number;
-}
-
-/** Number of members by membership in each room's current state. */
-export function memberCounts(read: ReadHandle, roomIds: readonly string[]): Promise<MemberCount[]> {
-  return query<MemberCount>(
-    read,
-    `SELECT room_id, membership, count(*) AS members FROM current_state_events
-     WHERE type = 'm.room.member' AND room_id = ANY($1) AND membership IN ('join', 'invite')
-     GROUP BY room_id, membership`,
-    [roomIds],
-  );
-}
-
 export interface HeroRow {
   readonly room_id: string;
   readonly user_id: string;
