@@ -237,7 +237,7 @@ describe("myelin check", function () {
     it("sees files that cannot be read", async () => {
       deployment.write({ media_store_path: "nowhere", log_config: "nowhere.yaml" });
       const report = await deployment.check({ configOnly: true });
-      single(report, "media-folder", "blocker");
+      single(report, "media-folder", "warning");
       assert.match(single(report, "files", "blocker").what, /nowhere\.yaml cannot be read \(ENOENT\)/);
     });
   });

@@ -56,7 +56,7 @@ describe("the server as a process", function () {
     children.push(child);
     const ended = new Promise((resolve) => child.once("exit", (code, signal) => resolve(signal ?? code)));
     await eventually("the start", async () => (await health()) === 200, PATIENCE_MS);
-    assert.ok(existsSync(join(folder, "test.signing.key")));
+    for (const made of ["test.signing.key", "media_store"]) assert.ok(existsSync(join(folder, made)), made);
     assert.equal(existsSync(join(folder, "homeserver.pid")), false, "there is no pid file in the foreground");
 
     const config = readFileSync(join(folder, "log.yaml"), "utf8").replace("%(asctime)s", "NEW LAYOUT");

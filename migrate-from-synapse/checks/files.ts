@@ -21,10 +21,10 @@ const mediaFolder: ConfigCheck = {
     const info = await stat(folder).catch(() => undefined);
     if (info === undefined) {
       return [
-        blocker("media-folder", {
+        warning("media-folder", {
           what: `The media store ${folder} does not exist`,
-          why: "All media that was ever uploaded would be gone.",
-          todo: "Mount or copy it, or correct `media_store_path`; relative paths count from the folder in which the server is started.",
+          why: "It is made at the start, and is empty then: right for a new server, while media uploaded before would be gone.",
+          todo: "Unless the server is new, mount or copy it, or correct `media_store_path`; relative paths count from the folder in which the server is started.",
         }),
       ];
     }

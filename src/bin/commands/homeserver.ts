@@ -108,7 +108,8 @@ export function prepareStartup(args: HomeserverArguments, terminal: Terminal): S
   warnAboutFlags(args, terminal);
   const values = args.enableRegistration ? { ...raw.values, enable_registration: true } : raw.values;
   const config = parseConfig(values, { ...places, env: terminal.env, allowSecretsInConfig: !args.noSecretsInConfig });
-  const { server, workers } = config;
+  const { media, server, workers } = config;
+  if (workers.isMain && media.enableLocalMediaStorage) makeFolder(media.mediaStorePath, "media_store_path");
   return {
     config,
     files: raw.files,
@@ -118,6 +119,15 @@ export function prepareStartup(args: HomeserverArguments, terminal: Terminal): S
     printPidfile: args.printPidfile || server.printPidfile,
     pidFile: workers.isMain ? server.pidFile : workers.pidFile,
   };
+}
+
+/** As Synapse, which makes the media store when it starts. @throws ConfigError */
+function makeFolder(folder: string, option: string): void {
+  try {
+    mkdirSync(folder, { recursive: true });
+  } catch (error) {
+    throw new ConfigError(`cannot make ${folder} (${(error as NodeJS.ErrnoException).code ?? String(error)})`, option);
+  }
 }
 
 interface ConfigPlace {
