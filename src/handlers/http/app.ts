@@ -62,6 +62,9 @@ export function createApp(ctx: Context, options: AppOptions): express.Express {
 
 let requestCount = 0;
 
+/** Made once: an abort without a reason makes an error of its own, with its stack, for every request that ends. */
+const ENDED = new DOMException("The request has ended", "AbortError");
+
 async function serve(ctx: Context, options: AppOptions, router: Router, req: IncomingMessage, res: ServerResponse): Promise<void> {
   const method = req.method ?? "GET";
   const url = (req as { originalUrl?: string }).originalUrl ?? req.url ?? "/";
@@ -83,11 +86,11 @@ async function serve(ctx: Context, options: AppOptions, router: Router, req: Inc
     usage: noUsage(),
   };
   const gone = new AbortController();
-  const onStop = (): void => gone.abort();
+  const onStop = (): void => gone.abort(ENDED);
   options.stopping.addEventListener("abort", onStop);
   res.on("close", () => {
     options.stopping.removeEventListener("abort", onStop);
-    gone.abort();
+    gone.abort(ENDED);
     logRequest(ctx, record, res);
   });
   await runInRequest(record, async () => {

@@ -2,7 +2,7 @@ import { createHash, type Hash } from "node:crypto";
 import { createWriteStream } from "node:fs";
 import { type FileHandle, mkdir, open, rename, rm, rmdir, writeFile } from "node:fs/promises";
 import path from "node:path";
-import type { Readable } from "node:stream";
+import { finished, type Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import type { Logger } from "../../lib/log.ts";
 import type { Random } from "../../lib/random.ts";
@@ -18,8 +18,14 @@ export interface StoredFile {
   readonly bytes: Buffer | undefined;
 }
 
-/** Read, or gathered and written, at once of what is streamed: each turn costs more than its bytes. */
+/** Read at once of files that are streamed: each turn costs more than its bytes. */
 const CHUNK_BYTES = 256 * 1024;
+/** Gathered of a stream before it is written. */
+const BATCH_BYTES = 1024 * 1024;
+/** Gathered of all streams together: from there on all is written as it comes. */
+const GATHERED_BYTES = 32 * 1024 * 1024;
+/** Files up to this length are at hand after they were written. */
+const SHORT_BYTES = 256 * 1024;
 
 /** Thrown when more bytes come than were allowed; nothing is left behind. */
 export class MediaTooLarge extends Error {}
@@ -32,6 +38,8 @@ export class MediaIncomplete extends Error {}
  */
 export class MediaStore {
   private readonly hot = new HotFiles();
+  /** Bytes of all streams that are not written yet. */
+  private gathered = 0;
 
   constructor(
     private readonly root: string,
@@ -51,7 +59,7 @@ export class MediaStore {
     let [length, bytes]: [number, Buffer | undefined] = [0, undefined];
     await this.place(file, relative, async (temporary) => {
       await mkdir(path.dirname(temporary), { recursive: true });
-      ({ length, bytes } = await save(content, temporary, hash, limits.maxBytes));
+      ({ length, bytes } = await this.save(content, temporary, hash, limits.maxBytes));
       if (limits.exactly !== undefined && length !== limits.exactly) throw new MediaIncomplete(`got ${length} bytes of ${limits.exactly}`);
     });
     return { length, bytes, sha256: hash.digest("hex") };
@@ -153,6 +161,40 @@ export class MediaStore {
     return file.urlCache === true ? [] : this.providers;
   }
 
+  /** Writes a stream to a new file, hashing it. No more than a batch of it is in memory. @throws MediaTooLarge, MediaIncomplete */
+  private async save(content: Readable, to: string, hash: Hash, maxBytes: number): Promise<Pick<StoredFile, "length" | "bytes">> {
+    const handle = await open(to, "wx");
+    let length = 0;
+    let batch: Buffer[] = [];
+    let gathered = 0;
+    const flush = async (): Promise<void> => {
+      const [chunks, bytes] = [batch, gathered];
+      [batch, gathered] = [[], 0];
+      try {
+        await writeAll(handle, chunks, bytes);
+      } finally {
+        this.gathered -= bytes;
+      }
+    };
+    try {
+      await consume(content, (chunk) => {
+        length += chunk.length;
+        if (length > maxBytes) throw new MediaTooLarge();
+        hash.update(chunk);
+        batch.push(chunk);
+        gathered += chunk.length;
+        this.gathered += chunk.length;
+        return gathered >= BATCH_BYTES || this.gathered >= GATHERED_BYTES ? flush() : undefined;
+      });
+      const bytes = length === gathered && length <= SHORT_BYTES ? Buffer.concat(batch, length) : undefined;
+      await flush();
+      return { length, bytes };
+    } finally {
+      this.gathered -= gathered;
+      await handle.close();
+    }
+  }
+
   private async place(file: MediaFile, relative: string, write: (temporary: string) => Promise<unknown>): Promise<void> {
     const local = path.join(this.root, relative);
     const temporary = `${local}.${this.random.letters(8)}`;
@@ -196,38 +238,29 @@ export class MediaStore {
   }
 }
 
-/** Writes a stream to a new file, hashing it. No more than a batch of it is in memory. @throws MediaTooLarge, MediaIncomplete */
-async function save(content: Readable, to: string, hash: Hash, maxBytes: number): Promise<Pick<StoredFile, "length" | "bytes">> {
-  const handle = await open(to, "wx");
-  try {
-    let length = 0;
-    let batch: Buffer[] = [];
-    let gathered = 0;
-    for await (const chunk of whole(content)) {
-      length += chunk.length;
-      if (length > maxBytes) throw new MediaTooLarge();
-      hash.update(chunk);
-      batch.push(chunk);
-      gathered += chunk.length;
-      if (gathered < CHUNK_BYTES) continue;
-      await writeAll(handle, batch, gathered);
-      batch = [];
-      gathered = 0;
-    }
-    await writeAll(handle, batch, gathered);
-    return { length, bytes: length === gathered ? Buffer.concat(batch, gathered) : undefined };
-  } finally {
-    await handle.close();
-  }
-}
-
-/** The chunks of a stream. @throws MediaIncomplete when it breaks off */
-async function* whole(content: Readable): AsyncGenerator<Buffer> {
-  try {
-    yield* content as AsyncIterable<Buffer>;
-  } catch (error) {
-    throw new MediaIncomplete("the content broke off", { cause: error });
-  }
+/** Hands each chunk of a stream on, and waits where that takes time. @throws MediaIncomplete when it breaks off, and what `take` throws */
+function consume(content: Readable, take: (chunk: Buffer) => Promise<void> | undefined): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const fail = (error: unknown): void => {
+      reject(error as Error);
+      content.destroy();
+    };
+    finished(content, { writable: false }, (error) => {
+      if (error) reject(new MediaIncomplete("the content broke off", { cause: error }));
+      else resolve();
+    });
+    // Not by `for await`: that costs several promises a chunk.
+    content.on("data", (chunk: Buffer) => {
+      try {
+        const taken = take(chunk);
+        if (taken === undefined) return;
+        content.pause();
+        taken.then(() => content.resume(), fail);
+      } catch (error) {
+        fail(error);
+      }
+    });
+  });
 }
 
 async function writeAll(handle: FileHandle, batch: readonly Buffer[], bytes: number): Promise<void> {
