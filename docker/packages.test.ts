@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
@@ -8,6 +8,7 @@ import { fileURLToPath } from "node:url";
 import { parse, stringify } from "yaml";
 import { readDockerfile, buildImageTree, type ImageTree } from "./image-tree.ts";
 import { buildDebianPackage } from "./debian-package.ts";
+import { ScratchSystem } from "./scratch-system.ts";
 import { createTestDatabase, type TestDatabase } from "../src/testing/database.ts";
 import { parseConfig } from "../src/config/config.ts";
 
@@ -116,6 +117,71 @@ describe("packages", function () {
         }
         assert.doesNotMatch(files, /\.\/etc\/matrix-synapse\/./, "configuration files belong to Synapse's package");
       } finally {
+        rmSync(folder, { recursive: true });
+      }
+    });
+
+    it("takes over from Synapse's package under dpkg, keeps what is the admin's, and goes without a trace of itself", function () {
+      if (!found("dpkg") || process.getuid?.() !== 0) return this.skip();
+      const folder = mkdtempSync(path.join(tmpdir(), "myelin-deb-"));
+      const system = new ScratchSystem(true);
+      try {
+        const deb = buildDebianPackage(tree!, folder, ["node_modules"]);
+        const config = "etc/matrix-synapse/homeserver.yaml";
+        const before = system.installOther("matrix-synapse-py3", {
+          "DEBIAN/conffiles": `/${config}\n`,
+          [config]: "server_name: x\n",
+          "usr/bin/synctl": "old\n",
+        });
+        assert.equal(before.status, 0, before.output);
+
+        const installed = system.dpkg("--install", deb);
+        assert.equal(installed.status, 0, installed.output);
+        assert.match(installed.output, /removing matrix-synapse-py3 in favour of matrix-myelin/);
+        assert.deepEqual(installed.calls, [
+          "getent passwd matrix-synapse",
+          "adduser --quiet --system --home /var/lib/matrix-synapse --no-create-home --ingroup nogroup matrix-synapse",
+          "chown matrix-synapse:nogroup /var/lib/matrix-synapse",
+          "chown matrix-synapse:nogroup /var/log/matrix-synapse",
+          "chown matrix-synapse:nogroup /etc/matrix-synapse",
+          "systemctl daemon-reload",
+          "systemctl enable --quiet matrix-myelin.service",
+          "systemctl restart matrix-myelin.service",
+        ]);
+        assert.equal(readFileSync(system.inside(config), "utf8"), "server_name: x\n");
+        for (const made of ["var/lib/matrix-synapse", "var/log/matrix-synapse", "etc/matrix-synapse/conf.d"]) assert.ok(existsSync(system.inside(made)), made);
+        assert.equal(readlinkSync(system.inside("usr/bin/synctl")), "/usr/lib/matrix-myelin/dist/src/bin/synctl.js");
+
+        const again = system.dpkg("--install", deb);
+        assert.equal(again.status, 0, again.output);
+        assert.ok(
+          !again.calls.some((call) => call.includes("disable")) && again.calls.at(-1) === "systemctl restart matrix-myelin.service",
+          again.calls.join("\n"),
+        );
+
+        const purged = system.dpkg("--purge", "matrix-myelin");
+        assert.equal(purged.status, 0, purged.output);
+        assert.equal(purged.calls[0], "systemctl disable --quiet --now matrix-myelin.service");
+        assert.ok(!existsSync(system.inside("usr/bin/synctl")) && !existsSync(system.inside("usr/lib/matrix-myelin")));
+        assert.equal(readFileSync(system.inside(config), "utf8"), "server_name: x\n", "also a purge leaves configuration, media and keys");
+      } finally {
+        system.close();
+        rmSync(folder, { recursive: true });
+      }
+    });
+
+    it("is installed as a package without systemd and without a configuration, and says what to do", function () {
+      if (!found("dpkg") || process.getuid?.() !== 0) return this.skip();
+      const folder = mkdtempSync(path.join(tmpdir(), "myelin-deb-"));
+      const system = new ScratchSystem(false);
+      try {
+        const { status, output, calls } = system.dpkg("--install", buildDebianPackage(tree!, folder, ["node_modules"]));
+        assert.equal(status, 0, output);
+        assert.match(output, /There is no \/etc\/matrix-synapse\/homeserver\.yaml yet\. See \/usr\/share\/doc\/matrix-myelin\/README\.Debian/);
+        assert.ok(existsSync(system.inside("usr/share/doc/matrix-myelin/README.Debian")));
+        assert.ok(!calls.some((call) => call.startsWith("systemctl")), calls.join("\n"));
+      } finally {
+        system.close();
         rmSync(folder, { recursive: true });
       }
     });
