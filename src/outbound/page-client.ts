@@ -15,6 +15,8 @@ export interface PageClientOptions {
   readonly proxy: HttpProxies | undefined;
   /** PEM texts of authorities that are trusted beside the usual ones. */
   readonly trusted?: readonly string[] | undefined;
+  /** How long a page may take, from the request to its last byte. */
+  readonly timeoutMs?: number;
 }
 
 /** A page or file as it comes; the body is decompressed, and must be read or destroyed. */
@@ -91,7 +93,7 @@ export class PageClient {
         path: url.pathname + url.search,
         method: "GET",
         headers: { "user-agent": userAgent, "accept-language": [...acceptLanguage], "accept-encoding": "gzip, deflate, br" },
-        signal: AbortSignal.timeout(HEADERS_TIMEOUT_MS + BODY_TIMEOUT_MS),
+        signal: AbortSignal.timeout(this.options.timeoutMs ?? HEADERS_TIMEOUT_MS + BODY_TIMEOUT_MS),
         headersTimeout: HEADERS_TIMEOUT_MS,
         bodyTimeout: BODY_TIMEOUT_MS,
       });

@@ -87,7 +87,7 @@ describe("what other servers may ask", function () {
       assert.equal(await server.ctx.events.one(message.eventId), undefined);
     });
 
-    it("of one room is not to be had under the name of another (Synapse 0.33.1, GHSA of /event_auth)", async () => {
+    it("of one room is not to be had under the name of another (Synapse 0.33.1, #3641, GHSA of /event_auth)", async () => {
       const [mine, secret] = [await makeRoom(server.ctx, alice), await makeRoom(server.ctx, alice)];
       await peer.join(server, mine, "bob");
       const eventId = await say(secret, "secret");

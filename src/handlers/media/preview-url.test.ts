@@ -165,7 +165,7 @@ describe("previews of URLs", () => {
     );
   });
 
-  it("does not fetch what the blocklist names, not after a redirect either", async () => {
+  it("does not fetch what the blocklist names, not after a redirect either (CVE-2023-32683)", async () => {
     pages.set("/to-private", (_req, res) => res.writeHead(301, { location: "/x/private/y" }).end());
     serve("/x/private/y", "<title>no</title>");
     await request(`${base}/x/private/y`).expect(403);
@@ -186,6 +186,29 @@ describe("previews of URLs", () => {
     const large = await request(serve("/large", "x".repeat(300_000))).expect(502);
     assert.equal((large.body as { errcode: string }).errcode, "M_TOO_LARGE");
     await request(serve("/bomb", gzipSync("x".repeat(5_000_000)), "text/html", { "content-encoding": "gzip" })).expect(502);
+  });
+
+  it("reads nothing of streams that are no pages, and of pages without end no more than it may (CVE-2022-41952)", async () => {
+    const written = { stream: 0, page: 0 };
+    const endless =
+      (kind: keyof typeof written, type: string) =>
+      (_req: IncomingMessage, res: ServerResponse): void => {
+        res.writeHead(200, { "content-type": type });
+        const chunk = Buffer.alloc(16 * 1024, "x");
+        const more = (): void => {
+          while (!res.destroyed && res.write(chunk)) written[kind] += chunk.length;
+        };
+        res.on("drain", more).on("close", () => closed.add(kind));
+        more();
+      };
+    const closed = new Set<string>();
+    pages.set("/radio", endless("stream", "audio/mpeg"));
+    pages.set("/novel", endless("page", "text/html"));
+    await request(`${base}/radio`).expect(502);
+    await request(`${base}/novel`).expect(502);
+    for (const end = Date.now() + 20_000; closed.size < 2; await new Promise((resolve) => setTimeout(resolve, 5)))
+      assert.ok(Date.now() < end, [...closed].join());
+    for (const bytes of Object.values(written)) assert.ok(bytes < 32 * 1024 * 1024, `${bytes} bytes were taken`);
   });
 
   it("decompresses, and says who it is and which languages it prefers", async () => {

@@ -304,7 +304,7 @@ const cases: [versions: RoomVersion[], room: RoomOptions, event: JsonObject, exp
   [from(3), { members: { [BOB]: "join" } }, { type: "m.room.redaction", sender: BOB, redacts: "$x", content: { redacts: "$x" } }, "allowed"],
 ];
 
-describe("authorisation by state", () => {
+describe("authorisation by state (CVE-2022-31152)", () => {
   for (const [versions, options, event, expected] of cases) {
     const room = Object.keys(options).length === 0 ? "" : ` in ${JSON.stringify(options)}`;
     it(`${expected}: ${JSON.stringify(event)}${room} [${versions[0]!.id}..${versions.at(-1)!.id}]`, () => {

@@ -71,7 +71,7 @@ describe("history visibility", () => {
   } as const;
 
   for (const [visibility, sees] of Object.entries(expected)) {
-    it(`${visibility}: members see what they may, strangers nothing more`, async () => {
+    it(`${visibility}: members see what they may, strangers nothing more (Synapse 0.33.1, #3642)`, async () => {
       const initial = [{ type: "m.room.history_visibility", content: { history_visibility: visibility } }];
       const roomId: string = (await server.as(alice).post(`${V3}/createRoom`, { initial_state: initial }).expect(200)).body.room_id;
       const before = await send(roomId, "findable before");
