@@ -18,6 +18,7 @@ export async function quarantine(ctx: Needs, media: readonly MediaName[], by: st
   if (media.length === 0) return 0;
   return await ctx.transaction("quarantine_media", async (txn) => {
     const touched = await setQuarantine(txn, media, by);
+    txn.afterCommit(() => ctx.media.known.forget(touched));
     if (touched.length > 0) {
       const { quarantinedMedia } = ctx.streams;
       const streamIds = await quarantinedMedia.next(txn, touched.length);
@@ -74,6 +75,7 @@ export async function deleteLocalMedia(ctx: Needs, mediaIds: readonly string[]):
     await ctx.transaction("delete_local_media", async (txn) => {
       await deletePreviewsOf(txn, deleted);
       await deleteLocalMediaRows(txn, deleted);
+      txn.afterCommit(() => ctx.media.known.forget(deleted.map((mediaId) => ({ origin: undefined, mediaId }))));
     });
     gone.push(...deleted);
   }
@@ -91,7 +93,10 @@ export async function deleteOldRemoteMedia(ctx: Needs, before: number): Promise<
   let count = 0;
   for (let at = 0; at < media.length; at += FILES_AT_ONCE) {
     const deleted = await deleteFiles(ctx, media.slice(at, at + FILES_AT_ONCE), (one) => ({ origin: one.media_origin, fileId: one.filesystem_id }));
-    await ctx.transaction("delete_remote_media", (txn) => deleteRemoteMediaRows(txn, deleted));
+    await ctx.transaction("delete_remote_media", async (txn) => {
+      await deleteRemoteMediaRows(txn, deleted);
+      txn.afterCommit(() => ctx.media.known.forget(deleted.map((one) => ({ origin: one.media_origin, mediaId: one.media_id }))));
+    });
     count += deleted.length;
   }
   return count;

@@ -11,7 +11,7 @@ import {
   touchMedia,
   uploadedBytes,
 } from "../../storage/media/local-media.ts";
-import { type RemoteMedia, remoteMedia } from "../../storage/media/remote-media.ts";
+import type { RemoteMedia } from "../../storage/media/remote-media.ts";
 import type { Context } from "../context.ts";
 import { MediaIsSpam } from "./judge-media.ts";
 import { MediaIncomplete, MediaTooLarge, type StoredFile } from "./media-store.ts";
@@ -110,7 +110,7 @@ export interface MediaAccess {
 export async function findLocalMedia(ctx: MediaContext, mediaId: string, access: MediaAccess): Promise<LocalMedia & { readonly media_length: number }> {
   const deadline = ctx.clock.now() + access.timeoutMs;
   for (;;) {
-    const media = await localMedia(ctx.read, mediaId);
+    const media = await ctx.media.known.local(ctx.read, mediaId);
     if (media === undefined || (media.quarantined_by !== null && !access.quarantined)) throw notFound();
     if (media.media_length !== null) {
       if (media.authenticated && !access.authenticated && ctx.config.media.enableAuthenticatedMedia) throw notFound();
@@ -136,7 +136,7 @@ export async function findRemoteMedia(
 ): Promise<RemoteMedia> {
   const { preventMediaDownloadsFrom, enableAuthenticatedMedia } = ctx.config.media;
   if (preventMediaDownloadsFrom.includes(origin)) throw notFound();
-  const known = await remoteMedia(ctx.read, origin, mediaId);
+  const known = await ctx.media.known.remote(ctx.read, origin, mediaId);
   const mayFetch = access.authenticated || !enableAuthenticatedMedia;
   if (known === undefined && !mayFetch) throw notFound();
   const media = known ?? (await ctx.remoteMedia.fetch(origin, mediaId, { timeoutMs: access.timeoutMs, ...requester }));

@@ -1,7 +1,7 @@
 import type { Readable } from "node:stream";
 import { MatrixError, notFound } from "../../protocol/errors.ts";
 import { LastStatements } from "../../storage/database.ts";
-import { localThumbnails, remoteThumbnails, storeLocalThumbnails, storeRemoteThumbnails, type Thumbnail } from "../../storage/media/thumbnails.ts";
+import { storeLocalThumbnails, storeRemoteThumbnails, type Thumbnail } from "../../storage/media/thumbnails.ts";
 import type { Context } from "../context.ts";
 import { chooseThumbnail, type WantedThumbnail } from "./choose-thumbnail.ts";
 import type { MediaFile } from "./paths.ts";
@@ -48,8 +48,7 @@ export async function findThumbnail(
   source: ThumbnailSource,
   wanted: WantedThumbnail & { readonly path: string; readonly signal: AbortSignal },
 ): Promise<FoundThumbnail> {
-  const stored =
-    source.origin === undefined ? await localThumbnails(ctx.read, source.mediaId) : await remoteThumbnails(ctx.read, source.origin, source.mediaId);
+  const stored = await ctx.media.known.thumbnails(ctx.read, source.origin, source.mediaId);
   const chosen = ctx.config.media.dynamicThumbnails ? await exactThumbnail(ctx, source, stored, wanted) : chooseThumbnail(stored, wanted);
   if (chosen === undefined) {
     const supported = ["image/jpeg", "image/jpg", "image/webp", "image/gif", "image/png"];
@@ -108,15 +107,14 @@ async function generate(
     await ctx.media.files.writeBytes(fileOf(source, thumbnail), bytes);
     thumbnails.push(thumbnail);
   }
-  await ctx.transaction(
-    "store_thumbnails",
-    async (txn) =>
-      new LastStatements(
-        source.origin === undefined
-          ? storeLocalThumbnails(txn, source.mediaId, thumbnails)
-          : storeRemoteThumbnails(txn, source.origin, source.mediaId, source.fileId, thumbnails),
-      ),
-  );
+  await ctx.transaction("store_thumbnails", async (txn) => {
+    txn.afterCommit(() => ctx.media.known.forget([source]));
+    return new LastStatements(
+      source.origin === undefined
+        ? storeLocalThumbnails(txn, source.mediaId, thumbnails)
+        : storeRemoteThumbnails(txn, source.origin, source.mediaId, source.fileId, thumbnails),
+    );
+  });
   return { size: { width: image.width, height: image.height }, thumbnails };
 }
 

@@ -22,7 +22,11 @@ export async function expirePreviews(ctx: Needs): Promise<void> {
   if (previews.length > 0) await ctx.transaction("delete_url_cache", (txn) => deletePreviews(txn, previews));
 
   const old = await removeFiles(ctx, await previewMediaBefore(ctx.read, now - PICTURE_LIFETIME_MS, BATCH));
-  if (old.length > 0) await ctx.transaction("delete_url_cache_media", (txn) => deleteLocalMediaRows(txn, old));
+  if (old.length === 0) return;
+  await ctx.transaction("delete_url_cache_media", async (txn) => {
+    await deleteLocalMediaRows(txn, old);
+    txn.afterCommit(() => ctx.media.known.forget(old.map((mediaId) => ({ origin: undefined, mediaId }))));
+  });
 }
 
 /** Removes files with their thumbnails; returns those that are gone. */
