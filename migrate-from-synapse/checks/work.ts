@@ -1,4 +1,4 @@
-import { BEFORE_SERVING } from "../../src/storage/jobs/background-updates.ts";
+import { BEFORE_SERVING, LEFT_TO_SYNAPSE } from "../../src/storage/jobs/background-updates.ts";
 import type { DatabaseCheck } from "../context.ts";
 import { blocker, count, type Draft, duration, note, ok, thousands, warning } from "../finding.ts";
 import { knowsUpdate, TASK_ACTIONS } from "../programs.ts";
@@ -21,7 +21,7 @@ const updates: DatabaseCheck = {
       found.push(
         blocker("risk-70", {
           what: `${count(unknown.length, "background update waits", "background updates wait")} that ${server} does not know`,
-          why: "All that come after it would wait for ever.",
+          why: unknown.some((name) => LEFT_TO_SYNAPSE.has(name)) ? "Myelin does not start while they wait." : "All that come after it would wait for ever.",
           todo:
             target === "myelin"
               ? "Let the Synapse that queued them finish them, then check again."

@@ -65,6 +65,49 @@ export const BEFORE_SERVING: ReadonlySet<string> = new Set([
   "chain_cover",
 ]);
 
+/**
+ * Updates of schemas up to 72 that Synapse 1.160 can still run and Myelin does not. They are done on every database that such a Synapse
+ * had time for; where one waits, tables lack what the code relies on, or are about to change their columns.
+ */
+export const LEFT_TO_SYNAPSE: ReadonlySet<string> = new Set([
+  "add_room_type_column",
+  "add_rooms_room_version_column",
+  "current_state_events_membership",
+  "delete_old_current_state_events",
+  "delete_soft_failed_extremities",
+  "devices_last_seen",
+  "event_arbitrary_relations",
+  "event_auth_state_only",
+  "event_edges_drop_invalid_rows",
+  "event_fields_sender_url",
+  "event_fix_redactions_bytes",
+  "event_fix_redactions_bytes_create_index",
+  "event_origin_server_ts",
+  "event_search_order",
+  "event_search_postgres_gin",
+  "event_search_sqlite_delete_non_strings",
+  "event_store_labels",
+  "events_populate_state_key_rejections",
+  "index_stream_ordering2_contains_url",
+  "index_stream_ordering2_room_order",
+  "index_stream_ordering2_room_stream",
+  "index_stream_ordering2_ts",
+  "insert_room_retention",
+  "populate_room_depth_min_depth2",
+  "populate_rooms_creator_column",
+  "populate_stream_ordering2",
+  "redactions_received_ts",
+  "rejected_events_metadata",
+  "remove_tombstoned_rooms_from_directory",
+  "replace_room_depth_min_depth",
+  "replace_stream_ordering_column",
+  "room_membership_profile_update",
+  "state_group_state_deduplication",
+  "state_group_state_type_index",
+  "user_ips_remove_dupes",
+  "users_set_deactivated_flag",
+]);
+
 // ------------------------------------------------------------------------------------------------ statements that suffer no transaction
 
 /** An index as the catalogue defines it. */

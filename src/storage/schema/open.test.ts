@@ -157,6 +157,11 @@ describe("opening a database", function () {
       await refused(db, "schema-too-old", /88 at least: found version 87\. Start Synapse 1\.160/);
     });
 
+    it("risk 70: refuses while Synapse has background updates of old schemas to finish, and names them", async () => {
+      await sql(db, "INSERT INTO background_updates (update_name, progress_json) VALUES ('replace_stream_ordering_column', '{}'), ('events_received_ts_index', '{}')");
+      await refused(db, "old-updates", /must be finished by Synapse: found replace_stream_ordering_column\. Start Synapse 1\.160/);
+    });
+
     it("risk 7: takes no notice of deltas it does not know", async () => {
       await sql(db, "INSERT INTO applied_schema_deltas VALUES (94, '94/99_a_fork_of_synapse.sql')");
       assert.deepEqual((await open(db)).applied, []);

@@ -1,5 +1,6 @@
 import type { Logger } from "../../lib/log.ts";
 import { type Database, DatabaseUnavailable, query, queryOne, type ReadHandle, type Txn } from "../database.ts";
+import { LEFT_TO_SYNAPSE, pendingUpdates } from "../jobs/background-updates.ts";
 import { expectedCatalogue } from "./catalogue-file.ts";
 import { describeCatalogue, describeDatabase, differences } from "./compare.ts";
 import { COMPAT_VERSION, DELTAS, type Delta, OLDEST_VERSION, SCHEMA_VERSION, versionOf } from "./deltas.ts";
@@ -48,6 +49,7 @@ export async function openDatabase(db: Database, options: OpenOptions): Promise<
     log.info("Made the schema in an empty database");
   } else {
     checkVersions(state);
+    await refuseOldUpdates(db.read);
     await checkUsers(db.read, options);
     if (state.version > SCHEMA_VERSION) {
       log.warn(`The database's schema is ${state.version}, newer than ${SCHEMA_VERSION}: a newer server prepared it and declared it readable for us`);
@@ -139,6 +141,18 @@ function checkVersions(state: SchemaState): void {
   if (state.version < OLDEST_VERSION) {
     throw new StartupRefusal("schema-too-old", `The database must be at schema version ${OLDEST_VERSION} at least`, `version ${state.version}`, "Start Synapse 1.160 on it once, wait until its background updates have run, stop it, and start Myelin.");
   }
+}
+
+/** Background updates that Synapse must run first. */
+async function refuseOldUpdates(h: ReadHandle): Promise<void> {
+  const waiting = (await pendingUpdates(h)).map(({ name }) => name).filter((name) => LEFT_TO_SYNAPSE.has(name));
+  if (waiting.length === 0) return;
+  throw new StartupRefusal(
+    "old-updates",
+    "Background updates from schemas long gone must be finished by Synapse",
+    waiting.join(", "),
+    "Start Synapse 1.160 on the database, wait until /_synapse/admin/v1/background_updates/status names no update, stop it, and start Myelin.",
+  );
 }
 
 /** Our tables beside somebody else's of the same names, or a restore that did not finish. */

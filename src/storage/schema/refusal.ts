@@ -22,6 +22,7 @@ export type RefusalCode =
   | "encoding"
   | "locale"
   | "not-empty"
+  | "old-updates"
   | "foreign-users"
   | "schema-too-old"
   | "schema-too-new"
