@@ -65,7 +65,9 @@ async function main(): Promise<void> {
   const measured = (name: string): boolean =>
     words === undefined || words.map((word) => word.trim()).some((word) => (names.has(word) ? name === word : name.includes(word)));
 
-  const chosen = (groups: readonly (readonly Scenario[])[]): Scenario[] => groups.filter((group) => group.some(({ name }) => measured(name))).flat();
+  // What comes after the last of a group's chosen ones is not built on.
+  const chosen = (groups: readonly (readonly Scenario[])[]): Scenario[] =>
+    groups.flatMap((group) => group.slice(0, group.findLastIndex(({ name }) => measured(name)) + 1));
   // Each group builds on itself alone.
   const onEmpty = chosen([SCENARIOS, MEDIA, FEDERATION]);
   const onPrepared = kinds.length === 0 ? [] : chosen([LARGE]);

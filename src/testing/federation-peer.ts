@@ -75,6 +75,7 @@ export class FederationPeer {
           });
       });
     });
+    https.keepAliveTimeout = 600_000; // who keeps a connection for later finds it open
     await new Promise<void>((resolve) => https.listen(0, "127.0.0.1", resolve));
     const { port } = https.address() as AddressInfo;
     return (peer = new FederationPeer(https, `localhost:${port}`, signingKeyFromSeed("peer", new Uint8Array(32).fill(200 + (peers++ % 50)))));

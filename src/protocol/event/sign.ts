@@ -108,6 +108,23 @@ export function verifyEventJson(json: JsonObject, version: RoomVersion, serverNa
   return signature !== undefined && verifyCanonical(() => signedText(json, version), signature, key);
 }
 
+/** What Ed25519 has to check of a PDU for that server and key; undefined when it bears no such signature, or nothing that can be signed. */
+export function eventSignature(
+  json: JsonObject,
+  version: RoomVersion,
+  serverName: string,
+  keyId: string,
+): { readonly data: Buffer; readonly signature: Buffer } | undefined {
+  const text = signatureOf(json, serverName, keyId);
+  const signature = text === undefined ? undefined : decodeBase64(text);
+  if (signature?.length !== 64) return undefined;
+  try {
+    return { data: Buffer.from(signedText(json, version), "utf8"), signature };
+  } catch {
+    return undefined; // what has no canonical form was never signed
+  }
+}
+
 function verifyCanonical(text: () => string, signature: string, key: VerifyKey): boolean {
   try {
     return verifyText(text(), signature, key);

@@ -42,6 +42,8 @@ const HEADS = 10_000;
 /** Events in one transaction, and of them of one room. */
 const BATCH_EVENTS = 250;
 const ROOM_EVENTS = 100;
+/** Events without their place in the history, in one transaction: they come by thousands, and each takes little. */
+const BATCH_OUTLIERS = 1000;
 
 /**
  * The queue that all events pass on their way to the database. All that is ready at the same moment, whatever the rooms, goes into one
@@ -343,9 +345,10 @@ export class Persister {
 
 /** Outliers and history in transactions of limited size; what must be stored together is never that much. */
 function chunked(work: RoomWork): RoomWork[][] {
-  if (work.items.length <= BATCH_EVENTS) return [[work]];
+  const size = work.items.every(({ event }) => event.outlier) ? BATCH_OUTLIERS : BATCH_EVENTS;
+  if (work.items.length <= size) return [[work]];
   const pieces: RoomWork[][] = [];
-  for (let at = 0; at < work.items.length; at += BATCH_EVENTS) pieces.push([{ ...work, items: work.items.slice(at, at + BATCH_EVENTS) }]);
+  for (let at = 0; at < work.items.length; at += size) pieces.push([{ ...work, items: work.items.slice(at, at + size) }]);
   return pieces;
 }
 

@@ -7,7 +7,7 @@ export type OutlierContext = Pick<Context, "clock" | "events" | "log" | "persist
 
 /** Events judged between two turns of the event loop. */
 const CHUNK = 200;
-const STORED_TOGETHER = 500;
+const STORED_TOGETHER = 1000;
 
 /**
  * Stores events without their place in the history: auth chains and states that other servers sent, checked by `checkPdus`. Each is
