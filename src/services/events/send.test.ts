@@ -175,7 +175,7 @@ describe("sending events", function () {
       ),
     );
     stop();
-    assert.ok(commits <= 10, `${commits} transactions for 60 events`);
+    assert.ok(commits <= 30, `${commits} transactions for 60 events`);
     const [graph] = await rows(
       `SELECT count(*) AS events, max(depth) AS depth, (SELECT count(*) FROM event_forward_extremities WHERE room_id = $1) AS extremities FROM events WHERE room_id = $1`,
       [id],
