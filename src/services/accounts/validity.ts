@@ -18,11 +18,11 @@ import type { Context } from "../context.ts";
 const TOKEN_LENGTH = 32;
 
 /** Whether the account has expired: as a module says, else by `account_validity`. */
-export async function isExpired(ctx: Pick<Context, "clock" | "config" | "modules" | "read">, userId: string): Promise<boolean> {
+export async function isExpired(ctx: Pick<Context, "accounts" | "clock" | "config" | "modules">, userId: string): Promise<boolean> {
   const told = await ctx.modules.accountValidity.isExpired(userId);
   if (told !== undefined) return told;
   if (!ctx.config.accountValidity.enabled) return false;
-  const expiry = await getAccountExpiry(ctx.read, userId);
+  const expiry = await ctx.accounts.expiry(userId);
   return expiry !== undefined && ctx.clock.now() >= expiry;
 }
 
@@ -30,7 +30,7 @@ export async function isExpired(ctx: Pick<Context, "clock" | "config" | "modules
 export type Renewal = { readonly outcome: "renewed" | "renewed before"; readonly expiresAt: number } | { readonly outcome: "unknown" };
 
 /** Prolongs the account of a renewal token, once. */
-export async function renewByToken(ctx: Pick<Context, "clock" | "config" | "modules" | "transaction">, token: string): Promise<Renewal> {
+export async function renewByToken(ctx: Pick<Context, "accounts" | "clock" | "config" | "modules" | "transaction">, token: string): Promise<Renewal> {
   const module = ctx.modules.accountValidity.owner("on_legacy_renew");
   if (module !== undefined) {
     const [valid, stale, expiresAt] = await module.on_legacy_renew(token);
@@ -44,6 +44,7 @@ export async function renewByToken(ctx: Pick<Context, "clock" | "config" | "modu
     if (row.usedAt !== null || periodMs === undefined) return { outcome: "renewed before", expiresAt: row.expiresAt };
     const now = ctx.clock.now();
     await storeRenewal(txn, row.userId, { expiresAt: now + periodMs, emailSent: false, renewalToken: token, now });
+    txn.afterCommit(() => ctx.accounts.forgetExpiry(row.userId));
     return { outcome: "renewed", expiresAt: now + periodMs };
   });
 }

@@ -201,9 +201,10 @@ export const renewValidity = endpoint({
     const { periodMs } = ctx.config.accountValidity;
     if (asked === null && periodMs === undefined) throw badRequest("'expiration_ts' is required: account validity has no period here");
     const expiresAt = asked ?? now + periodMs!;
-    await ctx.transaction("set_account_validity_for_user", (txn) =>
-      renewAccount(txn, userId, { expiresAt, emailSent: !isTruthy(mails), renewalToken: null, now }),
-    );
+    await ctx.transaction("set_account_validity_for_user", async (txn) => {
+      await renewAccount(txn, userId, { expiresAt, emailSent: !isTruthy(mails), renewalToken: null, now });
+      txn.afterCommit(() => ctx.accounts.forgetExpiry(userId));
+    });
     return { expiration_ts: expiresAt };
   },
 });

@@ -12,7 +12,7 @@ import { composeDigest, type DigestContext, type Notified, tellable } from "./di
 import type { PusherTools } from "./http-pusher.ts";
 import type { RunningPusher } from "./running-pusher.ts";
 
-export type EmailPusherContext = DigestContext & Pick<Context, "log" | "mail" | "metrics" | "modules" | "streams" | "templates" | "transaction">;
+export type EmailPusherContext = DigestContext & Pick<Context, "accounts" | "log" | "mail" | "metrics" | "modules" | "streams" | "templates" | "transaction">;
 
 /** Notifications in one mail. */
 const AT_MOST = 20;

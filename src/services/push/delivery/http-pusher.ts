@@ -11,7 +11,10 @@ import { badgeOf } from "./badge.ts";
 import { namesFor } from "./names.ts";
 import type { RunningPusher } from "./running-pusher.ts";
 
-export type PusherContext = Pick<Context, "clock" | "config" | "events" | "log" | "members" | "metrics" | "modules" | "random" | "read" | "state" | "streams">;
+export type PusherContext = Pick<
+  Context,
+  "accounts" | "clock" | "config" | "events" | "log" | "members" | "metrics" | "modules" | "random" | "read" | "state" | "streams"
+>;
 
 /** What pushers share. */
 export interface PusherTools {
