@@ -13,6 +13,7 @@ const DIRECTIVES: Readonly<Record<string, (date: Date) => string>> = {
   d: (date) => two(date.getDate()),
   D: (date) => strftime(date, "%m/%d/%y"),
   e: (date) => String(date.getDate()).padStart(2),
+  f: (date) => `${String(date.getMilliseconds()).padStart(3, "0")}000`,
   F: (date) => strftime(date, "%Y-%m-%d"),
   H: (date) => two(date.getHours()),
   I: (date) => two(twelve(date)),
@@ -34,6 +35,7 @@ const DIRECTIVES: Readonly<Record<string, (date: Date) => string>> = {
     const minutes = -date.getTimezoneOffset();
     return `${minutes < 0 ? "-" : "+"}${two(Math.floor(Math.abs(minutes) / 60))}${two(Math.abs(minutes) % 60)}`;
   },
+  Z: (date) => /\(([^)]+)\)/.exec(date.toString())?.[1] ?? "UTC",
   "%": () => "%",
 };
 

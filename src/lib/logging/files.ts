@@ -1,7 +1,7 @@
 import { closeSync, existsSync, fstatSync, mkdirSync, openSync, readdirSync, renameSync, statSync, unlinkSync, writeSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import type { Clock } from "../clock.ts";
-import { strftime } from "./formatters.ts";
+import { strftime } from "../strftime.ts";
 
 /** Something that takes finished lines. Writing is synchronous, so that the last lines before an end are not lost. */
 export interface LineWriter {

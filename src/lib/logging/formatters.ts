@@ -1,3 +1,4 @@
+import { strftime } from "../strftime.ts";
 import { describeError, LEVELS, type LogRecord } from "./record.ts";
 
 export type Formatter = (record: LogRecord) => string;
@@ -158,47 +159,9 @@ function attribute(record: LogRecord, name: string, dateFormat: string | undefin
   }
 }
 
-const pad = (value: number, width = 2): string => String(value).padStart(width, "0");
-const DAYS = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
-const MONTHS = ["January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December"];
-
 /** Local time as Python writes it: "2026-11-21 03:08:12,345", or by a strftime layout. */
 export function formatTime(created: number, layout: string | undefined): string {
   const date = new Date(created);
-  if (layout === undefined) return `${strftime(date, "%Y-%m-%d %H:%M:%S")},${pad(date.getMilliseconds(), 3)}`;
+  if (layout === undefined) return `${strftime(date, "%Y-%m-%d %H:%M:%S")},${String(date.getMilliseconds()).padStart(3, "0")}`;
   return strftime(date, layout);
-}
-
-export function strftime(date: Date, layout: string): string {
-  return layout.replace(/%([a-zA-Z%])/g, (whole, letter: string) => {
-    const hour12 = date.getHours() % 12 || 12;
-    const offset = -date.getTimezoneOffset();
-    const parts: Readonly<Record<string, () => string>> = {
-      Y: () => String(date.getFullYear()),
-      y: () => pad(date.getFullYear() % 100),
-      m: () => pad(date.getMonth() + 1),
-      d: () => pad(date.getDate()),
-      H: () => pad(date.getHours()),
-      I: () => pad(hour12),
-      M: () => pad(date.getMinutes()),
-      S: () => pad(date.getSeconds()),
-      f: () => `${pad(date.getMilliseconds(), 3)}000`,
-      p: () => (date.getHours() < 12 ? "AM" : "PM"),
-      a: () => DAYS[date.getDay()]!.slice(0, 3),
-      A: () => DAYS[date.getDay()]!,
-      b: () => MONTHS[date.getMonth()]!.slice(0, 3),
-      B: () => MONTHS[date.getMonth()]!,
-      j: () => pad(Math.floor((Date.UTC(date.getFullYear(), date.getMonth(), date.getDate()) - Date.UTC(date.getFullYear(), 0, 1)) / 86_400_000) + 1, 3),
-      z: () => `${offset < 0 ? "-" : "+"}${pad(Math.floor(Math.abs(offset) / 60))}${pad(Math.abs(offset) % 60)}`,
-      Z: () => /\(([^)]+)\)/.exec(date.toString())?.[1] ?? "UTC",
-      F: () => strftime(date, "%Y-%m-%d"),
-      T: () => strftime(date, "%H:%M:%S"),
-      D: () => strftime(date, "%m/%d/%y"),
-      c: () => strftime(date, "%a %b %d %H:%M:%S %Y"),
-      x: () => strftime(date, "%m/%d/%y"),
-      X: () => strftime(date, "%H:%M:%S"),
-      "%": () => "%",
-    };
-    return parts[letter]?.() ?? whole;
-  });
 }
