@@ -24,6 +24,8 @@ export interface CheckedPdus {
 /** Events whose signatures are checked at the same time, by threads; fewer than `FEW` are done with sooner where they are. */
 const CHUNK = 100;
 const FEW = 5;
+/** PDUs read between two turns of the event loop. */
+const PARSED = 200;
 
 /**
  * The checks that need nothing but the event and the keys of its servers (server-server API, "Checks performed on receipt of a PDU", 1 to
@@ -33,7 +35,8 @@ const FEW = 5;
 export async function checkPdus(ctx: PduCheckContext, version: RoomVersion, roomId: string, pdus: readonly Json[], receivedAt?: number): Promise<CheckedPdus> {
   const refused = new Map<string, string>();
   const parsed = new Map<string, MatrixEvent>();
-  for (const pdu of pdus) {
+  for (const [index, pdu] of pdus.entries()) {
+    if (index % PARSED === PARSED - 1) await ctx.clock.sleep(0);
     const event = parse(ctx, version, pdu, receivedAt);
     if (event === undefined) continue;
     if (event.roomId !== roomId) refused.set(event.eventId, "The event is of another room");
