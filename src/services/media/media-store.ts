@@ -34,7 +34,7 @@ export class MediaTooLarge extends Error {}
 export class MediaIncomplete extends Error {}
 
 /**
- * The files of the media repository: the local store, and storage providers behind it. A file appears under its name only when it is whole.
+ * The files of the media repository: the local store, and storage providers behind it. A file appears under its name only when it is whole; a thumbnail before it has a row.
  */
 export class MediaStore {
   private readonly hot = new HotFiles();
@@ -57,26 +57,26 @@ export class MediaStore {
     const relative = mediaPath(file);
     const hash = createHash("sha256");
     let [length, bytes]: [number, Buffer | undefined] = [0, undefined];
-    await this.place(file, relative, async (temporary) => {
-      await mkdir(path.dirname(temporary), { recursive: true });
-      ({ length, bytes } = await this.save(content, temporary, hash, limits.maxBytes));
+    await this.place(file, relative, this.temporary(relative), async (to) => {
+      // Previews of a day lie in one folder; else most files are the first in theirs.
+      if (file.urlCache !== true) await mkdir(path.dirname(to), { recursive: true });
+      const handle = await inFolder(to, () => open(to, "wx"));
+      ({ length, bytes } = await this.save(content, handle, hash, limits.maxBytes));
       if (limits.exactly !== undefined && length !== limits.exactly) throw new MediaIncomplete(`got ${length} bytes of ${limits.exactly}`);
     });
     return { length, bytes, sha256: hash.digest("hex") };
   }
 
-  /** Writes bytes (thumbnails). */
+  /** Writes bytes (thumbnails). They are under their name from the beginning, if they are the first of it: nobody looks for them before they have a row. */
   async writeBytes(file: MediaFile, bytes: Buffer): Promise<void> {
-    await this.place(file, mediaPath(file), async (temporary) => {
-      try {
-        await writeFile(temporary, bytes, { flag: "wx" });
-      } catch (error) {
-        // Several come into one folder: only the first has to make it.
-        if ((error as { code?: unknown }).code !== "ENOENT") throw error;
-        await mkdir(path.dirname(temporary), { recursive: true });
-        await writeFile(temporary, bytes, { flag: "wx" });
-      }
-    });
+    const relative = mediaPath(file);
+    const write = (to: string): Promise<void> => inFolder(to, () => writeFile(to, bytes, { flag: "wx" }));
+    try {
+      await this.place(file, relative, path.join(this.root, relative), write);
+    } catch (error) {
+      if (codeOf(error) !== "EEXIST") throw error;
+      await this.place(file, relative, this.temporary(relative), write);
+    }
   }
 
   /**
@@ -161,9 +161,8 @@ export class MediaStore {
     return file.urlCache === true ? [] : this.providers;
   }
 
-  /** Writes a stream to a new file, hashing it. No more than a batch of it is in memory. @throws MediaTooLarge, MediaIncomplete */
-  private async save(content: Readable, to: string, hash: Hash, maxBytes: number): Promise<Pick<StoredFile, "length" | "bytes">> {
-    const handle = await open(to, "wx");
+  /** Writes a stream to a new file, hashing it, and closes that. No more than a batch of it is in memory. @throws MediaTooLarge, MediaIncomplete */
+  private async save(content: Readable, handle: FileHandle, hash: Hash, maxBytes: number): Promise<Pick<StoredFile, "length" | "bytes">> {
     let length = 0;
     let batch: Buffer[] = [];
     let gathered = 0;
@@ -195,16 +194,21 @@ export class MediaStore {
     }
   }
 
-  private async place(file: MediaFile, relative: string, write: (temporary: string) => Promise<unknown>): Promise<void> {
+  private temporary(relative: string): string {
+    return `${path.join(this.root, relative)}.${this.random.letters(8)}`;
+  }
+
+  /** Puts what `write` writes to `target` under its name. */
+  private async place(file: MediaFile, relative: string, target: string, write: (to: string) => Promise<unknown>): Promise<void> {
     const local = path.join(this.root, relative);
-    const temporary = `${local}.${this.random.letters(8)}`;
     try {
-      await write(temporary);
-      await this.judge(file, temporary);
-      await rename(temporary, local);
+      await write(target);
+      await this.judge(file, target);
+      if (target !== local) await rename(target, local);
       this.hot.forget(relative);
     } catch (error) {
-      await rm(temporary, { force: true });
+      // What was there before is another's.
+      if (codeOf(error) !== "EEXIST") await rm(target, { force: true });
       throw error;
     }
     try {
@@ -262,6 +266,19 @@ function consume(content: Readable, take: (chunk: Buffer) => Promise<void> | und
     });
   });
 }
+
+/** Several files come into one folder: only the first has to make it. */
+async function inFolder<T>(file: string, write: () => Promise<T>): Promise<T> {
+  try {
+    return await write();
+  } catch (error) {
+    if (codeOf(error) !== "ENOENT") throw error;
+    await mkdir(path.dirname(file), { recursive: true });
+    return await write();
+  }
+}
+
+const codeOf = (error: unknown): unknown => (error as { code?: unknown } | null)?.code;
 
 async function writeAll(handle: FileHandle, batch: readonly Buffer[], bytes: number): Promise<void> {
   if (bytes === 0) return;
