@@ -1,6 +1,6 @@
 import { forbidden } from "../../protocol/errors.ts";
 import type { MatrixEvent } from "../../protocol/event/event.ts";
-import { positionOfEvent, timelinePage, type TimelineRow } from "../../storage/rooms/pagination.ts";
+import { positionOfEvent, timelineNeighbours, timelinePage, type TimelineRow } from "../../storage/rooms/pagination.ts";
 import type { Context } from "../context.ts";
 import { type Bundles, bundleAggregations } from "../relations/bundle.ts";
 import type { Requester } from "../requester.ts";
@@ -84,12 +84,12 @@ export async function eventsAround(
   ctx: Pick<Context, "read" | "events">,
   roomId: string,
   eventId: string,
-  limit: number | { readonly before: number; readonly after: number },
+  limit: number,
   filter: RoomEventFilter | undefined,
-): Promise<{ before: MatrixEvent[]; after: MatrixEvent[]; start: StreamToken["room"]; end: StreamToken["room"] } | undefined> {
+): Promise<EventsAround | undefined> {
   const at = await positionOfEvent(ctx.read, eventId);
   if (at === undefined || at.roomId !== roomId) return undefined;
-  const counts = typeof limit === "number" ? { before: Math.floor(limit / 2), after: limit - Math.floor(limit / 2) } : limit;
+  const counts = { before: Math.floor(limit / 2), after: limit - Math.floor(limit / 2) };
   const below = { topological: at.topological, stream: at.stream - 1 };
   const above = { topological: at.topological, stream: at.stream };
   const page = (backwards: boolean): Promise<TimelineRow[]> => {
@@ -102,19 +102,58 @@ export async function eventsAround(
     const found = rows.flatMap((row) => loaded.get(row.event_id) ?? []);
     return filter === undefined ? found : found.filter(filter.accepts);
   };
+  return { before: events(before), after: events(after), ...ends(at, before, after, counts.before) };
+}
+
+interface EventsAround {
+  /** Newest first. */
+  readonly before: readonly MatrixEvent[];
+  /** Oldest first. */
+  readonly after: readonly MatrixEvent[];
+  readonly start: StreamToken["room"];
+  readonly end: StreamToken["room"];
+}
+
+/** The events around each of these, by id; in two statements. Those that are unknown are left out. */
+export async function eventsAroundEach(
+  ctx: Pick<Context, "read" | "events">,
+  eventIds: readonly string[],
+  limits: { readonly before: number; readonly after: number },
+): Promise<Map<string, EventsAround>> {
+  if (eventIds.length === 0) return new Map();
+  const sides = new Map<string, { at: Position; before: TimelineRow[]; after: TimelineRow[] }>();
+  for (const row of await timelineNeighbours(ctx.read, eventIds, limits)) {
+    let own = sides.get(row.around);
+    if (own === undefined) sides.set(row.around, (own = { at: { topological: row.topological, stream: row.stream }, before: [], after: [] }));
+    if (row.event_id !== null) {
+      const { event_id, topological_ordering, stream_ordering } = row;
+      (row.is_before ? own.before : own.after).push({ event_id, topological_ordering: topological_ordering!, stream_ordering: stream_ordering! });
+    }
+  }
+  const loaded = await ctx.events.get([...sides.values()].flatMap(({ before, after }) => [...before, ...after].map((row) => row.event_id)));
+  const events = (rows: readonly TimelineRow[]): MatrixEvent[] => rows.flatMap((row) => loaded.get(row.event_id) ?? []);
+  return new Map(
+    [...sides].map(([eventId, { at, before, after }]) => [
+      eventId,
+      { before: events(before), after: events(after), ...ends(at, before, after, limits.before) },
+    ]),
+  );
+}
+
+interface Position {
+  readonly topological: number | bigint;
+  readonly stream: number;
+}
+
+/** Where paging goes on at both ends of what was found around an event. */
+function ends(at: Position, before: readonly TimelineRow[], after: readonly TimelineRow[], wantedBefore: number): Pick<EventsAround, "start" | "end"> {
   const first = before.at(-1);
   const last = after.at(-1);
+  // With nothing before it, the position is that of Synapse, one level of depth below.
+  const nothing = wantedBefore > 0 ? { topological: lower(at.topological), stream: at.stream } : { topological: at.topological, stream: at.stream - 1 };
   return {
-    before: events(before),
-    after: events(after),
-    // With nothing before it, the position is that of Synapse, one level of depth below.
-    start:
-      first === undefined
-        ? counts.before > 0
-          ? { topological: lower(at.topological), stream: at.stream }
-          : below
-        : { topological: first.topological_ordering, stream: first.stream_ordering - 1 },
-    end: last === undefined ? above : { topological: last.topological_ordering, stream: last.stream_ordering },
+    start: first === undefined ? nothing : { topological: first.topological_ordering, stream: first.stream_ordering - 1 },
+    end: last === undefined ? at : { topological: last.topological_ordering, stream: last.stream_ordering },
   };
 }
 

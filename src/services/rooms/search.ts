@@ -9,7 +9,7 @@ import { presentEvent, presentEvents } from "../present.ts";
 import type { Requester } from "../requester.ts";
 import { currentToken, formatStreamToken } from "../streams/token.ts";
 import { filterForUser, type VisibleEvent } from "../visibility.ts";
-import { eventsAround } from "./event-context.ts";
+import { eventsAroundEach } from "./event-context.ts";
 import { type RoomEventFilter, roomEventFilter } from "./event-filter.ts";
 import { unspacedTerm } from "./message-index.ts";
 import { predecessors } from "./predecessors.ts";
@@ -68,11 +68,11 @@ export async function search(ctx: Needs, requester: Requester, body: JsonObject,
   if (!ctx.config.server.enableSearch) throw new MatrixError(400, "M_UNKNOWN", "Search is disabled on this homeserver");
   const batch = batchToken === undefined || batchToken === "" ? undefined : parseBatch(batchToken);
   const request = parseRequest(ctx, body);
-  const roomIds = await roomsToSearch(ctx, requester, request, batch);
-  if (roomIds.length === 0) return { search_categories: { room_events: { results: [], count: 0, highlights: [] } } };
+  const rooms = await roomsToSearch(ctx, requester, request, batch);
+  if (rooms === undefined) return { search_categories: { room_events: { results: [], count: 0, highlights: [] } } };
 
   const unspaced = ctx.config.myelin.search.unspacedLanguages ? unspacedTerm(request.term) : undefined;
-  const query: SearchQuery = { term: request.term, roomIds, keys: request.keys, unspaced };
+  const query: SearchQuery = { term: request.term, rooms, keys: request.keys, unspaced };
   const found = request.orderBy === "rank" ? await findByRank(ctx, requester, query, request) : await findByTime(ctx, requester, query, request, batch);
   const contexts = request.context === undefined ? new Map<string, Around>() : await contextsOf(ctx, requester, found.events, request.context);
   const bundles = await bundleAggregations(
@@ -99,7 +99,10 @@ export async function search(ctx: Needs, requester: Requester, body: JsonObject,
   return { search_categories: { room_events: category } };
 }
 
-async function roomsToSearch(ctx: Needs, requester: Requester, request: SearchRequest, batch: Batch | undefined): Promise<string[]> {
+/** The rooms to look in; undefined for none. */
+async function roomsToSearch(ctx: Needs, requester: Requester, request: SearchRequest, batch: Batch | undefined): Promise<SearchQuery["rooms"] | undefined> {
+  const { notRooms = [] } = request.filter.timeline;
+  if (request.filterRooms === undefined && notRooms.length === 0 && batch?.group !== "room_id") return { joinedBy: requester.userId };
   const own = await ctx.members.roomsOf(requester.userId);
   let rooms = [...own].filter(([, room]) => room.membership === "join").map(([roomId]) => roomId);
   if (request.filterRooms !== undefined) {
@@ -107,22 +110,21 @@ async function roomsToSearch(ctx: Needs, requester: Requester, request: SearchRe
     const wanted = new Set([...request.filterRooms, ...(await predecessors(ctx, request.filterRooms))]);
     rooms = rooms.filter((roomId) => wanted.has(roomId));
   }
-  const unwanted = new Set(request.filter.timeline.notRooms ?? []);
-  rooms = rooms.filter((roomId) => !unwanted.has(roomId));
-  return batch?.group === "room_id" ? rooms.filter((roomId) => roomId === batch.groupKey) : rooms;
+  const unwanted = new Set(notRooms);
+  rooms = rooms.filter((roomId) => !unwanted.has(roomId) && (batch?.group !== "room_id" || roomId === batch.groupKey));
+  return rooms.length === 0 ? undefined : rooms;
 }
 
 async function findByRank(ctx: Needs, requester: Requester, query: SearchQuery, request: SearchRequest): Promise<Found> {
-  const [hits, count] = await Promise.all([searchByRank(ctx.read, query, RANKED_HITS), countSearchHits(ctx.read, query)]);
-  const { events, highlights } = await loadHits(ctx, requester, query, request, hits);
+  const hits = await searchByRank(ctx.read, query, RANKED_HITS);
+  const { events, highlights } = await loadHits(ctx, requester, query, request, hits, request.filter.limit);
   const ranks = new Map(hits.map((hit) => [hit.event_id, hit.rank]));
-  const best = events.toSorted((one, other) => ranks.get(other.event.eventId)! - ranks.get(one.event.eventId)!);
-  return { events: best.slice(0, request.filter.limit), ranks, count, highlights, next: undefined };
+  return { events, ranks, count: hits[0]?.total ?? 0, highlights, next: undefined };
 }
 
 async function findByTime(ctx: Needs, requester: Requester, query: SearchQuery, request: SearchRequest, batch: Batch | undefined): Promise<Found> {
   const limit = request.filter.limit;
-  const count = await countSearchHits(ctx.read, query);
+  let count: number | undefined;
   const ranks = new Map<string, number>();
   const positions = new Map<string, string>();
   const highlights = new Set<string>();
@@ -130,7 +132,8 @@ async function findByTime(ctx: Needs, requester: Requester, query: SearchQuery, 
   let before = batch?.position;
   for (let round = 0; round < MAX_ROUNDS && found.length < limit; round++) {
     const hits = await searchByTime(ctx.read, query, before, limit * 2);
-    const loaded = await loadHits(ctx, requester, query, request, hits);
+    count ??= hits[0]?.total;
+    const loaded = await loadHits(ctx, requester, query, request, hits, Infinity);
     for (const word of loaded.highlights) highlights.add(word);
     for (const hit of hits) {
       ranks.set(hit.event_id, hit.rank);
@@ -141,17 +144,21 @@ async function findByTime(ctx: Needs, requester: Requester, query: SearchQuery, 
     if (hits.length < limit * 2 || last === undefined) break;
     before = { time: last.origin_server_ts ?? 0, stream: last.stream_ordering ?? 0 };
   }
+  // Nothing is older than the page before: that does not say how many there are.
+  count ??= batch === undefined ? 0 : await countSearchHits(ctx.read, query);
   const events = found.slice(0, limit);
   const lastEvent = events.length >= limit ? events.at(-1) : undefined;
   return { events, ranks, count, highlights, next: lastEvent === undefined ? undefined : positions.get(lastEvent.event.eventId) };
 }
 
+/** The events that the user may see, in the order of the hits, at least `enough` of them where there are so many; and the words found in any hit. */
 async function loadHits(
   ctx: Needs,
   requester: Requester,
   query: SearchQuery,
   request: SearchRequest,
   hits: readonly SearchHit[],
+  enough: number,
 ): Promise<{ events: VisibleEvent[]; highlights: Set<string> }> {
   const loaded = [...(await ctx.events.get(hits.map((hit) => hit.event_id))).values()].filter((event) => event.redactedBecause === undefined);
   const [highlights, events] = await Promise.all([
@@ -160,11 +167,19 @@ async function loadHits(
       query.term,
       loaded.map(searchedText).filter((text) => text !== ""),
     ),
-    filterForUser(ctx, requester.userId, loaded.filter(request.filter.accepts)),
+    firstVisible(ctx, requester.userId, loaded.filter(request.filter.accepts), enough),
   ]);
   const texts = query.unspaced === undefined ? [] : loaded.map((event) => normaliseText(searchedText(event)));
   for (const piece of query.unspaced?.wanted ?? []) if (texts.some((text) => text.includes(piece))) highlights.add(piece);
   return { events, highlights };
+}
+
+/** The first so many of the events that the user may see: no more are looked at than it takes. */
+async function firstVisible(ctx: Needs, userId: string, events: readonly MatrixEvent[], wanted: number): Promise<VisibleEvent[]> {
+  const visible: VisibleEvent[] = [];
+  for (let from = 0, step = wanted; from < events.length && visible.length < wanted; from += step, step *= 2)
+    visible.push(...(await filterForUser(ctx, userId, events.slice(from, from + step))));
+  return visible.slice(0, wanted);
 }
 
 const searchedText = (event: MatrixEvent): string =>
@@ -175,7 +190,7 @@ interface Around {
   readonly after: readonly VisibleEvent[];
   readonly start: string;
   readonly end: string;
-  readonly profiles: JsonObject | undefined;
+  readonly profiles?: JsonObject;
 }
 
 async function contextsOf(
@@ -185,20 +200,17 @@ async function contextsOf(
   wanted: NonNullable<SearchRequest["context"]>,
 ): Promise<Map<string, Around>> {
   const now = currentToken(ctx.streams, ctx.typing.serial);
-  const arounds = await Promise.all(
-    events.map(async ({ event }) => {
-      const around = await eventsAround(ctx, event.roomId, event.eventId, { before: wanted.before, after: wanted.after }, undefined);
-      return { event, around };
-    }),
-  );
+  const ids = events.map(({ event }) => event.eventId);
+  const arounds = await eventsAroundEach(ctx, ids, { before: wanted.before, after: wanted.after });
   const visible = await filterForUser(
     ctx,
     requester.userId,
-    arounds.flatMap(({ around }) => (around === undefined ? [] : [...around.before, ...around.after])),
+    [...arounds.values()].flatMap(({ before, after }) => [...before, ...after]),
   );
   const byId = new Map(visible.map((item) => [item.event.eventId, item]));
   const contexts = new Map<string, Around>();
-  for (const { event, around } of arounds) {
+  for (const { event } of events) {
+    const around = arounds.get(event.eventId);
     if (around === undefined) continue;
     const pick = (list: readonly MatrixEvent[]): VisibleEvent[] => list.flatMap((one) => byId.get(one.eventId) ?? []);
     const [before, after] = [pick(around.before), pick(around.after)];
@@ -207,27 +219,39 @@ async function contextsOf(
       after,
       start: formatStreamToken({ ...now, room: around.start }),
       end: formatStreamToken({ ...now, room: around.end }),
-      profiles: wanted.profiles ? await profilesAt(ctx, event, [...before, ...after]) : undefined,
     });
   }
-  return contexts;
+  return wanted.profiles ? await withProfiles(ctx, events, contexts) : contexts;
 }
 
 /** Names and pictures of the senders as they were then. */
-async function profilesAt(ctx: Needs, event: MatrixEvent, around: readonly VisibleEvent[]): Promise<JsonObject> {
-  const senders = [...new Set([event.sender, ...around.map((item) => item.event.sender)])];
-  const at = around.at(-1)?.event.eventId ?? event.eventId;
-  const state = (
-    await ctx.state.afterEvents(
-      [at],
-      senders.map((sender): [string, string] => ["m.room.member", sender]),
-    )
-  ).get(at);
-  const members = await ctx.events.get(senders.flatMap((sender) => state?.get(stateKeyOf("m.room.member", sender)) ?? []));
-  const profiles: JsonObject = Object.create(null) as JsonObject;
-  for (const member of members.values())
-    profiles[member.stateKey!] = { displayname: member.content.displayname ?? null, avatar_url: member.content.avatar_url ?? null };
-  return { ...profiles };
+async function withProfiles(ctx: Needs, found: readonly VisibleEvent[], contexts: ReadonlyMap<string, Around>): Promise<Map<string, Around>> {
+  const asked = found.flatMap(({ event }) => {
+    const around = contexts.get(event.eventId);
+    if (around === undefined) return [];
+    const beside = [...around.before, ...around.after].map((item) => item.event);
+    const senders = [...new Set([event, ...beside].map(({ sender }) => sender))];
+    return [{ eventId: event.eventId, around, senders, at: beside.at(-1)?.eventId ?? event.eventId }];
+  });
+  const everybody = [...new Set(asked.flatMap(({ senders }) => senders))];
+  const states = await ctx.state.afterEvents(
+    new Set(asked.map(({ at }) => at)),
+    everybody.map((sender): [string, string] => ["m.room.member", sender]),
+  );
+  const idsOf = ({ at, senders }: { at: string; senders: readonly string[] }): string[] =>
+    senders.flatMap((sender) => states.get(at)?.get(stateKeyOf("m.room.member", sender)) ?? []);
+  const members = await ctx.events.get(asked.flatMap(idsOf));
+  return new Map(
+    asked.map((one) => {
+      const profiles: JsonObject = Object.create(null) as JsonObject;
+      for (const id of idsOf(one)) {
+        const member = members.get(id);
+        if (member !== undefined)
+          profiles[member.stateKey!] = { displayname: member.content.displayname ?? null, avatar_url: member.content.avatar_url ?? null };
+      }
+      return [one.eventId, { ...one.around, profiles: { ...profiles } }];
+    }),
+  );
 }
 
 async function presentAround(ctx: Needs, requester: Requester, around: Around, bundles: Bundles): Promise<JsonObject> {

@@ -134,6 +134,42 @@ export async function positionOfEvent(h: ReadHandle, eventId: string): Promise<{
   return row === undefined ? undefined : { roomId: row.room_id, topological: row.topological_ordering, stream: row.stream_ordering };
 }
 
+export interface NeighbourRow {
+  /** The event that was asked about, and where it stands. */
+  readonly around: string;
+  readonly room_id: string;
+  readonly topological: number | bigint;
+  readonly stream: number;
+  /** One beside it, nearest first on each side; null where there is none on that side. */
+  readonly is_before: boolean;
+  readonly event_id: string | null;
+  readonly topological_ordering: number | bigint | null;
+  readonly stream_ordering: number | null;
+}
+
+/** The events next to each of these in their rooms' timelines: at most so many before and after, in one statement. */
+export async function timelineNeighbours(
+  h: ReadHandle,
+  eventIds: readonly string[],
+  limits: { readonly before: number; readonly after: number },
+): Promise<NeighbourRow[]> {
+  const side = (isBefore: boolean): string => {
+    const order = isBefore ? "DESC" : "ASC";
+    return `SELECT at.event_id AS around, at.room_id, at.topological_ordering AS topological, at.stream_ordering AS stream, ${isBefore} AS is_before,
+                   e.event_id, e.topological_ordering, e.stream_ordering
+              FROM events AS at LEFT JOIN LATERAL (
+                SELECT events.event_id, events.topological_ordering, events.stream_ordering FROM events
+                 WHERE events.room_id = at.room_id AND NOT events.outlier AND events.rejection_reason IS NULL
+                   AND (events.topological_ordering, events.stream_ordering) ${isBefore ? "<" : ">"} (at.topological_ordering, at.stream_ordering)
+                 ORDER BY events.topological_ordering ${order}, events.stream_ordering ${order}
+                 LIMIT ${isBefore ? "$2" : "$3"}
+              ) AS e ON TRUE
+             WHERE at.event_id = ANY($1)`;
+  };
+  const rows = await query<NeighbourRow>(h, `${side(true)} UNION ALL ${side(false)}`, [eventIds, limits.before, limits.after]);
+  return rows;
+}
+
 /** The largest depth among the room's events; 0 for an unknown room. */
 export async function highestDepth(h: ReadHandle, roomId: string): Promise<number | bigint> {
   const row = await queryOne<{ depth: number | bigint }>(

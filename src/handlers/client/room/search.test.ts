@@ -111,6 +111,57 @@ describe("search in messages", () => {
     assert.deepEqual(ids(more), [here[1], here[0]]);
   });
 
+  it("looks in all rooms that one is in, in no others, however many are named", async () => {
+    const [here, left, foreign] = [await create(), await create(), await server.as(alice).createRoom({ preset: "private_chat" })];
+    const found = await send(here, "a lone dotterel");
+    for (const roomId of [left, foreign]) await send(roomId, "another dotterel");
+    await server
+      .as(bob)
+      .post(`${V3}/rooms/${id(left)}/leave`, {})
+      .expect(200);
+    const many = [here, left, foreign, ...Array.from({ length: 30 }, (_, n) => `!none${n}:test`)];
+    for (const order_by of ["rank", "recent"]) {
+      for (const filter of [{}, { rooms: [here, left, foreign] }, { rooms: many }, { not_rooms: ["!none:test"] }]) {
+        const answer = await find("dotterel", { order_by, filter });
+        assert.deepEqual([ids(answer), answer.count], [[found], 1], JSON.stringify({ order_by, filter }));
+        assert.ok(answer.results[0]!.rank > 0);
+      }
+      assert.deepEqual(ids(await find("dotterel", { order_by, filter: { not_rooms: [here] } })), []);
+    }
+  });
+
+  it("fills a page with what the user may see, though better hits are hidden", async () => {
+    const roomId = await create();
+    const seen = [await send(roomId, "one avocet over there"), await send(roomId, "an avocet among others")];
+    await server
+      .as(bob)
+      .put(`${V3}/user/${id(bob.userId)}/account_data/m.ignored_user_list`, { ignored_users: { "@dora:test": {} } })
+      .expect(200);
+    const dora = await server.register("dora");
+    await server.as(dora).join(roomId);
+    for (let n = 0; n < 9; n++) await send(roomId, "avocet avocet avocet", dora);
+    const found = await find("avocet", { filter: { rooms: [roomId], limit: 2 } });
+    assert.deepEqual(ids(found).toSorted(), seen.toSorted());
+    assert.equal(found.count, 11);
+  });
+
+  it("takes as many statements for many hits as for few", async () => {
+    const roomId = await create();
+    const statements = async (limit: number): Promise<number> => {
+      let count = 0;
+      const stop = server.ctx.db.observe(({ transaction }) => (count += transaction === undefined ? 1 : 0));
+      const event_context = { before_limit: 2, after_limit: 2, include_profile: true };
+      const found = await find("bittern", { filter: { rooms: [roomId], limit }, event_context });
+      stop();
+      assert.equal(found.results.length, limit);
+      return count;
+    };
+    for (let n = 0; n < 12; n++) await send(roomId, `bittern ${n}`);
+    const few = await statements(1);
+    const many = await statements(12);
+    assert.ok(many <= few + 3, `${many} statements for 12 hits, ${few} for one`);
+  });
+
   it("brings the events around, their senders' profiles and the state when asked", async () => {
     const roomId = await create({ name: "Nest" });
     const around = [await send(roomId, "before"), await send(roomId, "osprey", bob), await send(roomId, "after")];
