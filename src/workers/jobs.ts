@@ -9,6 +9,7 @@ import { rotateNotifications } from "../services/push/rotate.ts";
 import { cleanMessageIndex, indexUnspacedMessages } from "../services/rooms/message-index.ts";
 import { deleteUnusedGroups } from "../services/rooms/purge.ts";
 import { compressAsConfigured } from "../services/state-compression/compress.ts";
+import { deleteReceivedTransactions } from "../storage/federation/received-transactions.ts";
 import { saveStreamPositions } from "../storage/stream-ids.ts";
 import { flushMediaUses } from "../services/media/media.ts";
 import { expirePreviews } from "../services/media/preview/expire.ts";
@@ -52,6 +53,12 @@ const COMMON: readonly Job[] = [
     intervalMs: 60_000,
     when: (ctx) => ctx.config.workers.sendFederation,
     run: (ctx) => ctx.federationSender.wakeWaiting(),
+  },
+  {
+    name: "cleanup_transactions",
+    intervalMs: 1_800_000,
+    // A server that has had no answer for a day begins anew.
+    run: (ctx) => ctx.transaction("_cleanup_transactions", (txn) => deleteReceivedTransactions(txn, ctx.clock.now() - 86_400_000)),
   },
   { name: "sync_partial_state_room", intervalMs: 30_000, run: (ctx, signal) => ctx.roomCompletion.run(ctx, signal) },
   {

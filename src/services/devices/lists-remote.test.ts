@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import type { JsonObject } from "../../lib/json.ts";
 import { signingKeyFromSeed } from "../../protocol/event/sign.ts";
+import { deleteOutboxMessages } from "../../storage/devices/inbox.ts";
 import { acknowledgePokes, lastAcknowledged, outboundPokes, pruneOutboundPokes } from "../../storage/devices/lists-outbound.ts";
 import { pruneChangesInRooms } from "../../storage/devices/lists.ts";
 import { execute, query } from "../../storage/database.ts";
@@ -8,7 +9,8 @@ import { bareMembership, bareRoom } from "../../testing/bare-room.ts";
 import { startTestServer, type TestServer, type TestUser } from "../../testing/server.ts";
 import type { Context } from "../context.ts";
 import { noRemoteServers } from "../remote-servers.ts";
-import { acknowledgeEdus, deviceListEdus, toDeviceEdus, userDevicesForServer } from "./for-servers.ts";
+import { devicesForServer } from "../federation/inbound/queries.ts";
+import { deviceListEdus, toDeviceEdus } from "../federation/outbound/device-edus.ts";
 import { queryKeys, queryKeysForServer } from "./keys-query.ts";
 import { receiveSigningKeyUpdate } from "./cross-signing.ts";
 import { handleRemoteDeviceListUpdate, resyncDevices, retryResyncs } from "./lists-remote.ts";
@@ -166,10 +168,10 @@ describe("device lists of other servers", () => {
       const keys = { user_id: bob.userId, device_id: bob.deviceId, algorithms: ["a"], keys: {}, signatures: {} };
       await server.as(bob).post("/_matrix/client/v3/keys/upload", { device_keys: keys }).expect(200);
       await ctx.deviceListPokes.settled();
-      const first = await deviceListEdus(ctx, "told", 0, 100);
+      const first = await deviceListEdus(ctx, "told", 100);
       const update = first.edus[0]!;
       assert.deepEqual(first.edus.length, 1);
-      assert.equal(update.edu_type, "m.device_list_update");
+      assert.equal(update.type, "m.device_list_update");
       const streamId = update.content.stream_id as number;
       assert.deepEqual(update.content, {
         user_id: bob.userId,
@@ -178,17 +180,17 @@ describe("device lists of other servers", () => {
         prev_id: [],
         stream_id: streamId,
       });
-      assert.deepEqual((await deviceListEdus(ctx, "told", 0, 100)).edus, first.edus, "told again until acknowledged");
-      await acknowledgeEdus(ctx, "told", { deviceLists: first.position });
+      assert.deepEqual((await deviceListEdus(ctx, "told", 100)).edus, first.edus, "told again until acknowledged");
+      await ctx.transaction("acknowledge", (txn) => acknowledgePokes(txn, "told", first.upTo!));
       const { base64 } = signingKeyFromSeed("x", new Uint8Array(32).fill(6));
       const master_key = { user_id: bob.userId, usage: ["master"], keys: { [`ed25519:${base64}`]: base64 } };
       await server.as(bob).post("/_matrix/client/v3/keys/device_signing/upload", { master_key }).expect(200);
       await server.as(bob).put(`/_matrix/client/v3/devices/${bob.deviceId}`, { display_name: "secret name" }).expect(200);
       await server.as(bob).post("/_matrix/client/v3/logout").expect(200);
       await ctx.deviceListPokes.settled();
-      const second = await deviceListEdus(ctx, "told", first.position, 100);
+      const second = await deviceListEdus(ctx, "told", 100);
       assert.deepEqual(
-        second.edus.map(({ edu_type }) => edu_type),
+        second.edus.map(({ type }) => type),
         ["m.device_list_update", "m.signing_key_update", "org.matrix.signing_key_update"],
       );
       const { content } = second.edus[0]!;
@@ -202,10 +204,10 @@ describe("device lists of other servers", () => {
         .as(carol)
         .post("/_matrix/client/v3/keys/upload", { device_keys: { user_id: carol.userId, device_id: carol.deviceId, algorithms: [], keys: {}, signatures: {} } })
         .expect(200);
-      assert.equal(((await userDevicesForServer(ctx, carol.userId)).devices as unknown[]).length, 1);
+      assert.equal(((await devicesForServer(ctx, carol.userId)).devices as unknown[]).length, 1);
       await ctx.transaction("poison", (txn) => execute(txn, "UPDATE e2e_device_keys_json SET key_json = '[1' WHERE user_id = $1", [carol.userId]));
-      assert.deepEqual((await userDevicesForServer(ctx, carol.userId)).devices, [{ device_id: carol.deviceId }]);
-      await assert.rejects(userDevicesForServer(ctx, "@x:elsewhere"), { status: 400 });
+      assert.deepEqual((await devicesForServer(ctx, carol.userId)).devices, []);
+      await assert.rejects(devicesForServer(ctx, "@x:elsewhere"), { status: 400 });
     });
 
     it("of to-device messages waits until acknowledged", async () => {
@@ -213,14 +215,14 @@ describe("device lists of other servers", () => {
         .as(alice)
         .put("/_matrix/client/v3/sendToDevice/m.test/fed1", { messages: { "@x:mail": { D: { n: 1 } } } })
         .expect(200);
-      const batch = await toDeviceEdus(ctx, "mail", 0, 10);
+      const batch = await toDeviceEdus(ctx, "mail", 10);
       assert.deepEqual(
         batch.edus.map(({ content }) => content.messages),
         [{ "@x:mail": { D: { n: 1 } } }],
       );
-      assert.deepEqual(await toDeviceEdus(ctx, "mail", 0, 10), batch);
-      await acknowledgeEdus(ctx, "mail", { toDevice: batch.position });
-      assert.deepEqual((await toDeviceEdus(ctx, "mail", 0, 10)).edus, []);
+      assert.deepEqual(await toDeviceEdus(ctx, "mail", 10), batch);
+      await ctx.transaction("acknowledge", (txn) => deleteOutboxMessages(txn, "mail", batch.upTo!));
+      assert.deepEqual((await toDeviceEdus(ctx, "mail", 10)).edus, []);
     });
 
     const poke = (destination: string, userId: string, streamId: number, deviceId: string, ts: number): Promise<unknown> =>

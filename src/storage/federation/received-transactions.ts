@@ -24,7 +24,7 @@ export async function storeAnswerOfTransaction(
   );
 }
 
-/** Forgets transactions from before that time (ms); Synapse keeps them for 30 days. */
-export async function deleteOldTransactions(txn: Txn, before: number): Promise<number> {
-  return await execute(txn, `DELETE FROM received_transactions AS t WHERE t.ts < $1`, [before]);
+/** Forgets transactions from before that time (ms). */
+export async function deleteReceivedTransactions(txn: Txn, before: number): Promise<void> {
+  await execute(txn, `DELETE FROM received_transactions AS t WHERE t.ts < $1`, [before]);
 }
