@@ -5,6 +5,7 @@ import { signingKeyFromSeed, signJson } from "../../protocol/event/sign.ts";
 import { memberKey } from "../../protocol/power-levels.ts";
 import { sendEvents } from "../../services/events/send.ts";
 import { markUserErased } from "../../storage/accounts/deactivations.ts";
+import { AuthGraph } from "../../storage/events/auth-graph.ts";
 import { setRoomPublic } from "../../storage/rooms/rooms.ts";
 import { type FederatedTestServer, startFederatedServer } from "../../testing/federated-server.ts";
 import { FederationPeer, PeerRoom } from "../../testing/federation-peer.ts";
@@ -162,6 +163,11 @@ describe("what other servers may ask", function () {
       assert.deepEqual(new Set(state), new Set([...room.state.values()].map((event) => event.eventId)));
       const expected = await server.ctx.authGraph.chain(state);
       assert.deepEqual(new Set(chain), expected);
+      for (const graph of [server.ctx.authGraph, new AuthGraph(server.ctx.read)]) {
+        assert.deepEqual(await graph.among(new Set([...expected, "$nobody"]), state), expected);
+        assert.deepEqual(await graph.among(new Set(state.slice(-1)), state), new Set(state.slice(-1)));
+        assert.deepEqual(await graph.among(new Set(["$nobody"]), state), new Set());
+      }
       const full = (await get(peer, `${V1}/state/${enc(roomId)}?event_id=${enc(topic!.eventId)}`)).body as { pdus: JsonObject[] };
       assert.equal(full.pdus.length, state.length);
     });

@@ -15,7 +15,9 @@ export async function readAuthEdges(read: ReadHandle, eventIds: readonly string[
   return new Map(rows.map((row) => [row.event_id, row.auth_ids]));
 }
 
+/** Events visited between two turns of the event loop, and asked for by one query. */
 const VISITED_AT_ONCE = 20_000;
+const READ_AT_ONCE = 5_000;
 
 /**
  * Which events authorised which. What an event refers to never changes, so edges are remembered; a walk asks for what it lacks level by
@@ -87,9 +89,8 @@ export class AuthGraph {
         if (ids === undefined) missing.push(id);
         else take(ids);
       }
-      for (let at = 0; at < missing.length; at += VISITED_AT_ONCE) {
-        const asked = missing.slice(at, at + VISITED_AT_ONCE);
-        const stored = await readAuthEdges(this.read, asked);
+      for (let at = 0; at < missing.length; at += READ_AT_ONCE) {
+        const stored = await readAuthEdges(this.read, missing.slice(at, at + READ_AT_ONCE));
         for (const [id, ids] of stored) {
           this.edges.set(id, ids);
           take(ids);
