@@ -19,6 +19,7 @@ const SUITES = [
   "kill",
   "delegation",
   "sso",
+  "saml",
   "mails",
   "bridge",
   "federation",

@@ -3,7 +3,7 @@ import { type JWTPayload, SignJWT } from "jose";
 import { CasServer } from "../src/testing/cas-server.ts";
 import { CLIENT_ID, CLIENT_SECRET, OpenIdProvider } from "../src/testing/openid-provider.ts";
 import { type Visit, WebBrowser } from "../src/testing/web-browser.ts";
-import { provideAuthlib } from "./harness/authlib.ts";
+import { provideAuthlib } from "./harness/python-libraries.ts";
 import { makeHome, type Home } from "./harness/home.ts";
 import { acquirePostgres, type PostgresServer } from "./harness/postgres.ts";
 import { type RunningServer, startServer } from "./harness/server.ts";

@@ -84,6 +84,20 @@ describe("the SAML2 configuration", () => {
     assert.throws(() => new SamlProvider(saml({ metadata, service: { sp: { authn_requests_signed: true } } }).saml2), /key_file/);
   });
 
+  it("weakens nothing by what pysaml2 does not read either, and names it", () => {
+    const metadata = { inline: [idp.metadata()] };
+    const above = { allow_unsolicited: true, want_response_signed: false, authn_requests_signed: true, force_authn: true };
+    const config = saml({ metadata, ...above, service: { sp: { want_assertions_or_response_signed: true } } });
+    const sp = config.saml2.serviceProvider!;
+    assert.deepEqual([sp.allowUnsolicited, sp.wantResponseSigned, sp.authnRequestsSigned, sp.forceAuthn], [false, true, false, false]);
+    for (const name of Object.keys(above))
+      assert.ok(
+        config.notices.some((notice) => notice.includes(`sp_config.${name}`)),
+        name,
+      );
+    assert.ok(!config.notices.some((notice) => notice.includes("want_assertions_or_response_signed")));
+  });
+
   it("is off without settings, or where it says so", () => {
     assert.equal(testConfig({}).saml2.enabled, false);
     assert.equal(saml({ metadata: {} }, { enabled: false }).saml2.enabled, false);

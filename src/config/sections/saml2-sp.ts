@@ -7,10 +7,11 @@ export type SamlServiceProvider = ReturnType<typeof parseServiceProvider>;
 
 export const HTTP_POST = "urn:oasis:names:tc:SAML:2.0:bindings:HTTP-POST";
 
-/** Settings that stand in the section of the service, or above it. */
+/** Settings of logging in stand in the section of the service; above it they have no meaning, as for pysaml2, and are named at start. */
 export function parseServiceProvider(raw: ConfigReader, ctx: ParseContext, publicBaseurl: string) {
   const sp = raw.object("service").object("sp");
-  const flag = (key: string, fallback: boolean): boolean => sp.boolean(key, raw.boolean(key, fallback));
+  // Response or assertion must be signed in any case.
+  sp.boolean("want_assertions_or_response_signed", false);
   const metadata = parseMetadata(raw, ctx);
   const contacts = raw.objects("contact_person").map((contact) => ({
     type: contact.string("contact_type", "technical"),
@@ -27,14 +28,14 @@ export function parseServiceProvider(raw: ConfigReader, ctx: ParseContext, publi
     metadata,
     /** Addresses at which we take responses; the first one is asked for. */
     acsUrls: parseAcs(sp.object("endpoints"), publicBaseurl),
-    allowUnsolicited: flag("allow_unsolicited", false),
-    wantResponseSigned: flag("want_response_signed", true),
-    wantAssertionsSigned: flag("want_assertions_signed", false),
-    authnRequestsSigned: flag("authn_requests_signed", false),
-    forceAuthn: flag("force_authn", false),
+    allowUnsolicited: sp.boolean("allow_unsolicited", false),
+    wantResponseSigned: sp.boolean("want_response_signed", true),
+    wantAssertionsSigned: sp.boolean("want_assertions_signed", false),
+    authnRequestsSigned: sp.boolean("authn_requests_signed", false),
+    forceAuthn: sp.boolean("force_authn", false),
     allowUnknownAttributes: raw.boolean("allow_unknown_attributes", false),
     nameIdFormats: [...sp.stringOrStrings("name_id_format", []), ...raw.stringOrStrings("name_id_format", [])],
-    nameIdPolicyFormat: sp.string("name_id_policy_format") ?? raw.string("name_id_policy_format"),
+    nameIdPolicyFormat: sp.string("name_id_policy_format"),
     requiredAttributes: sp.optionalStrings("required_attributes"),
     optionalAttributes: sp.optionalStrings("optional_attributes"),
     /** PEM texts. */

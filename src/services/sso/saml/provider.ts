@@ -13,7 +13,7 @@ import { readIdpMetadata, type SamlIdp } from "./idp-metadata.ts";
 import { remoteUserIdOf, type SamlAttributes, userAttributesOf } from "./mapping.ts";
 import { serviceProviderMetadata, type SamlServiceProvider } from "./metadata.ts";
 import { SamlRequests } from "./requests.ts";
-import { invalidResponse, readEnvelope, samlFor, unsolicitedResponse, verifyResponse } from "./response.ts";
+import { decryptionKeys, invalidResponse, readEnvelope, samlFor, unsolicitedResponse, verifyResponse } from "./response.ts";
 
 /** What an identity provider posts through the browser. */
 export interface SamlReturn {
@@ -74,7 +74,7 @@ export class SamlProvider implements IdentityProvider {
       const idp = wanted === undefined ? (idps.size === 1 ? [...idps.values()][0] : undefined) : idps.get(wanted);
       if (idp === undefined) throw new Error(wanted === undefined ? "several identity providers, and no idp_entityid" : `no metadata of ${wanted}`);
       const id = `id-${ctx.random.bytes(20).toString("hex")}`;
-      const saml = samlFor(idp, this.sp, { knows: () => false, newId: () => id });
+      const saml = samlFor(idp, this.sp, { knows: () => false, newId: () => id }, undefined);
       // Some identity providers want a relay state, whatever it is.
       const relayState = "clientRedirectUrl" in purpose ? purpose.clientRedirectUrl : "unused";
       const location = await saml.getAuthorizeUrlAsync(relayState, undefined, {});
@@ -96,8 +96,8 @@ export class SamlProvider implements IdentityProvider {
     const idp = idps.get(waiting?.idp ?? issuer ?? "");
     if (idp === undefined) throw invalidResponse("it is from an unknown provider");
     const knows = (id: string): boolean => id === inResponseTo;
-    const saml = samlFor(idp, this.sp, { knows, newId: () => "" });
-    const attributes = await verifyResponse(saml, request.response, idp, this.sp, inResponseTo);
+    const samls = decryptionKeys(this.sp).map((key) => samlFor(idp, this.sp, { knows, newId: () => "" }, key));
+    const attributes = await verifyResponse(samls, request.response, idp, this.sp, inResponseTo);
     // From here on the response is spent; another one that came meanwhile was the first.
     if (inResponseTo !== undefined && !this.requests.delete(inResponseTo)) throw unsolicitedResponse();
     const purpose = waiting?.purpose ?? unsolicitedPurpose(request.relayState);

@@ -40,14 +40,24 @@ export function readEnvelope(samlResponse: string): ResponseClaims {
   };
 }
 
+/** Keys that assertions may be encrypted to: several while one takes the place of another. */
+export function decryptionKeys(sp: SamlServiceProvider): readonly (string | undefined)[] {
+  const keys = new Set([...sp.encryption.map(({ key }) => key), sp.key].filter((key) => key !== undefined));
+  return keys.size === 0 ? [undefined] : [...keys];
+}
+
 /** node-saml for one identity provider; `knows` tells which requests wait for an answer, `newId` makes a request's id. */
-export function samlFor(idp: SamlIdp, sp: SamlServiceProvider, requests: { knows(id: string): boolean; newId(): string }): NodeSaml.SAML {
+export function samlFor(
+  idp: SamlIdp,
+  sp: SamlServiceProvider,
+  requests: { knows(id: string): boolean; newId(): string },
+  decryptionKey: string | undefined,
+): NodeSaml.SAML {
   const cacheProvider: NodeSaml.CacheProvider = {
     saveAsync: () => Promise.resolve(null),
     getAsync: (id) => Promise.resolve(requests.knows(id) ? new Date(0).toISOString() : null),
     removeAsync: () => Promise.resolve(null),
   };
-  const decryption = sp.encryption.map(({ key }) => key).find((key) => key !== undefined) ?? sp.key;
   const { SAML, ValidateInResponseTo } = nodeSaml();
   return new SAML({
     entryPoint: idp.loginUrl,
@@ -64,7 +74,7 @@ export function samlFor(idp: SamlIdp, sp: SamlServiceProvider, requests: { knows
     signatureAlgorithm: "sha256",
     digestAlgorithm: "sha256",
     ...(sp.authnRequestsSigned && sp.key !== undefined ? { privateKey: sp.key } : {}),
-    ...(decryption === undefined ? {} : { decryptionPvk: decryption }),
+    ...(decryptionKey === undefined ? {} : { decryptionPvk: decryptionKey }),
     validateInResponseTo: sp.allowUnsolicited ? ValidateInResponseTo.ifPresent : ValidateInResponseTo.always,
     requestIdExpirationPeriodMs: FOREVER_MS,
     cacheProvider,
@@ -74,29 +84,36 @@ export function samlFor(idp: SamlIdp, sp: SamlServiceProvider, requests: { knows
 
 /**
  * The attributes of a response whose signature is that provider's, and which answers our request. The signed assertion itself must name
- * the request and us: what stands around it may be anybody's.
+ * the request and us: what stands around it may be anybody's. `samls`: one for each key that it may be encrypted to.
  * @throws SsoError
  */
 export async function verifyResponse(
-  saml: NodeSaml.SAML,
+  samls: readonly NodeSaml.SAML[],
   samlResponse: string,
   idp: SamlIdp,
   sp: SamlServiceProvider,
   requestId: string | undefined,
 ): Promise<SamlAttributes> {
-  let profile: NodeSaml.Profile | null;
-  try {
-    ({ profile } = await saml.validatePostResponseAsync({ SAMLResponse: samlResponse }));
-  } catch (error) {
-    const message = (error as Error).message;
-    if (/InResponseTo/i.test(message)) throw unsolicitedResponse();
-    throw invalidResponse(message.replace(/\s+/g, " ").slice(0, 200), error);
-  }
+  const profile = await verifiedProfile(samls, samlResponse);
   const assertion = (profile?.getAssertion?.() as { Assertion?: XmlJs } | undefined)?.Assertion;
   if (profile === null || assertion === undefined) throw invalidResponse("it has no assertion");
   if (profile.issuer !== idp.entityId) throw invalidResponse("it is from another provider");
   checkSubject(assertion, sp, requestId);
   return attributesOf(assertion, sp.allowUnknownAttributes);
+}
+
+async function verifiedProfile(samls: readonly NodeSaml.SAML[], samlResponse: string): Promise<NodeSaml.Profile | null> {
+  let first: Error | undefined;
+  for (const saml of samls) {
+    try {
+      return (await saml.validatePostResponseAsync({ SAMLResponse: samlResponse })).profile;
+    } catch (error) {
+      first ??= error as Error;
+    }
+  }
+  const message = first?.message ?? "";
+  if (/InResponseTo/i.test(message)) throw unsolicitedResponse();
+  throw invalidResponse(message.replace(/\s+/g, " ").slice(0, 200), first);
 }
 
 /** XML as xml2js has it: elements by name, attributes in `$`, text in `_`. */
