@@ -60,6 +60,8 @@ export const signals = {
   eventHandedOut: new Signal<{ readonly destinations: number }>(),
   /** An event of another server was dealt with, so long after it came. */
   eventReceived: new Signal<{ readonly seconds: number }>(),
+  /** Events of other servers that waited were dropped, for there were too many. */
+  stagedPruned: new Signal<{ readonly events: number }>(),
   softFailed: new Signal<void>(),
   /** A named piece of work has ended. */
   blockEnded: new Signal<{ readonly name: string; readonly seconds: number; readonly usage: DatabaseUsage }>(),

@@ -190,6 +190,7 @@ function streamMetrics(metrics: Metrics): (() => void)[] {
     }),
     signals.eventHandedOut.on(() => metrics.count("synapse_federation_client_sent_pdu_destinations_count_total", {})),
     signals.eventReceived.on(({ seconds }) => metrics.observe("synapse_federation_server_pdu_process_time", {}, seconds)),
+    signals.stagedPruned.on(({ events }) => metrics.count("synapse_federation_server_number_inbound_pdu_pruned_total", {}, events)),
     signals.softFailed.on(() => metrics.count("synapse_federation_soft_failed_events_total", {})),
     signals.hostLimited.on((what) =>
       metrics.count(what === "sleep" ? "synapse_rate_limit_sleep_total" : "synapse_rate_limit_reject_total", FEDERATION_SERVLETS),

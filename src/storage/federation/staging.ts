@@ -49,6 +49,22 @@ export async function stagedEvents(read: ReadHandle, roomId: string, limit: numb
   }));
 }
 
+/** A page of all that waits in a room, oldest first, after a place in that order. */
+export async function stagedPage(
+  read: ReadHandle,
+  roomId: string,
+  after: { readonly receivedTs: number; readonly eventId: string },
+  limit: number,
+): Promise<Pick<StagedEvent, "origin" | "eventId" | "receivedTs" | "json">[]> {
+  const rows = await query<{ origin: string; event_id: string; received_ts: number; event_json: string }>(
+    read,
+    `SELECT s.origin, s.event_id, s.received_ts, s.event_json FROM federation_inbound_events_staging AS s
+     WHERE s.room_id = $1 AND (s.received_ts, s.event_id) > ($2, $3) ORDER BY s.received_ts, s.event_id LIMIT $4`,
+    [roomId, after.receivedTs, after.eventId, limit],
+  );
+  return rows.map((row) => ({ origin: row.origin, eventId: row.event_id, receivedTs: row.received_ts, json: row.event_json }));
+}
+
 /** How many events wait, and since when the first (milliseconds since the epoch). */
 export async function stagingBacklog(read: ReadHandle): Promise<{ readonly events: number; readonly oldestTs: number | undefined }> {
   const rows = await query<{ events: number; oldest: number | null }>(

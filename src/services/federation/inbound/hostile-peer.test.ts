@@ -12,6 +12,7 @@ import { FederationPeer, PeerRoom } from "../../../testing/federation-peer.ts";
 import { type FederatedTestServer, startFederatedServer } from "../../../testing/federated-server.ts";
 import { makeRoom, requesterOf } from "../../../testing/rooms.ts";
 import { sendEvents } from "../../events/send.ts";
+import { MOST_STAGED } from "./prune-staged.ts";
 
 /** A peer that signs properly and lies on purpose. Names of published advisories stand in brackets. */
 describe("a hostile server", function () {
@@ -41,6 +42,9 @@ describe("a hostile server", function () {
 
   const stored = async (event: MatrixEvent): Promise<MatrixEvent | undefined> => await server.ctx.events.one(event.eventId, { rejected: true });
   const resigned = (json: JsonObject): MatrixEvent => hashAndSign({ ...json, signatures: {} }, room.version, peer.name, [peer.key]);
+  const eventually = async (probe: () => Promise<boolean>): Promise<void> => {
+    for (const end = Date.now() + 20_000; !(await probe()); await new Promise((resolve) => setTimeout(resolve, 10))) assert.ok(Date.now() < end);
+  };
   const isRoomAlive = async (): Promise<void> => {
     const message = room.message(bob, "all is well");
     await peer.send(server, [message]);
@@ -557,6 +561,43 @@ describe("a hostile server", function () {
       assert.notEqual(await stored(good), undefined);
       const rows = await query(server.ctx.read, "SELECT 1 FROM federation_inbound_events_staging");
       assert.equal(rows.length, 0);
+    });
+
+    it("does not fill the table of events that wait, neither by a long chain nor by events that nothing builds on", async () => {
+      const waiting = async (): Promise<string[]> => {
+        const rows = await query<{ event_id: string }>(server.ctx.read, "SELECT event_id FROM federation_inbound_events_staging WHERE room_id = $1", [roomId]);
+        return rows.map(({ event_id: id }) => id);
+      };
+      const stage = async (events: readonly MatrixEvent[]): Promise<void> => {
+        for (let at = 0; at < events.length; at += 50) {
+          const pdus = events.slice(at, at + 50).map(({ json }) => json);
+          await peer.ask(server, "put", `/_matrix/federation/v1/send/flood-${events[at]!.eventId}`, { pdus, edus: [] }).expect(200);
+        }
+        await eventually(async () => (await waiting()).length <= MOST_STAGED);
+      };
+      room.serve();
+      // As if the first of them had the server wait for an answer.
+      const release = server.ctx.inbound.rooms.hold(roomId);
+      let last: MatrixEvent;
+      try {
+        const chain = Array.from({ length: MOST_STAGED + 50 }, (_, index) => room.message(bob, `link ${index}`));
+        await stage(chain);
+        last = chain.at(-1)!;
+        assert.ok((await waiting()).length < 100);
+        const disjoint = Array.from({ length: MOST_STAGED + 50 }, (_, index) =>
+          room.build({ type: "m.room.message", sender: bob, content: { body: `loose ${index}` }, prevEventIds: [last.eventId] }),
+        );
+        for (const event of disjoint) room.learn(event);
+        await stage(disjoint);
+        assert.ok((await waiting()).length < 300);
+        assert.ok((await waiting()).includes(disjoint.at(-1)!.eventId), "the newest stay");
+      } finally {
+        release();
+      }
+      await server.ctx.inbound.rooms.whenIdle();
+      assert.deepEqual(await waiting(), []);
+      assert.notEqual(await stored(last), undefined, "what they build on is fetched");
+      await isRoomAlive();
     });
 
     it("is told to wait when it sends a second transaction while the first is under way", async () => {

@@ -7,6 +7,7 @@ import type { RoomVersion } from "../../../protocol/room-versions.ts";
 import { DatabaseUnavailable } from "../../../storage/database.ts";
 import { removeStagedEvents, roomsWithStagedEvents, stagedEvents, type StagedEvent } from "../../../storage/federation/staging.ts";
 import type { Context } from "../../context.ts";
+import { MOST_STAGED, pruneStaged } from "./prune-staged.ts";
 import { type ReceivedEvent, type ReceiveContext, receiveNewEvents } from "../receive-events.ts";
 
 type Needs = ReceiveContext & Pick<Context, "clock" | "log" | "modules" | "read" | "roomVersions" | "transaction">;
@@ -27,15 +28,21 @@ export class InboundRooms {
   private readonly waiting = new Set<string>();
   private readonly working = new Set<string>();
   private readonly held = new Map<string, number>();
+  /** Events staged since the room was last found empty, or pruned. */
+  private readonly staged = new Map<string, number>();
+  private readonly pruning = new Map<string, Promise<void>>();
   private readonly mutex = new KeyedMutex();
   private closed = false;
   private idle: (() => void)[] = [];
 
   constructor(private readonly context: () => Needs) {}
 
-  /** There are new staged events of the room. */
-  wake(roomId: string): void {
+  /** There are new staged events of the room, so many. */
+  wake(roomId: string, count = 0): void {
     if (this.closed) return;
+    const staged = (this.staged.get(roomId) ?? 0) + count;
+    this.staged.set(roomId, staged);
+    if (staged > MOST_STAGED) this.prune(roomId);
     this.waiting.add(roomId);
     this.pump();
   }
@@ -67,6 +74,7 @@ export class InboundRooms {
   /** Resolves when nothing is under way; held rooms do not count. */
   async whenIdle(): Promise<void> {
     while (this.working.size > 0 || [...this.waiting].some((roomId) => !this.held.has(roomId))) await new Promise<void>((resolve) => this.idle.push(resolve));
+    await Promise.all(this.pruning.values());
   }
 
   /** Takes nothing more, and waits a little for what is under way. */
@@ -76,6 +84,18 @@ export class InboundRooms {
     const patience = new AbortController();
     await Promise.race([this.whenIdle(), this.context().clock.sleep(CLOSING_MS, patience.signal)]);
     patience.abort();
+  }
+
+  private prune(roomId: string): void {
+    if (this.pruning.has(roomId)) return;
+    this.staged.set(roomId, 0);
+    const ctx = this.context();
+    const done = pruneStaged(ctx, roomId)
+      .catch((error: unknown) =>
+        ctx.log.named("synapse.federation.federation_server").warn(`Waiting events of ${roomId} could not be looked through`, { error }),
+      )
+      .finally(() => this.pruning.delete(roomId));
+    this.pruning.set(roomId, done);
   }
 
   private pump(): void {
@@ -97,7 +117,10 @@ export class InboundRooms {
     try {
       while (!this.closed && !this.held.has(roomId)) {
         const staged = await stagedEvents(ctx.read, roomId, BATCH);
-        if (staged.length === 0) return;
+        if (staged.length === 0) {
+          this.staged.delete(roomId);
+          return;
+        }
         await this.exclusively(roomId, () => this.takeBatch(ctx, roomId, staged));
       }
       if (!this.closed) this.waiting.add(roomId);

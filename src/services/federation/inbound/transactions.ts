@@ -106,7 +106,7 @@ export class InboundTransactions {
       };
     });
     await ctx.transaction("insert_received_event_to_staging", (txn) => stageEvents(txn, rows), { isolation: "read committed" });
-    ctx.inbound.rooms.wake(events[0]!.roomId);
+    ctx.inbound.rooms.wake(events[0]!.roomId, events.length);
   }
 }
 
