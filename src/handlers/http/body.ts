@@ -11,48 +11,67 @@ import type { Endpoint } from "./endpoint.ts";
 const BODY_PATIENCE_MS = 20_000;
 const SLOWEST_BYTES_PER_SECOND = 500;
 
+type Timing = Pick<Clock, "monotonic" | "after">;
+
+/** Calls `tooSlow` once what has come, of which `size` tells, is too little for the time that has passed. Returns what ends the watch. */
+function watchPace(clock: Timing, size: () => number, tooSlow: () => void): () => void {
+  const begun = clock.monotonic();
+  let timer: Timer | undefined;
+  const check = (): void => {
+    const leftMs = begun + BODY_PATIENCE_MS + (size() / SLOWEST_BYTES_PER_SECOND) * 1000 - clock.monotonic();
+    if (leftMs > 0) timer = clock.after(leftMs, check);
+    else tooSlow();
+  };
+  check();
+  return () => timer?.cancel();
+}
+
 /**
  * Reads the whole body, at most `limit` bytes.
  * @throws MatrixError 413 M_TOO_LARGE, 408 where it comes in drops, 400 where it ends early
  */
-export function readBody(req: IncomingMessage, limit: number, clock: Pick<Clock, "monotonic" | "after">): Promise<Buffer> {
+export function readBody(req: IncomingMessage, limit: number, clock: Timing): Promise<Buffer> {
   return new Promise((resolve, reject) => {
     const collector = new ByteCollector();
-    const begun = clock.monotonic();
-    const allowedMs = (): number => BODY_PATIENCE_MS + (collector.size / SLOWEST_BYTES_PER_SECOND) * 1000;
-    let timer: Timer | undefined;
+    let unwatch = (): void => {};
     const settle = (error?: MatrixError): void => {
-      timer?.cancel();
+      unwatch();
       req.off("data", onData).off("end", onEnd).off("close", onGone).off("error", onGone);
       if (error === undefined) resolve(collector.bytes());
       else reject(error);
     };
-    const tooLarge = (): void => settle(new MatrixError(413, "M_TOO_LARGE", "Request content is too large", {}, { Connection: "close" }));
+    const refuse = (status: number, errcode: string, message: string): void => settle(new MatrixError(status, errcode, message, {}, { Connection: "close" }));
+    const tooLarge = (): void => refuse(413, "M_TOO_LARGE", "Request content is too large");
     const onData = (chunk: Buffer): void => {
       if (collector.size + chunk.length > limit) return tooLarge();
       collector.add(chunk);
     };
     const onEnd = (): void => settle();
-    const onGone = (): void => settle(new MatrixError(400, "M_UNKNOWN", "The request ended early", {}, { Connection: "close" }));
-    const checkPace = (): void => {
-      const leftMs = begun + allowedMs() - clock.monotonic();
-      if (leftMs > 0) timer = clock.after(leftMs, checkPace);
-      else settle(new MatrixError(408, "M_UNKNOWN", "The request came too slowly", {}, { Connection: "close" }));
-    };
+    const onGone = (): void => refuse(400, "M_UNKNOWN", "The request ended early");
     if (Number(req.headers["content-length"] ?? 0) > limit) return tooLarge();
     if (req.destroyed && !req.readableEnded) return onGone();
-    if (!req.complete) checkPace();
+    if (!req.complete)
+      unwatch = watchPace(
+        clock,
+        () => collector.size,
+        () => refuse(408, "M_UNKNOWN", "The request came too slowly"),
+      );
     req.on("data", onData).on("end", onEnd).on("close", onGone).on("error", onGone);
   });
 }
 
 /**
- * Reads what is left of a body that nobody wants any more, so that its sender hears the answer and can use the connection again; who does not
- * come to an end is cut off.
+ * Reads what is left of a body that nobody wants any more, so that its sender hears the answer and can use the connection again; who sends in
+ * drops is cut off.
  */
-export function drain(req: IncomingMessage, clock: Pick<Clock, "after">): void {
-  const timer = clock.after(BODY_PATIENCE_MS, () => req.socket.destroy());
-  req.once("close", () => timer.cancel());
+export function drain(req: IncomingMessage, clock: Timing): void {
+  let size = 0;
+  const unwatch = watchPace(
+    clock,
+    () => size,
+    () => req.socket.destroy(),
+  );
+  req.on("data", (chunk: Buffer) => (size += chunk.length)).once("close", unwatch);
   req.resume();
 }
 
