@@ -163,6 +163,24 @@ describe("requests to servers that mean harm", function () {
     assert.equal((await fetchWellKnown(short))?.body, '{"m.server":"x"}');
   });
 
+  it("follow no well-known file to an address within, and to no server there that it names (CVE-2024-52594)", async () => {
+    let reached = 0;
+    const count: RequestListener = (_req, res) => {
+      reached++;
+      res.end('{"m.server":"127.0.0.2:1"}');
+    };
+    const within = await plain(count, "127.0.0.2");
+    const outside = await plain((_req, res) => res.writeHead(302, { location: within }).end());
+    const guarded = client({ blockedRanges: ["127.0.0.2/32"] });
+    const fetchWellKnown = (url: string): Promise<{ body: string } | undefined> =>
+      (guarded as unknown as { fetchWellKnown(url: string): Promise<{ body: string } | undefined> }).fetchWellKnown(url);
+    assert.equal(await fetchWellKnown(outside), undefined);
+    assert.equal(reached, 0);
+    // Whatever a file names, the connection is made to permitted addresses alone.
+    await assert.rejects(ask(guarded, `127.0.0.2:${new URL(within).port}`), DestinationUnavailable);
+    assert.equal(reached, 0);
+  });
+
   it("do not take a certificate of another authority or another name", async () => {
     const name = await matrix((_req, res) => res.end("{}"));
     await assert.rejects(ask(client({ customCa: undefined }), name), DestinationUnavailable);
