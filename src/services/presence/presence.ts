@@ -343,7 +343,7 @@ export class Presence {
       states.map((state) => state.userId),
       "presence_key",
     );
-    for (const roomId of await this.roomsOf(states)) notifier.wakeMembers(await members.joinedLocal(roomId), "presence_key");
+    for (const { local } of (await members.inRooms(await this.roomsOf(states))).values()) notifier.wakeMembers(local, "presence_key");
     if (this.ctx.modules.presenceRouter.isEmpty) return;
     const routes = await this.ctx.modules.presenceRouter.usersForStates(states);
     notifier.wakeUsers(

@@ -113,6 +113,16 @@ export class Memberships {
     return await this.members(roomId);
   }
 
+  /** The same for many rooms: of those that are not held, by one query. */
+  async inRooms(roomIds: Iterable<string>): Promise<Map<string, RoomMembers>> {
+    const ids = [...new Set(roomIds)];
+    const missing = ids.filter((roomId) => this.rooms.peek(roomId) === undefined);
+    const loading = missing.length === 0 ? undefined : readJoined(this.read, missing);
+    const load = async (roomId: string): Promise<Members> => this.membersOf((await loading)?.get(roomId));
+    const rooms = await Promise.all(ids.map((roomId) => this.rooms.get(roomId, () => load(roomId))));
+    return new Map(ids.map((roomId, index) => [roomId, rooms[index]!]));
+  }
+
   /** Joined members, local and remote. */
   async joined(roomId: string): Promise<ReadonlySet<string>> {
     return (await this.members(roomId)).joined;
@@ -207,21 +217,30 @@ export class Memberships {
   private async members(roomId: string): Promise<Members> {
     const held = this.rooms.peek(roomId);
     if (held !== undefined) return held;
-    return await this.rooms.get(roomId, async () => {
-      const members = new Members(this.serverName);
-      for (const userId of await readJoined(this.read, roomId)) members.add(userId);
-      return members;
-    });
+    return await this.rooms.get(roomId, async () => this.membersOf((await readJoined(this.read, [roomId])).get(roomId)));
+  }
+
+  private membersOf(userIds: readonly string[] = []): Members {
+    const members = new Members(this.serverName);
+    for (const userId of userIds) members.add(userId);
+    return members;
   }
 }
 
-async function readJoined(read: ReadHandle, roomId: string): Promise<string[]> {
-  const rows = await query<{ state_key: string }>(
+/** Joined members by room; rooms without any are absent. */
+async function readJoined(read: ReadHandle, roomIds: readonly string[]): Promise<Map<string, string[]>> {
+  const rows = await query<{ room_id: string; state_key: string }>(
     read,
-    `SELECT c.state_key FROM current_state_events AS c WHERE c.room_id = $1 AND c.type = 'm.room.member' AND c.membership = 'join'`,
-    [roomId],
+    `SELECT c.room_id, c.state_key FROM current_state_events AS c WHERE c.room_id = ANY($1) AND c.type = 'm.room.member' AND c.membership = 'join'`,
+    [roomIds],
   );
-  return rows.map((row) => row.state_key);
+  const byRoom = new Map<string, string[]>();
+  for (const { room_id, state_key } of rows) {
+    const list = byRoom.get(room_id);
+    if (list === undefined) byRoom.set(room_id, [state_key]);
+    else list.push(state_key);
+  }
+  return byRoom;
 }
 
 /** The rooms of local users, in one query. */

@@ -49,6 +49,7 @@ export class FederationEventFeed implements EventFeed {
 
   async handOut(events: readonly MatrixEvent[]): Promise<boolean> {
     const deliveries: { event: MatrixEvent; destinations: string[] }[] = [];
+    await this.ctx.state.groupsOfEvents(events.map((event) => event.eventId)); // at hand then, for each of them
     for (const event of events) {
       const destinations = await this.destinationsOf(event);
       if (destinations.length > 0) deliveries.push({ event, destinations });
