@@ -1,19 +1,21 @@
-// Takes from a checkout of the Matrix specification (https://github.com/matrix-org/matrix-spec) what answers may look like: one JSON file
-// with each operation of the client-server API, its path and the schemas of its request and its answers, without the prose.
+// Takes from a checkout of the Matrix specification (https://github.com/matrix-org/matrix-spec, Apache-2.0) what answers may look like: one
+// JSON file with each operation of the client-server and the server-server API, its path and the schemas of its answers, without the prose.
 //
-//   node scripts/extract-openapi.mjs <checkout> <file.json>
+//   git clone --depth 1 --branch v1.19 https://github.com/matrix-org/matrix-spec
+//   node scripts/extract-openapi.mjs matrix-spec v1.19
 //
-// MATRIX_OPENAPI=<file.json> then makes the tests and the fuzzer hold Myelin's answers against it.
+// makes src/testing/openapi/matrix-spec.json, against which the tests and the fuzzer hold Myelin's answers. A third argument names another file.
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import YAML from "yaml";
+import { root } from "./prepare.mjs";
 
-const [checkout, out] = process.argv.slice(2);
-if (checkout === undefined || out === undefined) {
-  console.error("usage: node scripts/extract-openapi.mjs <checkout of matrix-spec> <file.json>");
+const [checkout, version, out = path.join(root, "src/testing/openapi/matrix-spec.json")] = process.argv.slice(2);
+if (checkout === undefined || version === undefined) {
+  console.error("usage: node scripts/extract-openapi.mjs <checkout of matrix-spec> <its version> [<file.json>]");
   process.exit(2);
 }
-const folder = path.join(checkout, "data/api/client-server");
+const source = `https://github.com/matrix-org/matrix-spec/tree/${version}/data/api, condensed by scripts/extract-openapi.mjs`;
 
 /** What says something about an answer; titles, examples and texts do not. */
 const KEPT = [
@@ -74,23 +76,27 @@ const jsonOf = (content, file) => {
 };
 
 const operations = [];
-for (const name of readdirSync(folder).sort()) {
-  if (!name.endsWith(".yaml")) continue;
-  const file = path.join(folder, name);
-  const document = documentAt(file);
-  const base = document.servers?.[0]?.variables?.basePath?.default ?? "";
-  for (const [route, methods] of Object.entries(document.paths ?? {})) {
-    for (const [method, operation] of Object.entries(methods)) {
-      if (typeof operation?.operationId !== "string") continue;
-      const answers = {};
-      for (const [status, reference] of Object.entries(operation.responses ?? {})) {
-        const { node, file: where } = resolve(reference, file);
-        answers[status] = jsonOf(node?.content, where) ?? null;
+for (const api of ["client-server", "server-server"]) {
+  const folder = path.join(checkout, "data/api", api);
+  for (const name of readdirSync(folder).sort()) {
+    if (!name.endsWith(".yaml")) continue;
+    const file = path.join(folder, name);
+    const document = documentAt(file);
+    const base = document.servers?.[0]?.variables?.basePath?.default ?? "";
+    for (const [route, methods] of Object.entries(document.paths ?? {})) {
+      for (const [method, operation] of Object.entries(methods)) {
+        if (typeof operation?.operationId !== "string") continue;
+        const answers = {};
+        for (const [status, reference] of Object.entries(operation.responses ?? {})) {
+          const { node, file: where } = resolve(reference, file);
+          answers[status] = jsonOf(node?.content, where) ?? null;
+        }
+        operations.push({ id: operation.operationId, method: method.toUpperCase(), path: base + route, answers });
       }
-      const { node: body, file: where } = resolve(operation.requestBody ?? {}, file);
-      operations.push({ id: operation.operationId, method: method.toUpperCase(), path: base + route, request: jsonOf(body?.content, where) ?? null, answers });
     }
   }
 }
-writeFileSync(out, JSON.stringify({ operations }));
+const head = { source, license: "Apache-2.0", copyright: "The Matrix.org Foundation C.I.C. and contributors to the Matrix specification" };
+const lines = operations.map((operation) => JSON.stringify(operation)).join(",\n");
+writeFileSync(out, `${JSON.stringify(head).slice(0, -1)},"operations":[\n${lines}\n]}\n`);
 console.log(`${operations.length} operations`);

@@ -4,11 +4,13 @@ import supertest from "supertest";
 import type TestAgent from "supertest/lib/agent.js";
 import { createApp } from "../handlers/http/app.ts";
 import { routes } from "../handlers/routes.ts";
+import type { Json } from "../lib/json.ts";
 import type { Clock } from "../lib/clock.ts";
 import { type Logger, silentLogger } from "../lib/log.ts";
 import { createServer, type Server } from "../server.ts";
 import type { Context } from "../services/context.ts";
 import { testConfig, type TestConfigOverrides } from "./config.ts";
+import { Contract } from "./openapi/contract.ts";
 import { createTestDatabase, type TestDatabase, type TestDatabaseOptions } from "./database.ts";
 
 export interface TestServerOptions {
@@ -30,7 +32,10 @@ export interface TestUser {
   readonly deviceId: string;
 }
 
-/** Requests in somebody's name; each returns a supertest request to which body, query and expectations are added. */
+/**
+ * Requests in somebody's name; each returns a supertest request to which body, query and expectations are added. The answers are held
+ * against the specification's OpenAPI documents.
+ */
 export interface TestClient {
   /** A request without a body; send what you like. */
   request(method: "get" | "post" | "put" | "delete", path: string): supertest.Test;
@@ -90,13 +95,16 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
 
   let sent = 0;
   const client = (token: string | undefined): TestClient => {
-    const authorized = (request: supertest.Test): supertest.Test => (token === undefined ? request : request.set("Authorization", `Bearer ${token}`));
+    const request: TestClient["request"] = (method, path) => {
+      const made = agent[method](path).expect((response) => holdToContract(method, path, response));
+      return token === undefined ? made : made.set("Authorization", `Bearer ${token}`);
+    };
     const here: TestClient = {
-      request: (method, path) => authorized(agent[method](path)),
-      get: (path) => authorized(agent.get(path)),
-      post: (path, body = {}) => authorized(agent.post(path)).send(body),
-      put: (path, body = {}) => authorized(agent.put(path)).send(body),
-      delete: (path, body = {}) => authorized(agent.delete(path)).send(body),
+      request,
+      get: (path) => request("get", path),
+      post: (path, body = {}) => request("post", path).send(body),
+      put: (path, body = {}) => request("put", path).send(body),
+      delete: (path, body = {}) => request("delete", path).send(body),
       async createRoom(body) {
         return (await here.post(`${CLIENT}/createRoom`, body).expect(200)).body.room_id as string;
       },
@@ -137,6 +145,13 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
       await database.drop();
     },
   };
+}
+
+/** @throws Error where the specification's documents do not have such an answer: in whichever test it comes */
+function holdToContract(method: string, path: string, { status, type, body }: supertest.Response): void {
+  if (!type.endsWith("json")) return;
+  const faults = Contract.ofSpecification().check(method.toUpperCase(), path, status, body as Json);
+  if (faults.length > 0) throw new Error(`${method} ${path}: ${status}, not as specified: ${faults.join("; ")}`);
 }
 
 function databaseOptions(url: string): object {

@@ -1,5 +1,5 @@
 import { isJsonObject } from "../../lib/json.ts";
-import { badJson, invalidParam, MatrixError } from "../../protocol/errors.ts";
+import { badJson, invalidParam, MatrixError, missingParam } from "../../protocol/errors.ts";
 import type { Config } from "../../config/config.ts";
 import { dehydratedDeviceMessages, getDehydratedDevice, removeDehydratedDevice, storeDehydratedDevice } from "../../services/devices/dehydrated.ts";
 import { readKeyUpload } from "../../services/devices/keys-upload.ts";
@@ -31,6 +31,7 @@ export const putDehydrated = endpoint({
   lossless: true,
   async handle(ctx, { requester, body }) {
     const { device_id: deviceId, device_data: data, initial_device_display_name: name } = body;
+    for (const name of ["device_data", "device_id"]) if (body[name] === undefined) throw missingParam(`Missing '${name}'`);
     if (!isJsonObject(data) || typeof data.algorithm !== "string") throw badJson("device_data must be an object with a string 'algorithm'");
     if (typeof deviceId !== "string" || deviceId === "" || deviceId.includes("\0")) throw badJson("device_id must be a string");
     if (name !== undefined && name !== null && typeof name !== "string") throw badJson("initial_device_display_name must be a string");

@@ -26,6 +26,7 @@ export const putPresence = endpoint({
   auth: "user",
   limit: "presencePerUser",
   async handle(ctx, { requester, params, body }) {
+    if (!isUserId(params.userId)) throw invalidParam("Expected UserID string to start with '@'");
     if (params.userId !== requester.userId) throw forbidden("Can only set your own presence state");
     await ctx.limits.check("presencePerUser", requester.userId, { requester });
     const { presence, status_msg: statusMsg, ...others } = body;

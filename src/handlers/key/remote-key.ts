@@ -1,5 +1,5 @@
 import { isJsonObject, type JsonObject } from "../../lib/json.ts";
-import { badJson, invalidParam } from "../../protocol/errors.ts";
+import { badJson, invalidParam, missingParam } from "../../protocol/errors.ts";
 import { isServerName } from "../../protocol/ids.ts";
 import { notarise, type NotaryQuery } from "../../services/federation/notary.ts";
 import { endpoint } from "../http/endpoint.ts";
@@ -31,6 +31,7 @@ export const postRemoteKey = endpoint({
 });
 
 function readQueries(body: JsonObject): NotaryQuery[] {
+  if (body.server_keys === undefined) throw missingParam("Missing 'server_keys'");
   if (!isJsonObject(body.server_keys)) throw badJson("Expected 'server_keys' to be an object");
   const queries: NotaryQuery[] = [];
   for (const [serverName, keys] of Object.entries(body.server_keys)) {
@@ -38,7 +39,8 @@ function readQueries(body: JsonObject): NotaryQuery[] {
     if (!isJsonObject(keys)) throw badJson("Expected an object of key ids");
     if (Object.keys(keys).length === 0) queries.push({ serverName, keyId: undefined, validAt: undefined });
     for (const [keyId, criteria] of Object.entries(keys)) {
-      const validAt = isJsonObject(criteria) && typeof criteria.minimum_valid_until_ts === "number" ? criteria.minimum_valid_until_ts : undefined;
+      const validAt = isJsonObject(criteria) ? (criteria.minimum_valid_until_ts ?? undefined) : undefined;
+      if (validAt !== undefined && typeof validAt !== "number") throw badJson("minimum_valid_until_ts must be a number");
       queries.push({ serverName, keyId, validAt });
     }
   }

@@ -68,7 +68,8 @@ export async function queryLocalDevices(ctx: Pick<Context, "read" | "config" | "
   if (all.length === 0 && single.length === 0) return result;
   for (const row of await deviceKeys(ctx.read, all, single)) {
     const keys = parseObject(row.keyJson!);
-    if (keys === undefined) continue;
+    // Rows of older servers may hold anything (CVE-2025-61672).
+    if (keys === undefined || !isJsonObject(keys.keys)) continue;
     const unsigned = withNames && row.displayName !== null ? { device_display_name: row.displayName } : {};
     result[row.userId]![row.deviceId] = { ...withSignatures(keys, row.userId, row.signatures), unsigned };
   }

@@ -107,7 +107,8 @@ function chooseRole(endpoint: Endpoint, dice: Dice): Role {
   return dice.pick<Role>(["guest", "suspended", "locked", "deactivated", "appservice", "appservice", "foreign", "nobody", "admin"]);
 }
 
-function fillPath(template: string, material: Material, faulty: boolean): string {
+/** The path with a fitting value for each parameter, or a wrong one for one of them. */
+export function fillPath(template: string, material: Material, faulty: boolean): string {
   const { dice } = material;
   const path = template.replace(/:(\w+)=([^/|]+)\/\*$/, "$2/*$1");
   const names = path.split("/").filter((segment) => /^[:*]/.test(segment));

@@ -1,5 +1,6 @@
 import { toNumber } from "../../../lib/json.ts";
 import { forbidden, invalidParam, MatrixError, missingParam } from "../../../protocol/errors.ts";
+import { isUserId } from "../../../protocol/ids.ts";
 import { endpoint } from "../../http/endpoint.ts";
 
 const DEFAULT_TIMEOUT_MS = 30_000;
@@ -13,6 +14,7 @@ export const putTyping = endpoint({
   async handle(ctx, { requester, params, body }) {
     const { roomId, userId } = params;
     await ctx.presence.bumpActive(requester.userId, requester.deviceId);
+    if (!isUserId(userId)) throw invalidParam("Expected UserID string to start with '@'");
     if (userId !== requester.userId) throw new MatrixError(400, "M_FORBIDDEN", "Cannot set another user's typing state");
     if (body.typing === undefined) throw missingParam("Missing key 'typing'");
     const asked = body.timeout === undefined ? DEFAULT_TIMEOUT_MS : toNumber(body.timeout);
