@@ -12,9 +12,6 @@ export const withoutStateGroup = (h: ReadHandle, blocks: readonly Block[]): Prom
 export const outliersWithStateGroup = (h: ReadHandle, blocks: readonly Block[]): Promise<Broken> =>
   inWindow(h, blocks, "e.event_id AS id", "JOIN event_to_state_groups AS s ON s.event_id = e.event_id WHERE e.outlier");
 
-export const inUnknownRooms = (h: ReadHandle, blocks: readonly Block[]): Promise<Broken> =>
-  inWindow(h, blocks, "e.event_id AS id", "LEFT JOIN rooms AS r ON r.room_id = e.room_id WHERE NOT e.outlier AND r.room_id IS NULL");
-
 export const rejectedWithoutReason = (h: ReadHandle, blocks: readonly Block[]): Promise<Broken> =>
   inWindow(h, blocks, "e.event_id AS id", "LEFT JOIN rejections AS r ON r.event_id = e.event_id WHERE e.rejection_reason IS NOT NULL AND r.event_id IS NULL");
 

@@ -142,11 +142,6 @@ export function parseTracked(rawYaml: string | Readonly<Record<string, unknown>>
   return deepFreeze({ ...config, notices: [...notices, ...noticesAboutOptions(values, tracker)] });
 }
 
-/** The configuration with another way to the database: that of an embedded Postgres, or of one whose wish for TLS has become known. */
-export function withConnection(config: Config, connection: Partial<Config["database"]["connection"]>): Config {
-  return deepFreeze({ ...config, database: { ...config.database, connection: { ...config.database.connection, ...connection } } });
-}
-
 function parseSections(raw: ConfigReader, ctx: ParseContext): Omit<Config, "notices"> {
   const server = parseServer(raw, ctx);
   const workers = parseWorkers(raw, ctx);

@@ -4,7 +4,7 @@ import type { Random } from "../lib/random.ts";
 import { ConfigError } from "./errors.ts";
 import { ConfigReader, ReadTracker } from "./reader.ts";
 import { signingKeyPath } from "./sections/key.ts";
-import { isServerName } from "./server-name.ts";
+import { parseServerName } from "../protocol/ids.ts";
 import { decodeKeyBytes, formatSigningKey } from "./signing-key.ts";
 
 /** What a new homeserver.yaml is made of. */
@@ -27,7 +27,8 @@ export interface GenerateOptions {
 /** The text of a new homeserver.yaml. @throws ConfigError for a bad server name */
 export function generateConfig(options: GenerateOptions, random: Random): string {
   const { serverName } = options;
-  if (!isServerName(serverName)) throw new ConfigError(`found ${JSON.stringify(serverName)}, wanted a domain such as "example.org"`, "--server-name");
+  if (parseServerName(serverName) === undefined)
+    throw new ConfigError(`found ${JSON.stringify(serverName)}, wanted a domain such as "example.org"`, "--server-name");
   const bindPort = /:(\d+)$/.exec(serverName)?.[1];
   const port = bindPort === undefined ? 8008 : Number(bindPort) - 400;
   const addresses = options.openPrivatePorts ? "" : `\n    bind_addresses: ['::1', '127.0.0.1']`;

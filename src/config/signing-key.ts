@@ -1,4 +1,4 @@
-import { createPrivateKey, createPublicKey } from "node:crypto";
+import { encodeBase64, signingKeyFromSeed as keyPairOf } from "../protocol/event/sign.ts";
 import { ConfigError } from "./errors.ts";
 
 /** An Ed25519 signing key of this server. */
@@ -19,27 +19,21 @@ export interface OldSigningKey {
   readonly expiredTs: number;
 }
 
-const PKCS8_ED25519 = Buffer.from("302e020100300506032b657004220420", "hex");
-
-export function unpaddedBase64(bytes: Uint8Array): string {
-  return Buffer.from(bytes).toString("base64").replaceAll("=", "");
-}
-
 /** 32 bytes from (un)padded standard or URL-safe base64; undefined for anything else. */
 export function decodeKeyBytes(text: string): Uint8Array | undefined {
   if (!/^[A-Za-z0-9+/_-]{43}=?$/.test(text)) return undefined;
   return new Uint8Array(Buffer.from(text, "base64"));
 }
 
+/** The key of that seed. */
 export function signingKeyFromSeed(version: string, seed: Uint8Array): SigningKey {
-  const key = createPrivateKey({ key: Buffer.concat([PKCS8_ED25519, seed]), format: "der", type: "pkcs8" });
-  const spki = createPublicKey(key).export({ format: "der", type: "spki" });
-  return { keyId: `ed25519:${version}`, version, seed, publicKey: unpaddedBase64(spki.subarray(-32)) };
+  const { keyId, base64: publicKey } = keyPairOf(version, seed);
+  return { keyId, version, seed, publicKey };
 }
 
 /** One line of a signing key file: `ed25519 <version> <base64 seed>`, without the line's end. */
 export function formatSigningKey(key: Pick<SigningKey, "version" | "seed">): string {
-  return `ed25519 ${key.version} ${unpaddedBase64(key.seed)}`;
+  return `ed25519 ${key.version} ${encodeBase64(key.seed)}`;
 }
 
 /**

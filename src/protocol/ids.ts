@@ -32,8 +32,6 @@ export function localpartOf(id: string): string {
 
 /** Parts of `@localpart:domain`, with no more checks than for the sigil and the colon; undefined without them. */
 export const parseUserId = (id: string): IdParts | undefined => parse("@", id);
-/** Parts of `#localpart:domain`, as `parseUserId`. */
-export const parseRoomAlias = (id: string): IdParts | undefined => parse("#", id);
 
 function parse(sigil: string, id: string): IdParts | undefined {
   const colon = id.indexOf(":");

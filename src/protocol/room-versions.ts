@@ -109,9 +109,6 @@ const BEHIND_OPTION = new Set(["org.matrix.msc1767.10", "org.matrix.msc4242.12",
 /** Ids of the versions that are offered without any experimental option, as Synapse 1.160 does. */
 export const SUPPORTED_ROOM_VERSIONS: readonly string[] = KNOWN_ROOM_VERSIONS.map((version) => version.id).filter((id) => !BEHIND_OPTION.has(id));
 
-/** The version of new rooms when neither the config nor the client names one. */
-export const DEFAULT_ROOM_VERSION = "11";
-
 /** The version of that id, undefined when it is unknown. */
 export function roomVersion(id: string): RoomVersion | undefined {
   return TABLE.get(id);

@@ -2,7 +2,7 @@ import { blockedRanges, DEFAULT_BLOCKED_RANGES, expandRanges } from "../ip-range
 import { parseModule } from "./modules.ts";
 import { DEFAULT_LISTENER, type Listener, parseListener, plainListener } from "../listeners.ts";
 import type { ConfigReader, ParseContext } from "../reader.ts";
-import { isServerName } from "../server-name.ts";
+import { parseServerName } from "../../protocol/ids.ts";
 
 /** Options of the server as a whole (Synapse's `server` section). Durations in milliseconds, sizes in bytes. */
 export type ServerConfig = ReturnType<typeof parseServer>;
@@ -19,7 +19,7 @@ const TOO_COMPLEX =
 
 export function parseServer(raw: ConfigReader, ctx: ParseContext) {
   const serverName = raw.requiredString("server_name");
-  if (!isServerName(serverName)) throw raw.wrong("server_name", 'a domain such as "example.org"');
+  if (parseServerName(serverName) === undefined) throw raw.wrong("server_name", 'a domain such as "example.org"');
   const baseUrl = raw.string("public_baseurl");
   const limitUsageByMau = raw.boolean("limit_usage_by_mau", false);
   const maxMauValue = raw.integer("max_mau_value", 0);

@@ -4,9 +4,6 @@ import { isJsonObject, type Json, type JsonObject } from "../../lib/json.ts";
 export const PRIORITY_CLASS = { underride: 1, sender: 2, room: 3, postcontent: 6, content: 4, override: 5 } as const;
 export type RuleKind = keyof typeof PRIORITY_CLASS;
 
-/** `priority_class` of a row that only changes the actions of a rule that every user has. */
-export const CHANGED_BASE_RULE_CLASS = -1;
-
 export function isRuleKind(kind: string): kind is RuleKind {
   return Object.hasOwn(PRIORITY_CLASS, kind);
 }

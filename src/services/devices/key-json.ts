@@ -1,6 +1,5 @@
 import { isJsonObject, type Json, type JsonObject } from "../../lib/json.ts";
 import { type VerifyKey, verifyKey } from "../../protocol/event/sign.ts";
-import { isUserId } from "../../protocol/ids.ts";
 
 /** A JSON text of the database as an object; undefined for anything else (rows of old versions were not checked). */
 export function parseObject(text: string): JsonObject | undefined {
@@ -32,10 +31,4 @@ export function verifyKeyOf(key: JsonObject): { verifyKey: VerifyKey; deviceId: 
   const entry = publicKeyOf(key);
   const ready = entry && verifyKey(entry.keyId, entry.publicKey);
   return ready && { verifyKey: ready, deviceId: ready.keyId.slice("ed25519:".length) };
-}
-
-/** Reads `{user id: {device id: ...}}` maps of requests: only valid user ids with objects. */
-export function byUser(value: Json | undefined): [userId: string, devices: JsonObject][] {
-  if (!isJsonObject(value)) return [];
-  return Object.entries(value).filter((entry): entry is [string, JsonObject] => isUserId(entry[0]) && isJsonObject(entry[1]));
 }

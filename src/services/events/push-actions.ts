@@ -1,11 +1,12 @@
-import { isJsonObject } from "../../lib/json.ts";
+import { isJsonObject, type Json } from "../../lib/json.ts";
 import { type MatrixEvent, stateKeyOf } from "../../protocol/event/event.ts";
 import { localpartOf } from "../../protocol/ids.ts";
 import type { PowerLevels } from "../../protocol/power-levels.ts";
 import { PushEvent, type RelatedEvent } from "../../protocol/push-rules/push-event.ts";
 import type { RuleSet } from "../../protocol/push-rules/rule-set.ts";
 import { clientVisibility } from "../../protocol/visibility.ts";
-import { type PushAction, storedActions } from "../../storage/push/actions.ts";
+import { isHighlight, storedActions } from "../../protocol/push-rules/actions.ts";
+import type { PushAction } from "../../storage/push/actions.ts";
 import { threadSubscribers } from "../../storage/push/thread-subscriptions.ts";
 import type { State } from "../../storage/state/snapshot.ts";
 import { inviteRules } from "../account-data/invite-rules.ts";
@@ -145,9 +146,8 @@ interface Outcome {
 const NOBODY = { userId: "@\u0000:\u0000" };
 const SILENT: Outcome = { actions: "[]", notif: false, highlight: false };
 
-function outcomeOf(actions: readonly unknown[]): Outcome {
-  const highlight = actions.some((action) => isJsonObject(action) && action.set_tweak === "highlight" && (action.value ?? true) !== false);
-  return { actions: storedActions(actions, highlight), notif: actions.includes("notify"), highlight };
+function outcomeOf(actions: readonly Json[]): Outcome {
+  return { actions: storedActions(actions), notif: actions.includes("notify"), highlight: isHighlight(actions) };
 }
 
 /** Local members, without those of appservices; of a membership event only its subject, as Synapse does; an invitee who wants the invite. */

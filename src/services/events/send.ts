@@ -47,8 +47,6 @@ export interface EventHooks {
   readonly beforeSend: readonly ((built: BuiltEvent) => Promise<void>)[];
 }
 
-export const noEventHooks: EventHooks = { beforeSend: [] };
-
 /** Thrown for shadow-banned users: the edge answers as if the event had been sent, with an id that does not exist. */
 export class ShadowBanned extends Error {
   override name = "ShadowBanned";

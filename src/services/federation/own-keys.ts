@@ -1,4 +1,4 @@
-import { isJsonObject, type JsonObject } from "../../lib/json.ts";
+import { type JsonObject } from "../../lib/json.ts";
 import { signJson, type SigningKey, verifyKey } from "../../protocol/event/sign.ts";
 import type { Context } from "../context.ts";
 import type { ServerKey } from "./key-ring.ts";
@@ -29,6 +29,3 @@ export function keyDocument(ctx: Pick<Context, "clock" | "config" | "signingKeys
   for (const key of ctx.signingKeys) document = signJson(document, ctx.config.server.serverName, key);
   return document;
 }
-
-/** True for a stored document that is still good at a time. */
-export const isDocument = (value: unknown): value is JsonObject => isJsonObject(value) && typeof value.server_name === "string";

@@ -132,16 +132,6 @@ export async function roomAccountDataOfType(read: ReadHandle, userId: string, ro
   return row?.content;
 }
 
-/** One type of account data of a user in several rooms: JSON text by room id. */
-export async function roomAccountDataOfTypeInRooms(read: ReadHandle, userId: string, roomIds: readonly string[], type: string): Promise<Map<string, string>> {
-  const rows = await query<{ room_id: string; content: string }>(
-    read,
-    `SELECT room_id, content FROM room_account_data WHERE user_id = $1 AND room_id = ANY($2::text[]) AND account_data_type = $3`,
-    [userId, roomIds, type],
-  );
-  return new Map(rows.map((row) => [row.room_id, row.content]));
-}
-
 export async function putGlobalAccountData(txn: Txn, userId: string, type: string, content: string, streamId: number): Promise<void> {
   await execute(
     txn,

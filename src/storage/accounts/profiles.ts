@@ -1,5 +1,6 @@
+import { localpartOf } from "../../protocol/ids.ts";
 import type { JsonObject } from "../../lib/json.ts";
-import { execute, query, queryOne, type ReadHandle, type Txn } from "../database.ts";
+import { execute, queryOne, type ReadHandle, type Txn } from "../database.ts";
 
 /** The profile of a local user. */
 export interface Profile {
@@ -14,14 +15,6 @@ const COLUMNS = `displayname, avatar_url AS "avatarUrl", coalesce(fields, '{}'::
 /** undefined when the user has no profile row. */
 export async function getProfile(h: ReadHandle, userId: string): Promise<Profile | undefined> {
   return await queryOne<Profile>(h, `SELECT ${COLUMNS} FROM profiles WHERE full_user_id = $1`, [userId]);
-}
-
-/** Profiles by user id; users without one are absent. */
-export async function getProfiles(h: ReadHandle, userIds: readonly string[]): Promise<Map<string, Profile>> {
-  const rows = await query<Profile & { userId: string }>(h, `SELECT full_user_id AS "userId", ${COLUMNS} FROM profiles WHERE full_user_id = ANY($1::text[])`, [
-    userIds,
-  ]);
-  return new Map(rows.map(({ userId, ...profile }) => [userId, profile]));
 }
 
 /** Reads the profile for a change of it: nobody else changes it until the transaction ends. */
@@ -43,7 +36,7 @@ export async function setDisplayname(txn: Txn, userId: string, displayname: stri
     txn,
     `INSERT INTO profiles (user_id, full_user_id, displayname) VALUES ($1, $2, $3)
      ON CONFLICT (user_id) DO UPDATE SET displayname = EXCLUDED.displayname, full_user_id = EXCLUDED.full_user_id`,
-    [localpart(userId), userId, displayname],
+    [localpartOf(userId), userId, displayname],
   );
 }
 
@@ -52,7 +45,7 @@ export async function setAvatarUrl(txn: Txn, userId: string, avatarUrl: string |
     txn,
     `INSERT INTO profiles (user_id, full_user_id, avatar_url) VALUES ($1, $2, $3)
      ON CONFLICT (user_id) DO UPDATE SET avatar_url = EXCLUDED.avatar_url, full_user_id = EXCLUDED.full_user_id`,
-    [localpart(userId), userId, avatarUrl],
+    [localpartOf(userId), userId, avatarUrl],
   );
 }
 
@@ -61,7 +54,7 @@ export async function setProfileField(txn: Txn, userId: string, field: string, v
     txn,
     `INSERT INTO profiles (user_id, full_user_id, fields) VALUES ($1, $2, jsonb_build_object($3::text, $4::jsonb))
      ON CONFLICT (user_id) DO UPDATE SET full_user_id = EXCLUDED.full_user_id, fields = coalesce(profiles.fields, '{}'::jsonb) || EXCLUDED.fields`,
-    [localpart(userId), userId, field, valueJson],
+    [localpartOf(userId), userId, field, valueJson],
   );
 }
 
@@ -71,7 +64,7 @@ export async function deleteProfileField(txn: Txn, userId: string, field: string
 
 /** An empty profile, where there is none (account activated again). */
 export async function insertEmptyProfile(txn: Txn, userId: string): Promise<void> {
-  await execute(txn, "INSERT INTO profiles (user_id, full_user_id) VALUES ($1, $2) ON CONFLICT (user_id) DO NOTHING", [localpart(userId), userId]);
+  await execute(txn, "INSERT INTO profiles (user_id, full_user_id) VALUES ($1, $2) ON CONFLICT (user_id) DO NOTHING", [localpartOf(userId), userId]);
 }
 
 export async function deleteProfile(txn: Txn, userId: string): Promise<void> {
@@ -110,8 +103,4 @@ export async function insertProfileUpdate(
       update.now,
     ]),
   ]);
-}
-
-function localpart(userId: string): string {
-  return userId.slice(1, userId.indexOf(":"));
 }

@@ -1,3 +1,4 @@
+import { localpartOf } from "../../protocol/ids.ts";
 import { execute, query, queryOne, type ReadHandle, type Txn } from "../database.ts";
 import type { AccountCache } from "./account-cache.ts";
 
@@ -100,7 +101,7 @@ export async function insertUser(txn: Txn, cache: AccountCache, user: NewUser): 
   if (user.displayname !== undefined && user.displayname !== "") {
     await execute(txn, `INSERT INTO profiles (full_user_id, user_id, displayname) VALUES ($1, $2, $3) ON CONFLICT (user_id) DO NOTHING`, [
       user.userId,
-      localpart(user.userId),
+      localpartOf(user.userId),
       user.displayname.replaceAll("\u0000", ""),
     ]);
   }
@@ -171,10 +172,6 @@ export async function setConsentNoticeSent(txn: Txn, cache: AccountCache, userId
 export async function countRealUsers(h: ReadHandle): Promise<number> {
   const row = await queryOne<{ count: number }>(h, "SELECT count(*) AS count FROM users WHERE user_type IS NULL OR user_type NOT IN ('bot', 'support')");
   return row!.count;
-}
-
-function localpart(userId: string): string {
-  return userId.slice(1, userId.indexOf(":"));
 }
 
 function smallint(value: boolean | undefined): number | null {

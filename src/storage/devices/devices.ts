@@ -23,22 +23,6 @@ export async function getDevicesOfUser(h: ReadHandle, userId: string): Promise<D
   return await query<Device>(h, `SELECT ${COLUMNS} FROM devices WHERE user_id = $1 AND NOT coalesce(hidden, false)`, [userId]);
 }
 
-/** Display names of the devices of some users, by user and device (for key queries). */
-export async function getDeviceNames(h: ReadHandle, userIds: readonly string[]): Promise<Map<string, Map<string, string | null>>> {
-  const rows = await query<{ userId: string; deviceId: string; displayName: string | null }>(
-    h,
-    `SELECT user_id AS "userId", device_id AS "deviceId", display_name AS "displayName" FROM devices WHERE user_id = ANY($1::text[]) AND NOT coalesce(hidden, false)`,
-    [userIds],
-  );
-  const names = new Map<string, Map<string, string | null>>();
-  for (const { userId, deviceId, displayName } of rows) {
-    let devices = names.get(userId);
-    if (devices === undefined) names.set(userId, (devices = new Map()));
-    devices.set(deviceId, displayName);
-  }
-  return names;
-}
-
 /** Makes the device if the user has none of that id. "hidden": the id belongs to a cross-signing key and cannot be used. */
 export async function insertDevice(txn: Txn, userId: string, deviceId: string, displayName: string | null): Promise<"new" | "known" | "hidden"> {
   const added = await execute(

@@ -81,15 +81,6 @@ export async function deleteInboxMessages(txn: Txn, userId: string, deviceId: st
   );
 }
 
-/** Which of a user's devices have messages waiting. */
-export async function devicesWithMessages(read: ReadHandle, userId: string, deviceIds: readonly string[]): Promise<string[]> {
-  const rows = await query<{ device_id: string }>(read, `SELECT DISTINCT device_id FROM device_inbox WHERE user_id = $1 AND device_id = ANY($2::text[])`, [
-    userId,
-    deviceIds,
-  ]);
-  return rows.map((row) => row.device_id);
-}
-
 export interface OutboxMessage {
   readonly destination: string;
   /** JSON text: content of the `m.direct_to_device` EDU. */

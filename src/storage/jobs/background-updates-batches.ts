@@ -257,16 +257,3 @@ export async function quarantinedMedia(txn: Txn, { progress, size }: BatchInput)
   };
   return { media, items: media.length, progress: media.length === 0 ? undefined : next };
 }
-
-export async function insertQuarantineChanges(
-  txn: Txn,
-  instanceName: string,
-  changes: readonly { streamId: number; origin: string | null; mediaId: string }[],
-): Promise<void> {
-  await execute(
-    txn,
-    `INSERT INTO quarantined_media_changes (stream_id, instance_name, origin, media_id, quarantined)
-     SELECT stream_id, $4, origin, media_id, TRUE FROM unnest($1::int[], $2::text[], $3::text[]) AS given (stream_id, origin, media_id)`,
-    [changes.map(({ streamId }) => streamId), changes.map(({ origin }) => origin), changes.map(({ mediaId }) => mediaId), instanceName],
-  );
-}

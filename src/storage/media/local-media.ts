@@ -140,23 +140,6 @@ export async function touchMedia(txn: Txn, uses: readonly (readonly [string | un
   ]);
 }
 
-/** Media of a user made for uploads (no previews), that was not used since a time; without what is protected or quarantined. */
-export function unusedLocalMedia(
-  read: ReadHandle,
-  usedBefore: number,
-  options: { largerThan?: number; keepProfiles?: boolean; limit: number },
-): Promise<{ media_id: string }[]> {
-  return query<{ media_id: string }>(
-    read,
-    `SELECT m.media_id FROM local_media_repository AS m
-     WHERE coalesce(m.last_access_ts, m.created_ts) < $1 AND m.url_cache IS NULL AND coalesce(m.media_length, 0) > $2
-       AND m.quarantined_by IS NULL AND NOT m.safe_from_quarantine
-       AND (NOT $3 OR NOT EXISTS (SELECT 1 FROM profiles AS p WHERE p.avatar_url LIKE 'mxc://%/' || m.media_id))
-     ORDER BY m.media_id LIMIT $4`,
-    [usedBefore, options.largerThan ?? -1, options.keepProfiles ?? false, options.limit],
-  );
-}
-
 /** Deletes media and thumbnail rows. */
 export async function deleteLocalMediaRows(txn: Txn, mediaIds: readonly string[]): Promise<void> {
   await Promise.all([

@@ -1,4 +1,4 @@
-import { execute, query, queryOne, type ReadHandle, type Txn } from "../database.ts";
+import { execute, queryOne, type ReadHandle, type Txn } from "../database.ts";
 
 /** A row of `remote_media_cache`. */
 export interface RemoteMedia {
@@ -55,21 +55,6 @@ export async function insertRemoteMedia(
       media.quarantinedBy ?? null,
       media.authenticated,
     ],
-  );
-}
-
-/** Copies of remote media that nobody used since a time. */
-export function unusedRemoteMedia(
-  read: ReadHandle,
-  usedBefore: number,
-  limit: number,
-): Promise<{ media_origin: string; media_id: string; filesystem_id: string }[]> {
-  return query(
-    read,
-    `SELECT media_origin, media_id, filesystem_id FROM remote_media_cache
-     WHERE coalesce(last_access_ts, created_ts) < $1 AND quarantined_by IS NULL
-     ORDER BY media_origin, media_id LIMIT $2`,
-    [usedBefore, limit],
   );
 }
 

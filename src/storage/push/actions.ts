@@ -1,4 +1,5 @@
-import { stringifyAscii } from "../../lib/json.ts";
+import type { Json } from "../../lib/json.ts";
+import { actionsOfRow } from "../../protocol/push-rules/actions.ts";
 import { type Writer, write } from "../events/persist/bulk.ts";
 
 /** Whom an event notifies, and how: one row of `event_push_actions`. */
@@ -14,18 +15,9 @@ export interface PushAction {
   readonly threadId: string;
 }
 
-const PLAIN = stringifyAscii(["notify", { set_tweak: "highlight", value: false }]);
-const HIGHLIGHT = stringifyAscii(["notify", { set_tweak: "sound", value: "default" }, { set_tweak: "highlight" }]);
-
-/** Actions as `event_push_actions.actions` has them: the two commonest lists, which depend on `highlight`, are the empty string. */
-export function storedActions(actions: readonly unknown[], highlight: boolean): string {
-  const text = stringifyAscii(actions);
-  return text === (highlight ? HIGHLIGHT : PLAIN) ? "" : text;
-}
-
 /** The list that a stored text stands for. */
-export function readActions(text: string, highlight: boolean): unknown[] {
-  return JSON.parse(text !== "" ? text : highlight ? HIGHLIGHT : PLAIN) as unknown[];
+export function readActions(text: string, highlight: boolean): readonly Json[] {
+  return actionsOfRow(text === "" ? undefined : (JSON.parse(text) as Json), highlight);
 }
 
 export interface NotifyingEvent {

@@ -130,16 +130,6 @@ export async function receiptsOfUser(read: ReadHandle, userId: string, roomIds: 
   ]);
 }
 
-/** Rooms among `roomIds` with receipts at positions in (`after`, `upTo`]. */
-export async function roomsWithReceiptsBetween(read: ReadHandle, roomIds: readonly string[], after: number, upTo: number): Promise<string[]> {
-  const rows = await query<{ room_id: string }>(
-    read,
-    `SELECT DISTINCT room_id FROM receipts_linearized WHERE room_id = ANY($1::text[]) AND stream_id > $2 AND stream_id <= $3`,
-    [roomIds, after, upTo],
-  );
-  return rows.map((row) => row.room_id);
-}
-
 /** All receipts at positions in (`after`, `upTo`], oldest first, at most `limit` (appservices, federation). */
 export async function receiptsBetween(read: ReadHandle, after: number, upTo: number, limit: number): Promise<(StoredReceipt & { streamId: number })[]> {
   return await query(

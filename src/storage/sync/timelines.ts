@@ -101,12 +101,6 @@ export async function timelineGaps(read: ReadHandle, roomIds: readonly string[],
   return new Map(rows.map((row) => [row.room_id, row.stream_ordering]));
 }
 
-/** Which of the events are part of their room's current state. */
-export async function eventsInCurrentState(read: ReadHandle, eventIds: readonly string[]): Promise<Set<string>> {
-  const rows = await query<{ event_id: string }>(read, `SELECT event_id FROM current_state_events WHERE event_id = ANY($1)`, [eventIds]);
-  return new Set(rows.map((row) => row.event_id));
-}
-
 export interface StateDelta {
   readonly room_id: string;
   readonly type: string;

@@ -27,16 +27,6 @@ export async function hasSession(h: ReadHandle, medium: string, sessionId: strin
   return (await queryOne(h, "SELECT 1 FROM threepid_validation_session WHERE medium = $1 AND session_id = $2", [medium, sessionId])) !== undefined;
 }
 
-/** The proven session of that id and secret. */
-export async function findValidatedSession(h: ReadHandle, medium: string, sessionId: string, clientSecret: string): Promise<ValidationSession | undefined> {
-  return await queryOne<ValidationSession>(
-    h,
-    `SELECT ${COLUMNS} FROM threepid_validation_session
-     WHERE medium = $1 AND session_id = $2 AND client_secret = $3 AND validated_at IS NOT NULL`,
-    [medium, sessionId, clientSecret],
-  );
-}
-
 /** Ends a proven session and returns it: only one of those who ask at the same time gets it. */
 export async function takeValidatedSession(txn: Txn, medium: string, sessionId: string, clientSecret: string): Promise<ValidationSession | undefined> {
   const session = await queryOne<ValidationSession>(

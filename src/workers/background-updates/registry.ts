@@ -2,6 +2,7 @@ import { KNOWN_ROOM_VERSIONS } from "../../protocol/room-versions.ts";
 import * as batches from "../../storage/jobs/background-updates-batches.ts";
 import { coverRooms } from "../../storage/jobs/background-updates-chains.ts";
 import * as old from "../../storage/jobs/background-updates-old.ts";
+import { insertQuarantineChanges } from "../../storage/media/quarantine.ts";
 import { analyze, createIndex, dropIndexes } from "../../storage/jobs/background-updates.ts";
 import { expectedCatalogue } from "../../storage/schema/catalogue-file.ts";
 import { resignEvents } from "./resign.ts";
@@ -105,12 +106,9 @@ const CURRENT: readonly [string, Update][] = [
       batch: async (ctx, txn, progress, size) => {
         const found = await batches.quarantinedMedia(txn, { progress, size, serverName: ctx.config.server.serverName, now: ctx.clock.now() });
         if (found.media.length > 0) {
-          const ids = await ctx.streams.quarantinedMedia.next(txn, found.media.length);
-          await batches.insertQuarantineChanges(
-            txn,
-            ctx.config.workers.instanceName,
-            found.media.map((media, index) => ({ ...media, streamId: ids[index]! })),
-          );
+          const streamIds = await ctx.streams.quarantinedMedia.next(txn, found.media.length);
+          const media = found.media.map(({ origin, mediaId }) => ({ origin: origin ?? undefined, mediaId }));
+          await insertQuarantineChanges(txn, { streamIds, instanceName: ctx.config.workers.instanceName, media, quarantined: true });
         }
         return found;
       },
