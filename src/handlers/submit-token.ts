@@ -2,6 +2,7 @@ import { MatrixError } from "../protocol/errors.ts";
 import type { Context } from "../services/context.ts";
 import { asLocation } from "../services/threepid/next-link.ts";
 import { checkClientSecret, submitToken } from "../services/threepid/validation.ts";
+import { noteRefusal } from "./http/errors.ts";
 import { PAGE_HEADERS } from "./http/html-errors.ts";
 import { html, type RawReply, redirect, type Reply } from "./http/reply.ts";
 
@@ -28,6 +29,7 @@ export async function submitEmailedLink(ctx: Context, link: EmailedLink, pages: 
     return html(200, ctx.templates.render(pages.success, {}, folder), PAGE_HEADERS);
   } catch (error) {
     if (!(error instanceof MatrixError)) throw error;
+    noteRefusal(ctx, error);
     return html(error.status, ctx.templates.render(pages.failure, { failure_reason: error.message }, folder), PAGE_HEADERS);
   }
 }

@@ -18,7 +18,7 @@ export interface Binding {
 export async function bindThreepid(ctx: BindContext, userId: string, binding: Binding): Promise<void> {
   const { idServer, idAccessToken, sid, clientSecret } = binding;
   requireIdentityServer(idServer);
-  const { medium, address } = await asMatrixError(ctx, ctx.identityServers.bind(idServer, idAccessToken, { sid, clientSecret, userId }));
+  const { medium, address } = await asMatrixError(ctx.identityServers.bind(idServer, idAccessToken, { sid, clientSecret, userId }));
   if (typeof medium !== "string" || typeof address !== "string" || medium.includes("\0") || address.includes("\0")) throw unreachable();
   await ctx.transaction("add_user_bound_threepid", (txn) => addBinding(txn, userId, medium, address, idServer));
 }
@@ -71,13 +71,12 @@ function requireIdentityServer(idServer: string): void {
 const unreachable = (): MatrixError => new MatrixError(502, "M_UNKNOWN", "Failed to contact identity server");
 
 /** The identity server's own errors are for the client, which talks with it too; others say nothing of what was found at the address. */
-async function asMatrixError<T>(ctx: Pick<Context, "log">, asking: Promise<T>): Promise<T> {
+async function asMatrixError<T>(asking: Promise<T>): Promise<T> {
   try {
     return await asking;
   } catch (error) {
     if (error instanceof HttpError && error.status >= 400 && error.status < 500 && error.errcode !== "M_UNKNOWN")
       throw new MatrixError(error.status, error.errcode, error.remoteMessage);
-    ctx.log.named("synapse.handlers.identity").warn("Could not ask an identity server", { error });
-    throw unreachable();
+    throw Object.assign(unreachable(), { cause: error });
   }
 }
