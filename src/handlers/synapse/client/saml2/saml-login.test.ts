@@ -129,6 +129,19 @@ describe("logging in through SAML2", function () {
     refused(await post(server, idp.respond(mine, alice({ subjectInResponseTo: other.id }))), "unsolicited_response");
   });
 
+  it("shows a deactivated user a page without a login token, and lets no locked one in (CVE-2023-32682)", async () => {
+    const visit = async (uid: string): Promise<Visit> => post(server, idp.respond(await begin(server), alice({ attributes: { [UID]: [uid] } })));
+    for (const uid of ["closed", "locked"]) await logIn(server, await visit(uid));
+    const admin = server.as(await server.register("samladmin", { admin: true }));
+    await admin.post("/_synapse/admin/v1/deactivate/@closed:test", { erase: false }).expect(200);
+    await admin.put("/_synapse/admin/v2/users/@locked:test", { locked: true }).expect(200);
+    const page = await visit("closed");
+    assert.equal(page.status, 403);
+    assert.ok(!page.text.includes("loginToken"));
+    const { body } = await server.anonymous.post("/_matrix/client/v3/login", { type: "m.login.token", token: tokenOf(await visit("locked")) }).expect(401);
+    assert.equal(body.errcode, "M_USER_LOCKED");
+  });
+
   it("refuses wrapped signatures (XML signature wrapping): what is read is what was signed", async () => {
     const forge = (xml: string): string[] => {
       const signedResponse = /<samlp:Response[\s\S]*<\/samlp:Response>/.exec(xml)![0];
