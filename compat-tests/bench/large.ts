@@ -22,6 +22,9 @@ const CONNECTIONS = 20;
 /** As clients ask; where there is something new nobody waits. */
 const WAIT_MS = 10_000;
 
+/** All rooms at once take a busy server long. */
+const PATIENCE_MS = 600_000;
+
 /** Positions of the reader's connections on each target. */
 const positions = new WeakMap<Target, string[]>();
 let opened = 0;
@@ -29,7 +32,11 @@ let opened = 0;
 /** One answer to the reader: his first `rooms` rooms, as Element X asks for them. */
 function slide({ target }: Stage, connection: string, rooms: number, pos?: string, timeout = 0): Promise<Json> {
   const lists = { all: { ranges: [[0, rooms - 1]], timeline_limit: 1, required_state: EVENTS, filters: { not_room_types: ["m.space"] } } };
-  return target.users[0]!.call("POST", SLIDING, { query: { pos, timeout }, body: { conn_id: connection, lists, extensions: EXTENSIONS } });
+  return target.users[0]!.call("POST", SLIDING, {
+    query: { pos, timeout },
+    body: { conn_id: connection, lists, extensions: EXTENSIONS },
+    timeoutMs: PATIENCE_MS,
+  });
 }
 
 async function first(stage: Stage, rooms: number): Promise<void> {
