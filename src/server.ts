@@ -204,7 +204,7 @@ export async function createServer(config: Config, log: Logger, overrides: Overr
     const changes = openStreamChanges(streams);
     const notifier = new Notifier(clock);
     const events = new EventStore(read, log.named("synapse.storage.databases.main.events_worker"), config.caches.eventCacheSize, sizeOf);
-    const state = new StateStore(read, events);
+    const state = new StateStore(read, events, sizeOf);
     const members = new Memberships(read, serverName, sizeOf);
     const roomVersions = new RoomVersions(read, sizeOf);
     const authGraph = new AuthGraph(read);

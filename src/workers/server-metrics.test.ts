@@ -73,7 +73,13 @@ describe("metrics of a server", () => {
     enabled: (level) => level !== "debug",
   });
   let server: TestServer;
-  before(async () => (server = await startTestServer({ config: { enable_metrics: true, mau_stats_only: true, caches: { global_factor: 1, per_cache_factors: { get_user_by_id: 0.25 } } }, log: log("root") })));
+  before(
+    async () =>
+      (server = await startTestServer({
+        config: { enable_metrics: true, mau_stats_only: true, caches: { global_factor: 1, per_cache_factors: { get_user_by_id: 0.25 } } },
+        log: log("root"),
+      })),
+  );
   after(() => server.close());
 
   const scrape = async (): Promise<string[]> => (await server.anonymous.get("/_synapse/metrics").expect(200)).text.split("\n");
@@ -134,7 +140,7 @@ describe("metrics of a server", () => {
   it("show caches of the sizes that the configuration has", async () => {
     const found = await scrape();
     const size = (name: string): number => value(found, `synapse_util_caches_cache_max_size{name="${name}",server_name="test"}`);
-    assert.deepEqual([size("get_user_by_access_token"), size("get_user_by_id"), size("*getEvent*")], [40_000, 10_000, 20_480]);
+    assert.deepEqual(["get_user_by_access_token", "get_user_by_id", "*getEvent*", "*stateGroupCache*"].map(size), [40_000, 10_000, 20_480, 2_000_000]);
   });
 
   it("are beside one line for each request in the access log, in Synapse's layout and without secrets", async () => {

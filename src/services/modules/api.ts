@@ -24,11 +24,10 @@ import type { Context } from "../context.ts";
 import { resolveAlias } from "../directory/aliases.ts";
 import { sendEvent } from "../events/send.ts";
 import { setRuleActions } from "../push/rules.ts";
-import type { Requester } from "../requester.ts";
+import { type Requester, requesterFor } from "../requester.ts";
 import { createRoom } from "../rooms/create.ts";
 import type { MembershipAction } from "../rooms/local-membership.ts";
 import { updateMembership } from "../rooms/membership.ts";
-import { serverRequester } from "../rooms/profile-in-rooms.ts";
 import { purgeRoom } from "../rooms/purge.ts";
 import { addThreepid } from "../threepid/threepids.ts";
 import { BackgroundCalls } from "./background-calls.ts";
@@ -254,7 +253,7 @@ export class ModuleApi {
     const ctx = this.context();
     const token = await ctx.accounts.token(accessToken);
     if (token === undefined) throw new MatrixError(401, "M_UNKNOWN_TOKEN", "Unrecognised access token");
-    const requester = serverRequester(token.userId, token.owner);
+    const requester = requesterFor(token.userId, { authenticatedEntity: token.owner });
     await logout(ctx, { ...requester, deviceId: token.deviceId ?? undefined, accessTokenId: token.id }, accessToken);
   }
 
@@ -266,7 +265,7 @@ export class ModuleApi {
   }
 
   async set_displayname(userId: string, newDisplayname: string): Promise<void> {
-    const requester = serverRequester(userId, userId);
+    const requester = requesterFor(userId);
     await changeProfile(this.context(), requester, { userId, field: "displayname", value: newDisplayname, byAdmin: true, propagate: true });
   }
 
@@ -355,7 +354,7 @@ export class ModuleApi {
     if (!this.is_mine(event.sender)) throw new Error("Tried to send an event as a user that isn't local to this homeserver");
     const { room_id: roomId, type, state_key: stateKey, content, redacts } = event;
     const input = { roomId, type, stateKey, content, redacts };
-    const { eventId } = await sendEvent(ctx, serverRequester(event.sender, event.sender), input, { ...QUIET, ignoreShadowBan: true });
+    const { eventId } = await sendEvent(ctx, requesterFor(event.sender), input, { ...QUIET, ignoreShadowBan: true });
     return await this.event(eventId);
   }
 
@@ -372,7 +371,7 @@ export class ModuleApi {
     requireRoomIsFree(roomId);
     if (!this.is_mine(sender)) throw new Error("Tried to send an event as a user that isn't local to this homeserver");
     const change = { roomId, target, action: newMembership as MembershipAction, content, remoteServers: remoteRoomHosts };
-    return await this.event((await updateMembership(ctx, serverRequester(sender, sender), change)).eventId);
+    return await this.event((await updateMembership(ctx, requesterFor(sender), change)).eventId);
   }
 
   /** @returns the id of the room and its alias */
@@ -383,7 +382,7 @@ export class ModuleApi {
     creatorJoinProfile?: JsonObject,
   ): Promise<readonly [roomId: string, alias: string | undefined]> {
     const options = { rateLimit: ratelimit, creatorProfile: creatorJoinProfile };
-    const { roomId, alias } = await createRoom(this.context(), serverRequester(userId, userId), config, options);
+    const { roomId, alias } = await createRoom(this.context(), requesterFor(userId), config, options);
     return [roomId, alias];
   }
 

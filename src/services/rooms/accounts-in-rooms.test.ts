@@ -4,7 +4,7 @@ import { setUserFlags } from "../../storage/accounts/users.ts";
 import { startTestServer, TEST_PASSWORD, type TestServer, type TestUser } from "../../testing/server.ts";
 import { createRoom } from "./create.ts";
 import { updateMembership } from "./membership.ts";
-import { serverRequester } from "./profile-in-rooms.ts";
+import { requesterFor } from "../requester.ts";
 
 const V3 = "/_matrix/client/v3";
 
@@ -17,7 +17,7 @@ describe("accounts in rooms", () => {
   });
   after(() => server.close());
 
-  const as = (user: TestUser) => serverRequester(user.userId, user.userId);
+  const as = (user: TestUser) => requesterFor(user.userId, { authenticatedEntity: user.userId });
   const room = async (owner = alice): Promise<string> => (await createRoom(server.ctx, as(owner), { preset: "public_chat" })).roomId;
   const memberContent = async (roomId: string, userId: string): Promise<Record<string, unknown> | undefined> =>
     (await server.ctx.state.currentEvent(roomId, "m.room.member", userId))?.content;

@@ -3,10 +3,9 @@ import { getDomain, localpartOf } from "../../protocol/ids.ts";
 import { countRealUsers } from "../../storage/accounts/users.ts";
 import type { Context } from "../context.ts";
 import { resolveAlias } from "../directory/aliases.ts";
-import type { Requester } from "../requester.ts";
+import { requesterFor } from "../requester.ts";
 import { createRoom } from "./create.ts";
 import { updateMembership } from "./membership.ts";
-import { serverRequester } from "./profile-in-rooms.ts";
 
 const QUIET = { rateLimit: false };
 
@@ -41,9 +40,9 @@ async function createAndJoin(ctx: Context, userId: string, alias: string): Promi
     ...(autoJoinUserId !== undefined && autoJoinRoomRequiresInvite ? { invite: [userId] } : {}),
     ...(autocreateAutoJoinRoomsFederated ? {} : { creation_content: { "m.federate": false } }),
   };
-  const { roomId } = await createRoom(ctx, serverRequester(owner, serverName), body, QUIET);
+  const { roomId } = await createRoom(ctx, requesterFor(owner, { authenticatedEntity: serverName }), body, QUIET);
   if (autoJoinUserId !== undefined && autoJoinUserId !== userId)
-    await updateMembership(ctx, serverRequester(userId, serverName), { roomId, target: userId, action: "join" }, QUIET);
+    await updateMembership(ctx, requesterFor(userId, { authenticatedEntity: serverName }), { roomId, target: userId, action: "join" }, QUIET);
 }
 
 async function join(ctx: Context, userId: string, alias: string): Promise<void> {
@@ -51,9 +50,14 @@ async function join(ctx: Context, userId: string, alias: string): Promise<void> 
   const { roomId, servers } = await resolveAlias(ctx, alias);
   const inviter = ctx.config.registration.autoJoinUserId;
   if (inviter !== undefined && (await needsInvite(ctx, roomId))) {
-    await updateMembership(ctx, serverRequester(inviter, serverName), { roomId, target: userId, action: "invite", remoteServers: servers }, QUIET);
+    await updateMembership(
+      ctx,
+      requesterFor(inviter, { authenticatedEntity: serverName }),
+      { roomId, target: userId, action: "invite", remoteServers: servers },
+      QUIET,
+    );
   }
-  const joiner: Requester = serverRequester(userId, serverName);
+  const joiner = requesterFor(userId, { authenticatedEntity: serverName });
   await updateMembership(ctx, joiner, { roomId, target: userId, action: "join", remoteServers: servers }, QUIET);
 }
 

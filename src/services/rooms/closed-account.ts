@@ -4,7 +4,7 @@ import { membershipEventIds, pruneStoredEvents } from "../../storage/events/cens
 import type { Context } from "../context.ts";
 import { forget } from "../room-access/forget.ts";
 import { updateMembership } from "./membership.ts";
-import { serverRequester } from "./profile-in-rooms.ts";
+import { requesterFor } from "../requester.ts";
 
 const ROOMS_AT_ONCE = 50;
 const OPTIONS = { rateLimit: false, requireConsent: false };
@@ -37,7 +37,7 @@ async function pruneMemberships(ctx: Context, userId: string, roomId: string): P
 }
 
 async function leaveRooms(ctx: Context, userId: string, memberships: readonly string[], afterwards: (roomId: string) => Promise<void>): Promise<void> {
-  const requester = serverRequester(userId, ctx.config.server.serverName);
+  const requester = requesterFor(userId, { authenticatedEntity: ctx.config.server.serverName });
   const rooms = [...(await ctx.members.roomsOf(userId))].filter(([, { membership }]) => memberships.includes(membership)).map(([roomId]) => roomId);
   for (let at = 0; at < rooms.length; at += ROOMS_AT_ONCE) {
     const batch = rooms.slice(at, at + ROOMS_AT_ONCE);

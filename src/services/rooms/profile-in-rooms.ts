@@ -24,7 +24,7 @@ export async function spreadProfile(ctx: Pick<Context, "tasks">, txn: Txn, reque
 export const updateJoinStates: TaskAction = async (ctx, { task, signal, save }) => {
   const userId = task.resourceId!;
   const entity = task.params?.["requester_authenticated_entity"];
-  const requester = serverRequester(userId, typeof entity === "string" ? entity : userId);
+  const requester = requesterFor(userId, { authenticatedEntity: typeof entity === "string" ? entity : userId });
   const last = task.result?.["last_room_id"];
   const rooms = [...(await ctx.members.roomsOf(userId))]
     .filter(([roomId, { membership }]) => membership === "join" && (typeof last !== "string" || roomId > last))
@@ -44,8 +44,3 @@ export const updateJoinStates: TaskAction = async (ctx, { task, signal, save }) 
   }
   return undefined;
 };
-
-/** The server, or an admin, acting for a user. */
-export function serverRequester(userId: string, authenticatedEntity: string): Requester {
-  return requesterFor(userId, { authenticatedEntity });
-}

@@ -1,4 +1,5 @@
 import { LRUCache } from "lru-cache";
+import { type CacheSize, defaultSize } from "../../lib/cache-size.ts";
 import { lruCache } from "../../lib/lru-cache.ts";
 import type { CacheReading } from "../../lib/metrics.ts";
 import { UpdatableCache } from "../../lib/updatable-cache.ts";
@@ -20,14 +21,12 @@ function exactKeys(filter: StateFilter | undefined): StateKey[] | undefined {
   return filter.map(([type, stateKey]) => stateKeyOf(type, stateKey!));
 }
 
-export interface StateStoreOptions {
-  /** Entries (type, state key, event id) that the caches of states may hold together; states that share structure count little. */
-  readonly stateEntries?: number;
-  /** Events whose state group number is remembered. */
-  readonly eventGroups?: number;
-  /** Entries of states that are not held whole. */
-  readonly singleEntries?: number;
-}
+/** Entries (type, state key, event id) that a cache of states may hold; states that share structure count little. */
+const STATE_ENTRIES = 1_000_000;
+/** Events whose state group number is remembered. */
+const EVENT_GROUPS = 50_000;
+/** Entries of states that are not held whole. */
+const SINGLE_ENTRIES = 100_000;
 
 /**
  * Reads room state: of now (`current...`), and at events, by state groups. What it returns is shared and immutable.
@@ -48,14 +47,13 @@ export class StateStore {
   constructor(
     private readonly read: ReadHandle,
     private readonly events: EventStore,
-    options: StateStoreOptions = {},
+    sizeOf: CacheSize = defaultSize,
   ) {
-    const entries = options.stateEntries ?? 1_000_000;
-    this.currentMaps = new UpdatableCache(entries, (map) => map.size + 1);
+    this.currentMaps = new UpdatableCache(sizeOf("get_partial_current_state_ids", STATE_ENTRIES), (map) => map.size + 1);
     // A snapshot that shares its structure with another is light; which one pays for the rest cannot be known.
-    this.snapshots = new UpdatableCache(entries, (snapshot) => (snapshot.hops === 0 ? snapshot.map.size + 1 : 16));
-    this.groupOfEvent = lruCache(options.eventGroups ?? 50_000);
-    this.entries = new LRUCache({ maxSize: options.singleEntries ?? 100_000, sizeCalculation: (map) => map.size });
+    this.snapshots = new UpdatableCache(sizeOf("*stateGroupCache*", STATE_ENTRIES), (snapshot) => (snapshot.hops === 0 ? snapshot.map.size + 1 : 16));
+    this.groupOfEvent = lruCache(sizeOf("_get_state_group_for_event", EVENT_GROUPS));
+    this.entries = new LRUCache({ maxSize: sizeOf("*stateGroupCache*", SINGLE_ENTRIES), sizeCalculation: (map) => map.size });
   }
 
   /** The current state of the room: resolved over its forward extremities; empty when the server is not in the room. */
