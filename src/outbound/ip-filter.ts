@@ -9,6 +9,13 @@ export class BlockedAddress extends Error {
   }
 }
 
+/** As `dns.lookup` with `all`. */
+export type Resolve = (
+  host: string,
+  options: LookupOptions & { all: true },
+  done: (error: NodeJS.ErrnoException | null, addresses: LookupAddress[]) => void,
+) => void;
+
 /**
  * Which addresses may be connected to: not those of the blocked ranges, unless an allowed range holds them. Names are resolved here and
  * only permitted addresses are handed on, so the address that was checked is the one that is connected to.
@@ -17,8 +24,12 @@ export class IpFilter {
   private readonly blocked = new BlockList();
   private readonly allowed = new BlockList();
 
-  /** @param blocked, allowed CIDR ranges (`a.b.c.d/n`, `x::/n`) */
-  constructor(blocked: readonly string[], allowed: readonly string[] = []) {
+  /** @param blocked, allowed CIDR ranges (`a.b.c.d/n`, `x::/n`); `resolve` finds the addresses of names */
+  constructor(
+    blocked: readonly string[],
+    allowed: readonly string[] = [],
+    private readonly resolve: Resolve = dnsLookup,
+  ) {
     for (const [list, ranges] of [
       [this.blocked, blocked],
       [this.allowed, allowed],
@@ -44,7 +55,7 @@ export class IpFilter {
     options: LookupOptions,
     done: (error: NodeJS.ErrnoException | null, address: string | LookupAddress[], family?: number) => void,
   ): void => {
-    dnsLookup(host, { ...options, all: true }, (error, addresses) => {
+    this.resolve(host, { ...options, all: true }, (error, addresses) => {
       if (error !== null) return done(error, []);
       const permitted = addresses.filter(({ address }) => this.permits(address));
       if (permitted.length === 0) return done(new BlockedAddress(host) as NodeJS.ErrnoException, []);

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "mocha";
 import sharp from "sharp";
+import { imageBomb } from "../../testing/image-bomb.ts";
 import { startTestServer, type TestServer, type TestUser } from "../../testing/server.ts";
 
 describe("media repository", () => {
@@ -58,6 +59,13 @@ describe("media repository", () => {
     await server.as(alice).get(`/_matrix/client/v1/media/thumbnail/test/${svg}?width=32&height=32`).expect(400);
     const lied = await upload(await picture(50, 50), "image/jpeg");
     await server.as(alice).get(`/_matrix/client/v1/media/thumbnail/test/${lied}?width=32&height=32`).expect(400);
+  });
+
+  it("decodes no image of more pixels than it may, however small its file is", async () => {
+    const id = await upload(imageBomb(), "image/png");
+    const before = process.memoryUsage.rss();
+    await server.as(alice).get(`/_matrix/client/v1/media/thumbnail/test/${id}?width=32&height=32`).expect(400);
+    assert.ok(process.memoryUsage.rss() - before < 1e9);
   });
 
   it("CVE-2021-41281: ids and server names cannot leave the store", async () => {

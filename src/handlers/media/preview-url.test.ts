@@ -6,6 +6,7 @@ import { after, before, beforeEach, describe, it } from "mocha";
 import sharp from "sharp";
 import { query } from "../../storage/database.ts";
 import { FakeClock } from "../../testing/fake-clock.ts";
+import { imageBomb } from "../../testing/image-bomb.ts";
 import { startTestServer, type TestServer, type TestUser } from "../../testing/server.ts";
 
 const BLOCKED = { url_preview_enabled: true, url_preview_ip_range_blacklist: ["127.0.0.0/8", "::1/128"], url_preview_ip_range_whitelist: ["127.0.0.2/32"] };
@@ -209,6 +210,56 @@ describe("previews of URLs", () => {
     for (const end = Date.now() + 20_000; closed.size < 2; await new Promise((resolve) => setTimeout(resolve, 5)))
       assert.ok(Date.now() < end, [...closed].join());
     for (const bytes of Object.values(written)) assert.ok(bytes < 32 * 1024 * 1024, `${bytes} bytes were taken`);
+  });
+
+  it("follows redirects for a while only, and to nothing but web pages", async () => {
+    pages.set("/round", (_req, res) => res.writeHead(302, { location: "/round" }).end());
+    await request(`${base}/round`).expect(502);
+    assert.ok(asked.length < 30, `${asked.length} requests`);
+    for (const location of ["file:///etc/passwd", "ftp://127.0.0.2/x", "gopher://127.0.0.2/", "http://[", "//127.0.0.1/inside"]) {
+      pages.set("/away", (_req, res) => res.writeHead(307, { location }).end());
+      const { status } = await request(`${base}/away?${encodeURIComponent(location)}`);
+      assert.ok([400, 403, 502].includes(status), `${location}: ${status}`);
+    }
+  });
+
+  it("believes no body that is something else than it says, and none that breaks off", async () => {
+    const page = "<title>t</title><body>x</body>";
+    assert.equal((await preview(serve("/no-picture", page, "image/png")))["og:image:width"], undefined);
+    const { status } = await request(serve("/no-page", await picture(), "text/html"));
+    assert.ok(status === 200 || status === 502, String(status));
+    await request(serve("/not-packed", page, "text/html", { "content-encoding": "gzip" })).expect(502);
+    await request(serve("/cut", gzipSync(page).subarray(0, 20), "text/html", { "content-encoding": "gzip" })).expect(502);
+    pages.set("/short", (_req, res) => {
+      res.writeHead(200, { "content-type": "text/html", "content-length": "100000" }).write(page);
+      setImmediate(() => res.destroy());
+    });
+    await request(`${base}/short`).expect(502);
+    pages.set("/odd", (_req, res) => res.writeHead(200, { "content-type": 'text/html; charset="no such"' }).end(page));
+    assert.equal((await preview(`${base}/odd`))["og:title"], "t");
+    assert.equal((await preview(serve("/json", '{"html":', "application/json+oembed")).catch(() => ({})))["og:title" as never], undefined);
+  });
+
+  it("gives a page without its picture, where that is out of reach, endless or far larger than it looks", async () => {
+    const port = (web.address() as AddressInfo).port;
+    serve("/huge.png", imageBomb(), "image/png");
+    pages.set("/endless.png", (_req, res) => {
+      res.writeHead(200, { "content-type": "image/png" });
+      const more = (): void => {
+        while (!res.destroyed && res.write(Buffer.alloc(16 * 1024)));
+      };
+      res.on("drain", more);
+      more();
+    });
+    for (const src of [`http://127.0.0.1:${port}/inside.png`, "file:///etc/passwd", `${base}/endless.png`, `${base}/private/x.png`]) {
+      const og = await preview(serve(`/with-${src.length}`, `<title>t</title><meta property="og:image" content="${src}"><body>x</body>`));
+      assert.equal(og["og:title"], "t", src);
+      assert.equal(og["matrix:image:size"], undefined, src);
+    }
+    // A file of few bytes that says to be a picture of many: what it says is passed on, nothing is decoded.
+    const og = await preview(serve("/with-huge", `<title>t</title><meta property="og:image" content="${base}/huge.png"><body>x</body>`));
+    assert.equal(og["og:title"], "t");
+    assert.ok(asked.every((req) => req.socket.localAddress !== "127.0.0.1"));
   });
 
   it("decompresses, and says who it is and which languages it prefers", async () => {

@@ -32,7 +32,7 @@ const BODY_TIMEOUT_MS = 30_000;
 
 /**
  * Fetches what is at an address into the media store, in the name of a user.
- * @throws MatrixError 403 for addresses out of reach, 400 for what is no address, 502 for what cannot be previewed, 500 when it cannot be fetched
+ * @throws MatrixError 403 for addresses out of reach, 400 for what is no address, 502 for what cannot be previewed or fetched, 504 for what does not come in time
  */
 export async function fetchFile(
   ctx: FetchContext,
@@ -122,7 +122,7 @@ function refusalOf(error: PageUnavailable): MatrixError {
     case "timeout":
       return new MatrixError(504, "M_UNKNOWN", "Timeout waiting for response");
     case "failed":
-      return new MatrixError(500, "M_UNKNOWN", `Failed to download content: ${error.message}`);
+      return new MatrixError(502, "M_UNKNOWN", `Failed to download content: ${error.message}`);
   }
 }
 
@@ -136,7 +136,7 @@ function dataSource(url: string): Source {
   } catch {
     // not percent-encoded as it should be
   }
-  if (body === undefined) throw new MatrixError(500, "M_UNKNOWN", "Failed to parse data URL");
+  if (body === undefined) throw new MatrixError(400, "M_UNKNOWN", "Failed to parse data URL");
   const mediaType = match![1]!.split(";", 1)[0]!.trim().toLowerCase();
   return {
     body: Readable.from([body]),
