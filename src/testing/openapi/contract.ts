@@ -75,8 +75,9 @@ const CHOSEN = /\[\d+\]\.\w+: is missing$/;
 
 /** Where Synapse does not keep to the specification, and its clients are used to it. */
 const AS_SYNAPSE: readonly RegExp[] = [
-  /^getDevices? answer\S*(?:display_name|last_seen_ip|last_seen_ts): is null/,
-  /^getJoinedMembersByRoom \S*(?:avatar_url|display_name): is null/,
+  // Who has no name or picture.
+  /\S*\.(?:avatar_url|display_?name): is null/,
+  /^getDevices? answer\S*(?:last_seen_ip|last_seen_ts): is null/,
   /^getNotifications answer\S*(?:next_token|profile_tag): is null/,
   // What clients wrote there themselves.
   /^getRoomTags(?:ByUser)? answer.tags\S*order: is/,
@@ -89,9 +90,7 @@ const AS_SYNAPSE: readonly RegExp[] = [
   // Typing and receipts come between the events, without what only events have.
   /^(?:getEvents|peekEvents) answer.chunk\[\d+\]\.\w+: is missing/,
   /^getUserDevices answer\.(?:master|self_signing)_key: is null/,
-  /^queryProfile answer\.(?:avatar_url|displayname): is null/,
   /^search answer\S*\.order: is number/,
-  /^search answer\S*profile_info\S*(?:avatar_url|displayname): is null/,
   // Events have had no origin for long.
   /^(?:make(?:Join|Knock|Leave)|sendInvite\w*) answer\S*event\.origin: is missing/,
   // Its page says that there is none.
