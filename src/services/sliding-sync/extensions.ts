@@ -91,7 +91,6 @@ async function e2eeExtension(ctx: Needs, { userId, deviceId, since, now, interes
   const counts = await ctx.keyCounts.of(userId, deviceId);
   const json: Record<string, unknown> = { device_one_time_keys_count: counts.oneTimeKeys, device_unused_fallback_key_types: counts.unusedFallbackTypes };
   if (since === undefined) return { json, news: false };
-  const joinedRoomIds = new Set([...interested.rooms.values()].filter((room) => room.membership === "join").map((room) => room.room_id));
   const newlyJoinedUsers = new Set<string>();
   const newlyLeftUsers = new Set<string>();
   for (const result of results) {
@@ -103,7 +102,7 @@ async function e2eeExtension(ctx: Needs, { userId, deviceId, since, now, interes
     }
   }
   const lists = await deviceListChanges(ctx, userId, since.deviceLists.stream, now.deviceLists.stream, {
-    joinedRoomIds,
+    joinedRoomIds: interested.joined,
     newlyJoinedRooms: interested.newlyJoined,
     newlyLeftRooms: interested.newlyLeft,
     newlyJoinedUsers,

@@ -54,11 +54,11 @@ export async function stickyEventsExtension(
   if (!ctx.config.experimental.msc4354Enabled) return undefined;
   const since = options.since === undefined || options.since === null ? 0 : positionOf(options.since);
   const upTo = answer.now.stickyEvents;
-  const { rooms: known, all, relevant } = answer.interested;
-  const joined = [...known.values()].filter((room) => room.membership === "join" && (all.has(room.room_id) || relevant.has(room.room_id)));
+  const { joined: known, all: inLists, relevant } = answer.interested;
+  const all = inLists();
+  const roomIds = [...known].filter((roomId) => all.has(roomId) || relevant.has(roomId));
   const range = { since, upTo, now: ctx.clock.now() };
   const limit = Math.min(options.limit, MAX_STICKY_EVENTS);
-  const roomIds = joined.map((room) => room.room_id);
   const found: StickyEvent[] = since >= upTo || roomIds.length === 0 ? [] : await stickyEventsInRooms(ctx.read, roomIds, range, limit);
   const shown = new Set(answer.results.flatMap((result) => (result.timeline ?? []).map((item) => item.event.eventId)));
   const ids = found.map(({ eventId }) => eventId);

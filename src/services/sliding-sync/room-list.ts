@@ -16,8 +16,23 @@ interface Held {
   readonly position: number;
   /** The user's memberships at that time: another object when any of them changed. */
   readonly memberships: unknown;
-  /** Newest first: by the last event. */
-  readonly rooms: ReadonlyMap<string, ListRoom>;
+  readonly rooms: UserRooms;
+}
+
+/** A user's rooms, newest first: by the last event. What follows from them is worked out once. */
+class UserRooms {
+  private joinedIds: ReadonlySet<string> | undefined;
+  private newest: number | undefined;
+  constructor(readonly byId: ReadonlyMap<string, ListRoom>) {}
+
+  get joined(): ReadonlySet<string> {
+    return (this.joinedIds ??= new Set([...this.byId.values()].filter((room) => room.membership === "join").map((room) => room.room_id)));
+  }
+
+  /** Position of the user's last change of membership in any of them. */
+  get newestMembership(): number {
+    return (this.newest ??= [...this.byId.values()].reduce((newest, room) => Math.max(newest, room.membership_ordering), 0));
+  }
 }
 
 interface HeldDirectRooms {
@@ -35,16 +50,16 @@ export class RoomLists {
   private readonly users = lruCache<string, Held>(CACHED_USERS);
   private readonly direct = lruCache<string, HeldDirectRooms>(CACHED_USERS);
 
-  async of(ctx: Needs, userId: string, now: number): Promise<ReadonlyMap<string, ListRoom>> {
+  async of(ctx: Needs, userId: string, now: number): Promise<UserRooms> {
     const memberships = await ctx.members.roomsOf(userId);
     const held = this.users.get(userId);
-    let rooms: ReadonlyMap<string, ListRoom>;
+    let rooms: UserRooms;
     const changed = held?.memberships === memberships ? ctx.changes.events.changed(held.position, now) : undefined;
     if (held === undefined || changed === undefined) {
       rooms = newestFirst(await listRooms(ctx.read, userId));
     } else {
-      const own = [...changed].filter((roomId) => held.rooms.has(roomId));
-      rooms = own.length === 0 ? held.rooms : refreshed(held.rooms, await listRooms(ctx.read, userId, own));
+      const own = [...changed].filter((roomId) => held.rooms.byId.has(roomId));
+      rooms = own.length === 0 ? held.rooms : refreshed(held.rooms.byId, await listRooms(ctx.read, userId, own));
     }
     this.users.set(userId, { position: now, memberships, rooms });
     return rooms;
@@ -67,12 +82,12 @@ export class RoomLists {
   }
 }
 
-function newestFirst(rows: ListRoom[]): Map<string, ListRoom> {
-  return new Map(rows.sort((a, b) => b.last_ordering - a.last_ordering).map((row) => [row.room_id, row]));
+function newestFirst(rows: ListRoom[]): UserRooms {
+  return new UserRooms(new Map(rows.sort((a, b) => b.last_ordering - a.last_ordering).map((row) => [row.room_id, row])));
 }
 
 /** `rooms` with these rows in place of theirs, in order. */
-function refreshed(rooms: ReadonlyMap<string, ListRoom>, rows: readonly ListRoom[]): Map<string, ListRoom> {
+function refreshed(rooms: ReadonlyMap<string, ListRoom>, rows: readonly ListRoom[]): UserRooms {
   const changed = new Set(rows.map((row) => row.room_id));
   const rest = [...rooms.values()].filter((room) => !changed.has(room.room_id));
   return newestFirst([...rows, ...rest]);
@@ -89,8 +104,10 @@ export interface InterestedRooms {
   /** Rooms in a window or subscribed to, with their configuration. */
   readonly relevant: ReadonlyMap<string, RoomConfig>;
   /** Rooms of all lists, in the window or not. */
-  readonly all: ReadonlySet<string>;
+  readonly all: () => ReadonlySet<string>;
   readonly rooms: ReadonlyMap<string, ListRoom>;
+  /** Those of them that the user is joined to. */
+  readonly joined: ReadonlySet<string>;
   readonly newlyJoined: ReadonlySet<string>;
   readonly newlyLeft: ReadonlySet<string>;
   readonly directRooms: ReadonlySet<string>;
@@ -105,8 +122,9 @@ export async function interestedRooms(
   since: number | undefined,
   now: number,
 ): Promise<InterestedRooms> {
-  const [all, direct, ignored] = await Promise.all([lists.of(ctx, userId, now), lists.directRooms(ctx, userId), ctx.ignoredUsers.ignoredBy(userId)]);
-  const { newlyJoined, newlyLeft } = await moves(ctx, userId, all, since, now);
+  const [own, direct, ignored] = await Promise.all([lists.of(ctx, userId, now), lists.directRooms(ctx, userId), ctx.ignoredUsers.ignoredBy(userId)]);
+  const all = own.byId;
+  const { newlyJoined, newlyLeft } = await moves(ctx, userId, own, since, now);
   const shown = [...all.values()].filter((room) => isShown(room, userId, newlyLeft) && !(room.membership === "invite" && ignored.has(room.sender)));
   const relevant = new Map<string, RoomConfig>();
   const add = (roomId: string, config: RoomConfig): void => {
@@ -114,21 +132,22 @@ export async function interestedRooms(
     relevant.set(roomId, known === undefined ? config : combine(known, config));
   };
   const answers = new Map<string, ListAnswer>();
-  const everything = new Set<string>();
+  const listed: (readonly ListRoom[])[] = [];
   const tags = needsTags(body) ? await tagsSince({ ...ctx }, userId, undefined, now, undefined) : new Map<string, object>();
   for (const [name, list] of Object.entries(body.lists ?? {})) {
     const filtered = await filterRooms(ctx, all, shown, list.filters ?? undefined, direct, tags);
-    for (const room of filtered) everything.add(room.room_id);
+    listed.push(filtered);
     answers.set(name, listWindow(list, filtered, add));
   }
   for (const [roomId, subscription] of Object.entries(body.room_subscriptions ?? {})) {
     const room = all.get(roomId);
     // Only rooms that the user has something to do with; others (peeking) are not sent.
     if (room === undefined || room.forgotten === 1) continue;
-    everything.add(roomId);
+    listed.push([room]);
     add(roomId, roomConfig(subscription));
   }
-  return { lists: answers, relevant, all: everything, rooms: all, newlyJoined, newlyLeft, directRooms: direct };
+  const everything = (): Set<string> => new Set(listed.flatMap((rooms) => rooms.map((room) => room.room_id)));
+  return { lists: answers, relevant, all: everything, rooms: all, joined: own.joined, newlyJoined, newlyLeft, directRooms: direct };
 }
 
 /** Rooms left by the user's own will are not shown, but for the answer that tells of it. */
@@ -207,13 +226,13 @@ async function readDirectRooms(ctx: Needs, userId: string): Promise<Set<string>>
 async function moves(
   ctx: Needs,
   userId: string,
-  rooms: ReadonlyMap<string, ListRoom>,
+  { byId: rooms, newestMembership }: UserRooms,
   since: number | undefined,
   now: number,
 ): Promise<{ newlyJoined: Set<string>; newlyLeft: Set<string> }> {
   const newlyJoined = new Set<string>();
   const newlyLeft = new Set<string>();
-  if (since === undefined || ![...rooms.values()].some((room) => room.membership_ordering > since)) return { newlyJoined, newlyLeft };
+  if (since === undefined || newestMembership <= since) return { newlyJoined, newlyLeft };
   const changes = await membershipChanges(ctx.read, userId, since, now);
   const changedRooms = new Map<string, boolean>();
   for (const change of changes) changedRooms.set(change.room_id, (changedRooms.get(change.room_id) ?? false) || change.membership !== "join");
