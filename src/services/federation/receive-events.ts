@@ -22,6 +22,8 @@ export interface ReceivedEvent {
 }
 
 const ATTEMPTS = 5;
+/** For so long a server may have us ask in vain for what lies before its events of one batch. */
+const VAIN_MS = 120_000;
 const HOUR_MS = 3_600_000;
 const MOST_DOUBLINGS = 8;
 
@@ -44,14 +46,15 @@ export async function receiveNewEvents(ctx: ReceiveContext, roomId: string, rece
     received.map(({ event }) => event),
   );
   const ordered = inOrder(received.map(({ origin }, index) => ({ event: judged[index]!, origin })));
+  const vain: VainQuestions = new Map();
   try {
-    await receiveTogether(ctx, roomId, ordered);
+    await receiveTogether(ctx, roomId, ordered, vain);
   } catch (error) {
     if (error instanceof DatabaseUnavailable) throw error;
     // One of them cannot be stored: each by itself, so that it harms no other.
     for (const one of ordered) {
       try {
-        await receiveTogether(ctx, roomId, [one]);
+        await receiveTogether(ctx, roomId, [one], vain);
       } catch (singleError) {
         if (singleError instanceof DatabaseUnavailable) throw singleError;
         log(ctx).error(`Failed to handle PDU ${one.event.eventId}`, { error: singleError });
@@ -60,10 +63,13 @@ export async function receiveNewEvents(ctx: ReceiveContext, roomId: string, rece
   }
 }
 
-async function receiveTogether(ctx: ReceiveContext, roomId: string, received: readonly ReceivedEvent[]): Promise<void> {
+/** Milliseconds by server that questions took whose answers filled no gap. */
+type VainQuestions = Map<string, number>;
+
+async function receiveTogether(ctx: ReceiveContext, roomId: string, received: readonly ReceivedEvent[], vain: VainQuestions): Promise<void> {
   for (let attempt = 1; ; attempt++) {
     try {
-      await receiveOnce(ctx, roomId, received);
+      await receiveOnce(ctx, roomId, received, vain);
       return;
     } catch (error) {
       if (!isRetryable(error) || attempt === ATTEMPTS) throw error;
@@ -71,24 +77,39 @@ async function receiveTogether(ctx: ReceiveContext, roomId: string, received: re
   }
 }
 
-async function receiveOnce(ctx: ReceiveContext, roomId: string, received: readonly ReceivedEvent[]): Promise<void> {
+/** Nobody's events wait for those before which something is missing: these come last, and only so many questions about them are asked. */
+async function receiveOnce(ctx: ReceiveContext, roomId: string, received: readonly ReceivedEvent[], vain: VainQuestions): Promise<void> {
   let intake = await RoomIntake.open(ctx, roomId);
   await intake.prepare(received.map(({ event }) => event));
-  for (const [index, { event, origin }] of received.entries()) {
+  const sourceOf = ({ event, origin }: ReceivedEvent): EventSource => ({ server: origin, roomId, version: event.roomVersion });
+  const afterGaps: ReceivedEvent[] = [];
+  for (const item of received) {
+    if (intake.has(item.event.eventId)) continue;
+    if (intake.missingPrevs(item.event).length > 0) afterGaps.push(item);
+    else await takeOrDrop(ctx, intake, item.event, sourceOf(item));
+  }
+  for (const [index, item] of afterGaps.entries()) {
+    const { event, origin } = item;
     if (intake.has(event.eventId)) continue;
-    const source: EventSource = { server: origin, roomId, version: event.roomVersion };
     if (intake.missingPrevs(event).length > 0) {
+      const wasted = vain.get(origin) ?? 0;
+      if (wasted >= VAIN_MS) {
+        log(ctx).warn(`Rejecting ${event.eventId}: ${origin} was asked in vain for long enough`);
+        continue;
+      }
       await storeAndFollow(ctx, intake);
-      await fillGap(ctx, source, event, intake);
+      const begun = ctx.clock.monotonic();
+      await fillGap(ctx, sourceOf(item), event, intake);
       intake = await RoomIntake.open(ctx, roomId);
-      await intake.prepare(received.slice(index).map((item) => item.event));
+      await intake.prepare(afterGaps.slice(index).map((each) => each.event));
       const missing = intake.missingPrevs(event);
       if (missing.length > 0 || intake.has(event.eventId)) {
         if (missing.length > 0) log(ctx).warn(`Rejecting ${event.eventId}: failed to fetch ${missing.length} prev events`);
+        if (missing.length > 0) vain.set(origin, wasted + ctx.clock.monotonic() - begun);
         continue;
       }
     }
-    await takeOrDrop(ctx, intake, event, source);
+    await takeOrDrop(ctx, intake, event, sourceOf(item));
   }
   await storeAndFollow(ctx, intake);
 }

@@ -70,6 +70,42 @@ describe("a hostile server that speaks in drops", function () {
       drips.forEach(({ text }, index) => assert.match(text, index % 4 < 2 ? /^HTTP\/1\.1 40[01] / : /^HTTP\/1\.1 408 /));
       await server.as(alice).get("/_matrix/client/v3/account/whoami").expect(200);
     });
+
+    it("keeps a room from nobody by events whose gaps it takes long not to fill", async () => {
+      const honest = await FederationPeer.start();
+      try {
+        const roomId = await makeRoom(server.ctx, alice.userId);
+        const room = await peer.join(server, roomId, "bob");
+        const theirs = await honest.join(server, roomId, "carol");
+        const release = server.ctx.inbound.rooms.hold(roomId);
+        const gaps = Array.from({ length: 10 }, (_, index) =>
+          room.build({
+            type: "m.room.message",
+            sender: peer.user("bob"),
+            content: { body: String(index) },
+            prevEventIds: [`$${String(index).padStart(43, "n")}`],
+            depth: 100,
+          }),
+        );
+        const message = theirs.message(honest.user("carol"), "as it should be");
+        const stored = async (): Promise<boolean> => (await server.ctx.events.one(message.eventId)) !== undefined;
+        const before: boolean[] = [];
+        peer.answers.push(async ({ path: [, what] }) => {
+          if (what !== "get_missing_events") return undefined;
+          before.push(await stored());
+          clock.advance(50_000);
+          return { status: 200, body: { events: [] } };
+        });
+        await peer.send(server, gaps);
+        await honest.send(server, [message]);
+        release();
+        await server.ctx.inbound.rooms.whenIdle();
+        assert.deepEqual(before, [true, true, true], "the honest event was taken before anything was asked, and three questions were enough");
+        assert.ok(await stored());
+      } finally {
+        await honest.close();
+      }
+    });
   });
 
   describe("in what it answers", () => {

@@ -38,7 +38,8 @@ export class InboundTransactions {
   async receive(origin: string, transactionId: string, content: JsonObject): Promise<TransactionAnswer> {
     const { pdus = [], edus = [] } = content;
     if (!Array.isArray(pdus) || !Array.isArray(edus)) return { status: 400, body: { errcode: "M_BAD_JSON", error: "Invalid transaction" } };
-    if (pdus.length > MAX_PDUS || edus.length > MAX_EDUS) return { status: 400, body: {} };
+    if (pdus.length > MAX_PDUS || edus.length > MAX_EDUS)
+      return { status: 400, body: { errcode: "M_UNKNOWN", error: "Too many PDUs or EDUs in one transaction" } };
     const running = this.active.get(origin);
     if (running !== undefined) {
       if (running.id === transactionId) return await running.answer;
