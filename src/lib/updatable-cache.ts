@@ -76,9 +76,9 @@ export class UpdatableCache<K extends string | number, V> {
     return this.held.size;
   }
 
-  /** For the metrics. */
+  /** For the metrics; sizes by weight. */
   get reading(): CacheReading {
-    return { size: this.held.size, hits: this.hits, misses: this.misses, evictedBySize: this.evicted };
+    return { size: this.held.calculatedSize, maxSize: this.held.maxSize, hits: this.hits, misses: this.misses, evictedBySize: this.evicted };
   }
 
   private count(isHit: boolean): void {
