@@ -85,6 +85,9 @@ const AS_SYNAPSE: readonly RegExp[] = [
   /^getRoomKeysVersion(?:Current)? answer.algorithm: /,
   /avatar_url: does not match/,
   /^(?:getEvents|peekEvents) answer.chunk\[\d+\]\.room_id: does not match/,
+  // What application services said, as they said it.
+  /^getProtocols answer/,
+  /^getProtocolMetadata answer/,
   // No TURN server is an empty object.
   /^getTurnServer answer\.\w+: is missing/,
   // Typing and receipts come between the events, without what only events have.
