@@ -11,7 +11,7 @@ import { requireServers, sides } from "./sides.ts";
 
 /** Two homeservers, an identity server beside them, and who lets whom in. */
 describe("federation: who is let in", function () {
-  this.timeout(5 * 60_000);
+  this.timeout(10 * 60_000);
   const { a, b } = sides();
   let postgres: PostgresServer | undefined;
   let identity: TestIdentityServer;

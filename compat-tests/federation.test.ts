@@ -29,7 +29,7 @@ const VERSIONS = ["1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12"]
 
 /** Two homeservers that talk with each other over TLS, each with its own database. */
 describe("federation: two servers", function () {
-  this.timeout(5 * 60_000);
+  this.timeout(10 * 60_000);
   const { a, b } = sides();
   let postgres: PostgresServer;
   const parties: Party[] = [];

@@ -92,7 +92,7 @@ export class MatrixClient {
       body = plain ? (options.body as Buffer | string) : JSON.stringify(options.body);
       headers["content-type"] ??= "application/json";
     }
-    const timeout = options.timeoutMs ?? 60_000;
+    const timeout = options.timeoutMs ?? 120_000;
     const response = await request(url, { method: method as "GET", headers, body, dispatcher: agent, headersTimeout: timeout, bodyTimeout: timeout });
     const raw = Buffer.from(await response.body.arrayBuffer());
     const json = raw.length > 0 && String(response.headers["content-type"] ?? "").startsWith("application/json");

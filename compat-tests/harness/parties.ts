@@ -14,7 +14,7 @@ export interface Party {
   readonly user: MatrixClient;
 }
 
-export const PATIENCE_MS = 30_000;
+export const PATIENCE_MS = 60_000;
 export const PASSWORD = "a long password of ours";
 
 /** Makes a home that others reach over TLS, starts a server on it and registers its user. */
@@ -60,7 +60,9 @@ export function sees(party: Party, roomId: string, eventId: string, patienceMs =
   });
 }
 
-const MOST_SIGNS = 20;
+/** Signs of life, and how long each is given to be noticed. */
+export const MOST_SIGNS = 40;
+export const SIGN_MS = 6_000;
 
 /** A server that was away gives signs of life: the first may come while the other's last attempt to reach it is still failing. */
 export async function hearsAgain(away: Party, present: Party, roomId: string, eventIds: readonly string[]): Promise<void> {
@@ -68,7 +70,7 @@ export async function hearsAgain(away: Party, present: Party, roomId: string, ev
     await away.user.get(`${C}/profile/${enc(present.user.userId)}`);
     await away.user.text(roomId, `here again ${sign}`);
     try {
-      for (const eventId of eventIds) await sees(away, roomId, eventId, PATIENCE_MS / 5);
+      for (const eventId of eventIds) await sees(away, roomId, eventId, SIGN_MS);
       return;
     } catch (error) {
       if (sign === MOST_SIGNS) throw error;
@@ -97,10 +99,15 @@ export async function stateOf(party: Party, roomId: string): Promise<string[]> {
   return ((await party.user.get(room(roomId, "state"))) as Json[]).map((event) => event.event_id as string).sort();
 }
 
-/** Both come to the same extremities, and with them to the same state. */
-export async function agree([one, two]: readonly [Party, Party], roomId: string): Promise<void> {
+/** Both come to the same extremities. */
+export async function sameExtremities([one, two]: readonly [Party, Party], roomId: string): Promise<void> {
   await waitFor("the same extremities", PATIENCE_MS, async () =>
     JSON.stringify(await extremities(one, roomId)) === JSON.stringify(await extremities(two, roomId)) ? true : undefined,
   );
-  assert.deepEqual(await stateOf(one, roomId), await stateOf(two, roomId));
+}
+
+/** Both come to the same extremities, and with them to the same state, as their users are told. */
+export async function agree(parties: readonly [Party, Party], roomId: string): Promise<void> {
+  await sameExtremities(parties, roomId);
+  assert.deepEqual(await stateOf(parties[0], roomId), await stateOf(parties[1], roomId));
 }

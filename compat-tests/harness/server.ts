@@ -61,7 +61,7 @@ export async function startServer(kind: ServerKind, home: Home, options: StartOp
   });
   closeSync(fd);
   const server = new ServerProcess(kind, home, child, output, offsets);
-  const end = begun + (options.readyMs ?? 60_000);
+  const end = begun + (options.readyMs ?? 180_000);
   for (;;) {
     if (server.exited()) throw new Error(`${kind} ended while starting (${child.exitCode ?? child.signalCode}):\n${server.tail()}`);
     if (await answers(home.baseUrl)) break;
@@ -151,9 +151,9 @@ class ServerProcess implements RunningServer {
     if (this.exited()) throw new Error(`${this.kind} had already ended (${this.child.exitCode ?? this.child.signalCode}):\n${this.tail()}`);
     const gone = this.gone();
     this.child.kill("SIGTERM");
-    if (!(await Promise.race([gone.then(() => true), sleep(30_000)]))) {
+    if (!(await Promise.race([gone.then(() => true), sleep(60_000)]))) {
       await this.kill();
-      throw new Error(`${this.kind} did not stop within 30 s:\n${this.tail()}`);
+      throw new Error(`${this.kind} did not stop within 60 s:\n${this.tail()}`);
     }
     // Synapse leaves SIGTERM to Twisted, which ends with 0 or by the signal itself.
     if (this.child.exitCode !== 0 && this.child.signalCode !== "SIGTERM") throw new Error(`${this.kind} stopped with ${this.child.exitCode}:\n${this.tail()}`);
