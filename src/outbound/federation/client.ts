@@ -1,4 +1,4 @@
-import { checkServerIdentity, rootCertificates } from "node:tls";
+import { checkServerIdentity, createSecureContext, rootCertificates, type SecureContext } from "node:tls";
 import { Agent, type Dispatcher } from "undici";
 import type { Clock } from "../../lib/clock.ts";
 import { readText } from "../read-text.ts";
@@ -115,6 +115,7 @@ export class FederationClient {
   readonly discovery: ServerDiscovery;
   private readonly filter: IpFilter;
   private readonly agents = new Map<string, Agent>();
+  private knownAuthorities: SecureContext | undefined;
   /** For well-known files. */
   private readonly plainAgent: Agent;
   /** For files at URLs that other servers name. */
@@ -316,17 +317,24 @@ export class FederationClient {
         connect: {
           timeout: 10_000,
           lookup: this.filter.lookup as never,
-          minVersion: this.options.minimumTlsVersion,
+          secureContext: this.authorities,
           rejectUnauthorized: verify,
           ...(isAddress(certificateName) ? {} : { servername: certificateName }),
           checkServerIdentity: (_host: string, certificate: Parameters<typeof checkServerIdentity>[1]) =>
             verify ? checkServerIdentity(certificateName, certificate) : undefined,
-          ca: this.options.customCa === undefined ? [...rootCertificates] : [...this.options.customCa],
         },
       });
       this.agents.set(key, agent);
     }
     return agent;
+  }
+
+  /** Made once: to read some hundred certificates takes many times as long as to make a connection. */
+  private get authorities(): SecureContext {
+    return (this.knownAuthorities ??= createSecureContext({
+      minVersion: this.options.minimumTlsVersion,
+      ca: this.options.customCa === undefined ? [...rootCertificates] : [...this.options.customCa],
+    }));
   }
 
   private async fetchWellKnown(

@@ -55,13 +55,14 @@ export async function storeDestinationRooms(txn: Txn, rows: readonly { destinati
   ]);
 }
 
-/** The server has received events up to that position. */
-export async function setLastSuccessful(txn: Txn, destination: string, streamOrdering: number): Promise<void> {
+/** The servers have received events up to these positions. */
+export async function setLastSuccessful(txn: Txn, positions: ReadonlyMap<string, number>): Promise<void> {
+  const sorted = [...positions].sort(([a], [b]) => (a < b ? -1 : 1)); // rows are locked in one order by everybody
   await execute(
     txn,
-    `INSERT INTO destinations (destination, last_successful_stream_ordering) VALUES ($1, $2)
+    `INSERT INTO destinations (destination, last_successful_stream_ordering) SELECT * FROM unnest($1::text[], $2::bigint[])
      ON CONFLICT (destination) DO UPDATE SET last_successful_stream_ordering = EXCLUDED.last_successful_stream_ordering`,
-    [destination, streamOrdering],
+    [sorted.map(([destination]) => destination), sorted.map(([, position]) => position)],
   );
 }
 

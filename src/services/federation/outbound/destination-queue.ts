@@ -2,8 +2,9 @@ import { DestinationDenied, DestinationUnavailable, RemoteError } from "../../..
 import type { MatrixEvent } from "../../../protocol/event/event.ts";
 import { acknowledgePokes } from "../../../storage/devices/lists-outbound.ts";
 import { deleteOutboxMessages } from "../../../storage/devices/inbox.ts";
-import { destinationRows, missedEvents, setLastSuccessful } from "../../../storage/federation/destinations.ts";
+import { destinationRows, missedEvents } from "../../../storage/federation/destinations.ts";
 import type { Context } from "../../context.ts";
+import type { Acknowledgements } from "./acknowledgements.ts";
 import { type CatchUpContext, eventsToCatchUp } from "./catch-up.ts";
 import { deviceListEdus, toDeviceEdus, type WaitingEdus } from "./device-edus.ts";
 import { type Edu, PendingEdus, type PublicReceipt } from "./pending-edus.ts";
@@ -16,6 +17,7 @@ export type QueueContext = CatchUpContext & Pick<Context, "backoff" | "clock" | 
 /** What the queues of all servers share. */
 export interface QueueTools {
   readonly transactions: TransactionSender;
+  readonly acknowledgements: Acknowledgements;
   /** Transactions are made ready in turn, so that thousands of servers do not take the database from those who wait for an answer. */
   readonly preparing: Turns;
   readonly signal: AbortSignal;
@@ -176,17 +178,19 @@ export class DestinationQueue {
 
   /** The server has it: written down. */
   private async acknowledge(messages: number | undefined, devices: number | undefined, events: number | undefined): Promise<void> {
-    if (messages === undefined && devices === undefined && events === undefined) return;
-    await this.ctx.transaction(
-      "federation_sent",
-      async (txn) => {
-        if (messages !== undefined) await deleteOutboxMessages(txn, this.destination, messages);
-        if (devices !== undefined) await acknowledgePokes(txn, this.destination, devices);
-        if (events !== undefined) await setLastSuccessful(txn, this.destination, events);
-      },
-      { isolation: "read committed" },
-    );
-    if (events !== undefined) this.lastSuccessful = events;
+    if (messages !== undefined || devices !== undefined) {
+      await this.ctx.transaction(
+        "federation_sent",
+        async (txn) => {
+          if (messages !== undefined) await deleteOutboxMessages(txn, this.destination, messages);
+          if (devices !== undefined) await acknowledgePokes(txn, this.destination, devices);
+        },
+        { isolation: "read committed" },
+      );
+    }
+    if (events === undefined) return;
+    await this.tools.acknowledgements.note(this.destination, events);
+    this.lastSuccessful = events;
   }
 
   /** Sends the newest events of rooms in which the server missed something, room by room. */

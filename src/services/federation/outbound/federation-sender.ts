@@ -10,6 +10,7 @@ import type { UserPresence } from "../../../storage/presence/presence.ts";
 import type { Context } from "../../context.ts";
 import type { Publisher } from "../../events/publish.ts";
 import { EventFollower } from "../../streams/event-follower.ts";
+import { Acknowledgements } from "./acknowledgements.ts";
 import { CATCH_UP_INTERVAL_MS, DestinationQueue, type QueueContext, type QueueTools } from "./destination-queue.ts";
 import { type FeedContext, FederationEventFeed } from "./event-feed.ts";
 import type { PublicReceipt } from "./pending-edus.ts";
@@ -53,6 +54,7 @@ export class FederationSender {
     };
     this.tools = {
       transactions: new TransactionSender(basis, new Turns(SENDING_AT_ONCE), this.stopping.signal, (...sent) => context().metrics.transactionSent(...sent)),
+      acknowledgements: new Acknowledgements(basis),
       preparing: new Turns(PREPARING_AT_ONCE),
       signal: this.stopping.signal,
     };
