@@ -3,6 +3,7 @@ import { spawn } from "node:child_process";
 /** Set in the environment of the process in the background. */
 const MARK = "MYELIN_DAEMON";
 
+/** True in the process that went to the background. */
 export function isDaemon(): boolean {
   return process.env[MARK] === "1";
 }

@@ -10,6 +10,7 @@ export interface Progress {
   end(): void;
 }
 
+/** A progress bar on a terminal; nothing elsewhere. */
 export function progress(terminal: Terminal): Progress {
   const { status } = terminal;
   if (status === undefined) return { show: () => {}, end: () => {} };

@@ -32,6 +32,7 @@ function showStatus(line: string): void {
   process.stderr.write(`\r\u001b[K${line.slice(0, Math.max(0, process.stderr.columns - 1))}`);
 }
 
+/** The terminal of this process. */
 export function processTerminal(argv: readonly string[]): Terminal {
   const question = async (text: string, hidden: boolean): Promise<string> => {
     process.stderr.write(text);

@@ -13,6 +13,7 @@ export interface ResourceModule extends Pick<ModuleConfig, "module" | "path"> {
   readonly config: unknown;
 }
 
+/** The modules of `additional_resources` of all listeners. */
 export function resourceModules({ server }: Config): ResourceModule[] {
   return server.listeners.flatMap(({ additionalResources }, index) =>
     Object.entries(additionalResources).map(([prefix, resource]) => ({

@@ -22,6 +22,7 @@ export interface Bounds {
 
 type Values = Readonly<Record<string, unknown>>;
 
+/** True for what YAML calls a mapping. */
 export function isMapping(value: unknown): value is Values {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }

@@ -11,6 +11,7 @@ export function normaliseText(text: string): string {
   return text.normalize("NFKC").toLowerCase();
 }
 
+/** True when the text has words of a script that does not divide them. */
 export function hasUnspaced(text: string): boolean {
   return UNSPACED.test(text);
 }

@@ -4,6 +4,7 @@ export interface JsonObject {
   [key: string]: Json | undefined;
 }
 
+/** True for objects, not for lists and null. */
 export function isJsonObject(value: unknown): value is JsonObject {
   return typeof value === "object" && value !== null && !Array.isArray(value) && !(value instanceof JsonText) && !(value instanceof JsonFloat);
 }

@@ -31,10 +31,12 @@ const storage = new AsyncLocalStorage<RequestContext>();
 /** Told when code of another request begins and ends to run within the same turn; set while CPU time is sampled. */
 let watcher: ((context: RequestContext | undefined) => void) | undefined;
 
+/** Calls `fn` whenever other work begins to run within a turn; undefined ends it. */
 export function watchSwitches(fn: typeof watcher): void {
   watcher = fn;
 }
 
+/** Runs `fn` as part of a request or background process. */
 export function runInRequest<T>(context: RequestContext, fn: () => T): T {
   if (watcher === undefined) return storage.run(context, fn);
   const outer = storage.getStore();
@@ -64,6 +66,7 @@ export async function inBlock<T>(name: string, fn: () => Promise<T>): Promise<T>
   }
 }
 
+/** The request or background process that runs now. */
 export function currentRequest(): RequestContext | undefined {
   return storage.getStore();
 }

@@ -6,6 +6,7 @@ import { setFlagsFromString } from "node:v8";
  */
 setFlagsFromString("--semi-space-growth-factor=1");
 
+/** Lets it grow by the factor of usual programs. */
 export function letYoungGenerationGrow(): void {
   setFlagsFromString("--semi-space-growth-factor=4");
 }

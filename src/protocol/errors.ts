@@ -30,6 +30,7 @@ export const missingParam = (message: string): MatrixError => new MatrixError(40
 export const badJson = (message: string): MatrixError => new MatrixError(400, "M_BAD_JSON", message);
 export const unrecognized = (status: 404 | 405 = 404): MatrixError => new MatrixError(status, "M_UNRECOGNIZED", "Unrecognized request");
 
+/** 429 M_LIMIT_EXCEEDED: the wait in milliseconds in the body, in seconds in `Retry-After`, and the name of the limit. */
 export function limitExceeded(retryAfterMs: number, limit: string): MatrixError {
   return new MatrixError(
     429,

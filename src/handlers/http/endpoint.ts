@@ -108,6 +108,7 @@ export interface Endpoint {
 
 const MAX_JSON_BODY = 100 * 65536; // as Synapse: a hundred full-size events
 
+/** An endpoint from its description, with defaults filled in. */
 export function endpoint<const P extends string, const A extends AuthKind, S extends z.ZodType | undefined = undefined>(spec: EndpointSpec<P, A, S>): Endpoint {
   const methods = typeof spec.method === "string" ? [spec.method] : spec.method;
   const paths = (typeof spec.path === "string" ? [spec.path] : spec.path).flatMap(expandPath);

@@ -14,6 +14,7 @@ const LONGEST_TIMEOUT_MS = 60_000;
 /** How long a request is willing to wait for an upload. */
 export const timeoutOf = (query: Query): number => Math.min(query.integer("timeout_ms", DEFAULT_TIMEOUT_MS), LONGEST_TIMEOUT_MS);
 
+/** @throws MatrixError 400 for what is no server name */
 export function checkServerName(serverName: string): void {
   if (!isServerName(serverName) || /^\.|\.\./.test(serverName)) throw invalidParam(`Server name '${serverName}' does not have a valid format`);
 }

@@ -45,6 +45,7 @@ export function notModified(ifNoneMatch: string | undefined): RawReply | undefin
   return new RawReply(304, "application/octet-stream", "", { "Cache-Control": "public,max-age=86400,s-maxage=0,proxy-revalidate", ETag: ETAG });
 }
 
+/** `Content-Disposition` for a file: inline for what browsers show safely, else an attachment. */
 export function contentDisposition(mediaType: string, uploadName: string | undefined): string {
   const kind = INLINE.has(mediaType.split(";", 1)[0]!.trim().toLowerCase()) ? "inline" : "attachment";
   if (uploadName === undefined || uploadName === "") return kind;

@@ -18,6 +18,7 @@ export interface AuthRefusal {
 
 export const ALLOWED: AuthResult = { allowed: true };
 
+/** A refusal by the specification's rule of that number. */
 export function refuse(rule: string, reason: string, detail?: AuthRefusal["detail"]): AuthRefusal {
   return { allowed: false, rule, reason, status: 403, errcode: "M_FORBIDDEN", ...(detail && { detail }) };
 }

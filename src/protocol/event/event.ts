@@ -100,6 +100,7 @@ export class MatrixEvent {
 /** Key of the state maps: type and state key, which may hold any character but are joined unambiguously. */
 export type StateKey = `${string}\u0000${string}`;
 export const stateKeyOf = (type: string, stateKey: string): StateKey => `${type}\u0000${stateKey}`;
+/** Type and state key of a key of a state map. */
 export function splitStateKey(key: StateKey): [type: string, stateKey: string] {
   const at = key.indexOf("\u0000");
   return [key.slice(0, at), key.slice(at + 1)];

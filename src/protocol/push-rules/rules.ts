@@ -4,6 +4,7 @@ import { isJsonObject, type Json, type JsonObject } from "../../lib/json.ts";
 export const PRIORITY_CLASS = { underride: 1, sender: 2, room: 3, postcontent: 6, content: 4, override: 5 } as const;
 export type RuleKind = keyof typeof PRIORITY_CLASS;
 
+/** True for the kinds of rules that there are. */
 export function isRuleKind(kind: string): kind is RuleKind {
   return Object.hasOwn(PRIORITY_CLASS, kind);
 }

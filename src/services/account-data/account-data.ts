@@ -48,6 +48,7 @@ export async function setAccountData(ctx: AccountDataContext, userId: string, ty
   await ctx.modules.accountData.updated(userId, undefined, type, content);
 }
 
+/** As `setAccountData`, for a room. */
 export async function setRoomAccountData(ctx: AccountDataContext, userId: string, roomId: string, type: string, content: JsonObject): Promise<void> {
   const text = stringifyAscii(content);
   await ctx.transaction(
@@ -101,6 +102,7 @@ export async function deleteRoomAccountData(ctx: AccountDataContext, userId: str
   await ctx.modules.accountData.updated(userId, roomId, type, {});
 }
 
+/** Sets a tag of a room for a user. */
 export async function addTag(ctx: AccountDataContext, userId: string, roomId: string, tag: string, content: JsonObject): Promise<void> {
   const text = stringifyAscii(content);
   await ctx.transaction(
@@ -114,6 +116,7 @@ export async function addTag(ctx: AccountDataContext, userId: string, roomId: st
   );
 }
 
+/** Takes a tag from a room. */
 export async function removeTag(ctx: AccountDataContext, userId: string, roomId: string, tag: string): Promise<void> {
   await ctx.transaction(
     "remove_tag",

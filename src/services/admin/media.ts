@@ -29,6 +29,7 @@ export async function quarantine(ctx: Needs, media: readonly MediaName[], by: st
   });
 }
 
+/** Quarantines all media that a local user uploaded; returns how many. */
 export async function quarantineOfUser(ctx: Needs, userId: string, by: string): Promise<number> {
   const ids = await freeMediaOfUser(ctx.read, userId);
   return await quarantine(
@@ -38,6 +39,7 @@ export async function quarantineOfUser(ctx: Needs, userId: string, by: string): 
   );
 }
 
+/** Quarantines all media that is shown in a room; returns how many. */
 export async function quarantineOfRoom(ctx: Needs, roomId: string, by: string): Promise<number> {
   return await quarantine(ctx, await mediaOfRoom(ctx, roomId), by);
 }

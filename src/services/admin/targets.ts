@@ -12,6 +12,7 @@ export function checkUserId(userId: string): void {
   if (!userId.includes(":")) throw invalidParam("Expected UserID of the form '@localname:domain'");
 }
 
+/** True for users of this server. */
 export function isLocal(ctx: Pick<Context, "config">, userId: string): boolean {
   const colon = userId.indexOf(":");
   return colon >= 0 && userId.slice(colon + 1) === ctx.config.server.serverName;

@@ -127,6 +127,7 @@ async function storeKey(
   await addCrossSigningKey(txn, { userId, keyType, publicKey, keyData: stringifyAscii(key), streamId: streamId!, instanceName: stream.instanceName });
 }
 
+/** True when both say the same, whatever the order of their keys. */
 export function sameJson(a: Json | undefined, b: Json | undefined): boolean {
   if (a === undefined || b === undefined) return a === b;
   try {

@@ -8,6 +8,7 @@ export interface RoomListToken {
   readonly forwards: boolean;
 }
 
+/** The text of a pagination token of the room directory, as Synapse writes it. */
 export function formatRoomListToken(token: RoomListToken): string {
   return Buffer.from(encode({ m: token.joinedMembers, r: token.roomId, d: token.forwards }))
     .toString("base64")

@@ -45,6 +45,7 @@ export class FileStorageProvider implements StorageProvider {
   }
 }
 
+/** True for a file that exists. */
 export async function isFile(file: string): Promise<boolean> {
   try {
     return (await stat(file)).isFile();

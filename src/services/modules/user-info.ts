@@ -17,6 +17,7 @@ export interface ModuleUserInfo {
   readonly consent_version: string | null;
 }
 
+/** An account as modules see it. */
 export function moduleUserInfo(user: User): ModuleUserInfo {
   return {
     user_id: user.name,

@@ -108,6 +108,7 @@ export interface Rendezvous {
   readonly msc4388: RendezvousSessions;
 }
 
+/** The sessions of both versions of the protocol (MSC4108, MSC4388), in memory. */
 export function openRendezvous(clock: Clock, random: Random): Rendezvous {
   return {
     msc4108: new RendezvousSessions(clock, random, { lifetimeMs: 60_000, timeInToken: false }),

@@ -46,10 +46,12 @@ async function memberAccess(ctx: Needs, userId: string, roomId: string, options:
   return undefined;
 }
 
+/** True for members of the room. */
 export async function isJoined(ctx: Pick<Context, "members">, userId: string, roomId: string): Promise<boolean> {
   return (await ctx.members.roomsOf(userId)).get(roomId)?.membership === "join";
 }
 
+/** True when everybody may read the room, by its `m.room.history_visibility`. */
 export async function isWorldReadable(ctx: Pick<Context, "state">, roomId: string): Promise<boolean> {
   const event = await ctx.state.currentEvent(roomId, "m.room.history_visibility");
   return event?.content.history_visibility === "world_readable";

@@ -29,6 +29,7 @@ export function parseRoomEventFilter(ctx: Pick<Context, "config">, text: string 
   return Object.keys(value).length === 0 ? undefined : roomEventFilter(ctx, value);
 }
 
+/** A filter of room events from its definition. */
 export function roomEventFilter(ctx: Pick<Context, "config">, definition: JsonObject): RoomEventFilter {
   const compiled = compileEventFilter(definition);
   const relTypes = ctx.config.experimental.msc3874Enabled;

@@ -35,6 +35,7 @@ export interface Extensions {
   readonly hasNews: boolean;
 }
 
+/** What the extensions that the request turned on have to say. */
 export async function loadExtensions(ctx: Needs, input: ExtensionInput): Promise<Extensions> {
   const wanted = input.body.extensions ?? {};
   const json: Record<string, unknown> = {};

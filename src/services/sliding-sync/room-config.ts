@@ -27,6 +27,7 @@ export function combine(a: RoomConfig, b: RoomConfig): RoomConfig {
   return { timelineLimit: Math.max(a.timelineLimit, b.timelineLimit), requiredState: union(a.requiredState, b.requiredState) };
 }
 
+/** What either of the two asks for. */
 export function union(a: RequiredState, b: RequiredState): RequiredState {
   const merged = new Map<string, Set<string>>();
   for (const map of [a, b]) {
@@ -81,6 +82,7 @@ export function serialise(state: RequiredState): string {
   return JSON.stringify(pairs);
 }
 
+/** Reads what `serialise` wrote. */
 export function deserialise(text: string): RequiredState {
   const state = new Map<string, Set<string>>();
   const pairs: unknown = JSON.parse(text);

@@ -84,6 +84,7 @@ export function parseStreamToken(text: string): StreamToken {
   };
 }
 
+/** The text of a sync token, as Synapse writes it. */
 export function formatStreamToken(token: StreamToken): string {
   return [
     formatRoomPosition(token.room),
@@ -113,11 +114,13 @@ export function parseRoomPosition(text: string): RoomPosition {
   return { topological: Number.isSafeInteger(depth) ? depth : BigInt(match[1]!), stream: parseNumber(match[2]!) };
 }
 
+/** The text of a position in a room, `s...` or `t...-...`. */
 export function formatRoomPosition(position: RoomPosition): string {
   if (position.topological !== undefined) return `t${position.topological}-${position.stream}`;
   return position.instances !== undefined && position.instances.size > 0 ? formatWriterPosition(position) : `s${position.stream}`;
 }
 
+/** Reads a position of several writers, `5` or `m5~1.7~2.9`. */
 export function parseWriterPosition(text: string): WriterPosition {
   if (!text.startsWith("m")) return { stream: parseNumber(text) };
   const [first, ...rest] = text.slice(1).split("~");
@@ -131,6 +134,7 @@ export function parseWriterPosition(text: string): WriterPosition {
   return { stream: parseNumber(first!), instances };
 }
 
+/** The text of such a position. */
 export function formatWriterPosition(position: WriterPosition): string {
   if (position.instances === undefined || position.instances.size === 0) return String(position.stream);
   return `m${position.stream}~${[...position.instances].map(([instance, at]) => `${instance}.${at}`).join("~")}`;
