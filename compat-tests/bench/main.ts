@@ -59,7 +59,7 @@ async function main(): Promise<void> {
   const scale = fullScale(Number(values.scale), Number(values.rounds));
   if (!(scale.users > 0) || !(scale.rounds > 0)) throw new Error("--scale and --rounds are positive numbers");
   const words = values.only?.split(",");
-  const groups = [SCENARIOS, MEDIA, FEDERATION, LARGE];
+  const groups = [SCENARIOS, MEDIA, ...FEDERATION, LARGE];
   const names = new Set(groups.flat().map(({ name }) => name));
   // A whole name stands for itself alone.
   const measured = (name: string): boolean =>
@@ -69,7 +69,7 @@ async function main(): Promise<void> {
   const chosen = (groups: readonly (readonly Scenario[])[]): Scenario[] =>
     groups.flatMap((group) => group.slice(0, group.findLastIndex(({ name }) => measured(name)) + 1));
   // Each group builds on itself alone.
-  const onEmpty = chosen([SCENARIOS, MEDIA, FEDERATION]);
+  const onEmpty = chosen([SCENARIOS, MEDIA, ...FEDERATION]);
   const onPrepared = kinds.length === 0 ? [] : chosen([LARGE]);
 
   let postgres: PostgresServer | undefined;
