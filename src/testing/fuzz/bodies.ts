@@ -145,6 +145,7 @@ export const BODIES: Readonly<Record<string, Sample>> = {
         password: m.password,
         device_id: fresh(m),
         initial_device_display_name: "x",
+        refresh_token: true,
       },
       { type: "m.login.password", medium: "email", address: "a@b.example", password: "x" },
       { type: "m.login.password", identifier: { type: "m.id.phone", country: "GB", phone: "07700900001" }, password: "x", refresh_token: true },

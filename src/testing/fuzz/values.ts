@@ -23,7 +23,7 @@ export function pathValue(name: string, m: Material): string {
     case "transactionId":
       return `t${dice.below(5000)}`;
     case "mediaId":
-      return pool.pick("media_id") ?? "none";
+      return (dice.chance(0.5) ? pool.pick("content_uri")?.split("/").at(-1) : undefined) ?? pool.pick("media_id") ?? "none";
     case "serverName":
     case "destination":
       return dice.pick([m.userId.slice(m.userId.indexOf(":") + 1), m.peer, m.peer]);
@@ -143,6 +143,14 @@ export function queryValue(name: string, m: Material): string {
       return dice.pick(["join", "leave", "ban", "invite"]);
     case "set_presence":
       return dice.pick(["online", "offline", "unavailable"]);
+    case "token":
+      return pool.pick("mail_token", "token") ?? "none";
+    case "sid":
+      return pool.pick("sid") ?? "none";
+    case "client_secret":
+      return "secret";
+    case "org.matrix.msc4140.delay":
+      return dice.pick(["1", "60000"]);
     case "version":
       return pool.pick("version") ?? "1";
     case "ver":

@@ -6,6 +6,7 @@ import type { Logger } from "../../lib/log.ts";
 import { startTestAppservice, type TestAppservice } from "../appservice.ts";
 import { startFederatedServer, type FederatedTestServer } from "../federated-server.ts";
 import { FederationPeer } from "../federation-peer.ts";
+import { MailServer } from "../mail-server.ts";
 import { TEST_PASSWORD, type TestUser } from "../server.ts";
 import type { Dice } from "./dice.ts";
 import { wrongValue } from "./junk.ts";
@@ -41,8 +42,9 @@ export async function makeWorld(dice: Dice, pool: Pool): Promise<World> {
   const errors: LoggedError[] = [];
   const peer = await FederationPeer.start();
   const bridge = await startTestAppservice();
+  const mails = await MailServer.start();
   const folder = mkdtempSync(path.join(tmpdir(), "myelin-fuzz-"));
-  const server = await startFederatedServer({ log: errorLogger(errors), config: fuzzConfig(bridge, folder, peer.name) });
+  const server = await startFederatedServer({ log: errorLogger(errors), config: fuzzConfig(bridge, folder, peer.name, mails.port) });
   // The other server says anything.
   peer.answers.push(() => ({
     status: dice.pick([200, 200, 403, 404, 500, 401]),
@@ -155,6 +157,14 @@ export async function makeWorld(dice: Dice, pool: Pool): Promise<World> {
       const { body } = await server.as(user).get(`${C}/joined_rooms`);
       // Rooms are worn out by what is done to them.
       if (++repairs % 5 === 0 || ((body as { joined_rooms?: Json[] }).joined_rooms ?? []).length < 3) await furnish(user);
+      // What the last mail says is all that is known of its kind, so that its parts belong together.
+      const link = /submit_token\?token=(\w+)&client_secret=secret&sid=(\w+)/.exec(mails.mails.at(-1)?.text ?? "");
+      mails.mails.length = 0;
+      if (link !== null) {
+        for (const name of ["mail_token", "sid"]) pool.clear(name);
+        pool.add("mail_token", link[1]!);
+        pool.add("sid", link[2]!);
+      }
       // Nobody else is named in requests, so that they stay what they are.
       pool.add("user_id", people.get("user")!.userId, people.get("other")!.userId, `@bridge_1:${server.name}`, peer.user("mallory"));
       clearTimeout(timer);
@@ -162,13 +172,14 @@ export async function makeWorld(dice: Dice, pool: Pool): Promise<World> {
     async close() {
       await server.close();
       await bridge.close();
+      await mails.close();
       await peer.close();
       rmSync(folder, { recursive: true, force: true });
     },
   };
 }
 
-function fuzzConfig(bridge: TestAppservice, folder: string, peerName: string): Record<string, unknown> {
+function fuzzConfig(bridge: TestAppservice, folder: string, peerName: string, mailPort: number): Record<string, unknown> {
   return {
     media_store_path: folder,
     allow_guest_access: true,
@@ -200,6 +211,8 @@ function fuzzConfig(bridge: TestAppservice, folder: string, peerName: string): R
       msc4354_enabled: true,
     },
     password_config: { policy: { enabled: false } },
+    email: { smtp_host: "127.0.0.1", smtp_port: mailPort, enable_tls: false, notif_from: "noreply@test" },
+    rc_3pid_validation: { per_second: 1000, burst_count: 1000 },
   };
 }
 

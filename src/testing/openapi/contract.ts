@@ -85,6 +85,8 @@ const AS_SYNAPSE: readonly RegExp[] = [
   /^getRoomKeysVersion(?:Current)? answer.algorithm: /,
   /avatar_url: does not match/,
   /^(?:getEvents|peekEvents) answer.chunk\[\d+\]\.room_id: does not match/,
+  // Those of mails have no language.
+  /^getPushers answer\S*\.lang: is null/,
   // What application services said, as they said it.
   /^getProtocols answer/,
   /^getProtocolMetadata answer/,
