@@ -24,6 +24,7 @@ const SUITES = [
   "bridge",
   "federation",
   "federation-access",
+  "federation-encryption",
 ];
 /** Run only when asked for by name: `admin-ui` needs a build of synapse-admin (see the head of its file). */
 const BY_NAME = ["admin-ui"];
