@@ -87,6 +87,10 @@ const AS_SYNAPSE: readonly RegExp[] = [
   /^(?:getEvents|peekEvents) answer.chunk\[\d+\]\.room_id: does not match/,
   // Those of mails have no language.
   /^getPushers answer\S*\.lang: is null/,
+  // Transactions with too much in them are refused without a word.
+  /^sendTransaction answer\.errcode: is missing/,
+  // What the authentication service says of itself, as it says it.
+  /^getAuthMetadata answer/,
   // What application services said, as they said it.
   /^getProtocols answer/,
   /^getProtocolMetadata answer/,
