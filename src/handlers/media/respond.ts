@@ -36,7 +36,9 @@ export function mediaHeaders(mediaType: string, length: number | undefined, uplo
 export function mediaReply(file: { mediaType: string; length: number | undefined; uploadName: string | undefined; content: Readable | Buffer }): RawReply {
   const type = headerSafe(file.mediaType) ? file.mediaType : "application/octet-stream";
   const contentType = TEXT.has(type.toLowerCase()) ? `${type}; charset=UTF-8` : type;
-  return new RawReply(200, contentType, file.content, mediaHeaders(type, file.length, file.uploadName));
+  // What is at hand is what is sent, whatever the database says of its length.
+  const length = Buffer.isBuffer(file.content) ? file.content.length : file.length;
+  return new RawReply(200, contentType, file.content, mediaHeaders(type, length, file.uploadName));
 }
 
 /** 304 when the client has the file: it never changes. */
