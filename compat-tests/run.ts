@@ -21,6 +21,7 @@ const SUITES = [
   "sso",
   "saml",
   "mails",
+  "addresses",
   "bridge",
   "federation",
   "federation-access",

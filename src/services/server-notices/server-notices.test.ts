@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
+import { noticeOfLimits } from "./limit-notice.ts";
 import { startTestServer, type TestClient, type TestServer, type TestUser } from "../../testing/server.ts";
 
 const NOTICES = { system_mxid_localpart: "notices", system_mxid_display_name: "The server", room_name: "Words of the server" };
@@ -89,9 +90,17 @@ describe("server notices", () => {
     const roomId = (await server.ctx.serverNotices.roomOf(alice.userId))!;
     const pinned = (await server.ctx.state.currentEvent(roomId, "m.room.pinned_events"))!.content.pinned as string[];
     const event = (await server.ctx.events.one(pinned[0]!))!;
+    assert.equal(event.content.admin_contact, "mailto:a@b");
     assert.deepEqual(
       [pinned.length, event.content.server_notice_type, event.content.limit_type],
       [1, "m.server_notice.usage_limit_reached", "monthly_active_user"],
     );
+    // Nobody counts any more but Alice, for whom there is room.
+    const { ctx } = server;
+    const roomy = { ...ctx, config: { ...ctx.config, server: { ...ctx.config.server, maxMauValue: 1000 } } };
+    await noticeOfLimits(roomy, alice.userId);
+    assert.deepEqual((await ctx.state.currentEvent(roomId, "m.room.pinned_events"))!.content.pinned, []);
+    await noticeOfLimits(roomy, alice.userId);
+    assert.equal((await ctx.state.currentEvent(roomId, "m.room.pinned_events"))!.content.pinned?.toString(), "");
   });
 });
