@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { after, before, describe, it } from "mocha";
 import type { Logger, LogLevel } from "../lib/log.ts";
+import { currentRequest } from "../lib/request-context.ts";
 import { MailServer } from "../testing/mail-server.ts";
 import { SamlIdp } from "../testing/saml-idp.ts";
 import { startTestServer, type TestServer, type TestUser } from "../testing/server.ts";
@@ -18,12 +19,12 @@ interface Line {
   readonly message: string;
 }
 
-/** Writes down what is logged, but for the line of each request in the access log. */
+/** Writes down what is logged on behalf of requests, but for the line of each in the access log. */
 function recordingLogger(lines: Line[], name = ""): Logger {
   const at =
     (level: LogLevel) =>
     (message: string): void => {
-      if (level !== "debug" && !name.startsWith("synapse.access")) lines.push({ name, level, message });
+      if (level !== "debug" && currentRequest() !== undefined && !name.startsWith("synapse.access")) lines.push({ name, level, message });
     };
   return {
     debug: at("debug"),
