@@ -53,7 +53,13 @@ async function edits(stage: Stage): Promise<Json> {
     const event = late.sdk.getRoom(room)?.findEventById(original);
     return body(event) === "the very first" && event;
   });
-  const history = await bob.sdk.relations(room, original, RelationType.Replace, EventType.RoomMessage, { dir: Direction.Forward });
+  // Now, before the redaction reaches these very objects.
+  const { events } = await bob.sdk.relations(room, original, RelationType.Replace, EventType.RoomMessage, { dir: Direction.Forward });
+  const shown = {
+    original: bundled.getOriginalContent()["body"],
+    replaced: bundled.replacingEventId() === last,
+    history: events.map((event) => [event.getSender(), event.getOriginalContent()["body"]]),
+  };
   // The last edit is taken back: the one before counts again.
   await alice.sdk.redactEvent(room, last);
   const before = await until("the edit before counts again", async () => {
@@ -61,9 +67,7 @@ async function edits(stage: Stage): Promise<Json> {
     return body(fetched) === "the first" && fetched;
   });
   return {
-    original: bundled.getOriginalContent()["body"],
-    replaced: bundled.replacingEventId() === last,
-    history: history.events.map((event) => [event.getSender(), event.getOriginalContent()["body"]]),
+    ...shown,
     before: [before.getSender(), before.getOriginalContent()["body"], before.replacingEventId() !== undefined],
   };
 }

@@ -68,7 +68,8 @@ async function people(stage: Stage): Promise<Json> {
     found,
     profile: await alice.sdk.getProfileInfo(carol.userId),
     extended: await alice.sdk.doesServerSupportExtendedProfiles(),
-    nobody: await refusal(alice.sdk.getProfileInfo("@people-nobody:compat.test")),
+    // Where there is no profile, the specification's code is M_NOT_FOUND; Synapse has another.
+    nobody: (await refusal(alice.sdk.getProfileInfo("@people-nobody:compat.test")))[0],
   };
 }
 
