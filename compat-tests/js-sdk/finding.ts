@@ -91,7 +91,7 @@ async function directory(stage: Stage): Promise<Json> {
   await bob.room(rooms[1]!);
   const list = async (options: Json): Promise<Json> => bob.sdk.publicRooms({ filter: { generic_search_term: "quay" }, ...options });
   const shown = ({ chunk, ...rest }: Json): Json => [
-    chunk.map((each: Json) => [each.name, each.topic, each.num_joined_members, each.canonical_alias, each.join_rule]),
+    chunk.map((each: Json) => [each.name, each.topic, each.num_joined_members, each.canonical_alias, each.join_rule]).sort(),
     Object.keys(rest).sort(),
   ];
   await until("the list has them", async () => (await list({})).chunk.some((each: Json) => each.num_joined_members === 2));
@@ -108,7 +108,8 @@ async function directory(stage: Stage): Promise<Json> {
   const summary = await bob.sdk.getRoomSummary("#Quay-one:compat.test");
   return {
     all: shown(all),
-    pages: [shown(first), shown(second)],
+    // Rooms of one size have no order but that of their ids.
+    pages: [first.chunk.length, second.chunk.length, shown({ chunk: [...first.chunk, ...second.chunk] })],
     titles: titles.length,
     aliases,
     taken,
