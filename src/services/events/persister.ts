@@ -4,6 +4,7 @@ import type { Logger } from "../../lib/log.ts";
 import { inBlock } from "../../lib/request-context.ts";
 import { signals } from "../../lib/signals.ts";
 import { UpdatableCache } from "../../lib/updatable-cache.ts";
+import { forbidden } from "../../protocol/errors.ts";
 import { type Database, DatabaseUnavailable, isUniqueViolation } from "../../storage/database.ts";
 import { readRoomHead } from "../../storage/events/graph.ts";
 import type { Batch, PersistOptions } from "../../storage/events/persist/batch.ts";
@@ -353,3 +354,6 @@ function chunked(work: RoomWork): RoomWork[][] {
 }
 
 export const isRetryable = (error: unknown): boolean => error instanceof StaleEvent || error instanceof GoneWhilePersisting;
+
+/** What those hear who wanted to write, where building anew did not help either: a room that was deleted meanwhile is unknown. */
+export const asTold = (error: unknown): unknown => (error instanceof GoneWhilePersisting ? forbidden("Unknown room") : error);

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import type { StatementRecord } from "../../storage/database.ts";
 import { query } from "../../storage/database.ts";
+import { GoneWhilePersisting } from "../../storage/events/persist/state-tables.ts";
 import { makeRoom, requesterOf } from "../../testing/rooms.ts";
 import { startTestServer, type TestServer, type TestUser } from "../../testing/server.ts";
 import { sendEvent, sendEvents } from "./send.ts";
@@ -41,6 +42,16 @@ describe("sending events", function () {
       assert.equal(broken!.n, 0);
     });
   }
+
+  it("into a room that was deleted meanwhile is refused", async () => {
+    const gone = (): Promise<never> => Promise.reject(new GoneWhilePersisting("deleted"));
+    const persister = Object.create(server.ctx.persister, { persist: { value: gone } }) as typeof server.ctx.persister;
+    const input = { type: "m.room.message", sender: alice.userId, content: { msgtype: "m.text", body: "x" } };
+    await assert.rejects(
+      sendEvents(Object.create(server.ctx, { persister: { value: persister } }) as typeof server.ctx, requesterOf(alice.userId), room, [input]),
+      { status: 403, errcode: "M_FORBIDDEN" },
+    );
+  });
 
   it("gives a repeated transaction the same event, also after a restart (risk 42)", async () => {
     const send = () => server.as(alice).put(path("send/m.room.message/t1"), { msgtype: "m.text", body: "once" });

@@ -8,7 +8,7 @@ import type { Context } from "../context.ts";
 import type { Requester } from "../requester.ts";
 import { requireConsent } from "./consent.ts";
 import { type BuiltEvent, type CreateContext, createEvent, duplicateOf, type EventInput, withPush } from "./create.ts";
-import { isRetryable } from "./persister.ts";
+import { asTold, isRetryable } from "./persister.ts";
 import type { RoomHead } from "./room-head.ts";
 
 export type SendContext = CreateContext &
@@ -112,7 +112,7 @@ export async function sendEvents(ctx: SendContext, requester: Requester, roomId:
       noteActivity(ctx, requester, events);
       return events;
     } catch (error) {
-      if (!isRetryable(error) || attempt === ATTEMPTS) throw error;
+      if (!isRetryable(error) || attempt === ATTEMPTS) throw asTold(error);
     }
   }
 }

@@ -11,7 +11,7 @@ import type { RoomVersion } from "../../protocol/room-versions.ts";
 import type { State } from "../../storage/state/snapshot.ts";
 import type { Context } from "../context.ts";
 import { type BuiltEvent, createEvent, type EventInput, withPush } from "../events/create.ts";
-import { isRetryable } from "../events/persister.ts";
+import { asTold, isRetryable } from "../events/persister.ts";
 import { evaluatePush } from "../events/push-actions.ts";
 import type { RoomHead } from "../events/room-head.ts";
 import type { Requester } from "../requester.ts";
@@ -60,7 +60,7 @@ export async function storeMembership(ctx: Context, requester: Requester, change
       if (result.built !== undefined) return { event: await storeRemoteInvite(ctx, result.built), isNew: true };
       return result;
     } catch (error) {
-      if (!isRetryable(error) || attempt === ATTEMPTS) throw error;
+      if (!isRetryable(error) || attempt === ATTEMPTS) throw asTold(error);
     }
   }
 }

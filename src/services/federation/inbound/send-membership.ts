@@ -12,7 +12,7 @@ import { type State, stateFrom } from "../../../storage/state/snapshot.ts";
 import type { Context } from "../../context.ts";
 import { prejoinState } from "../../events/create.ts";
 import { sendDummyEvent } from "../../events/dummy-events.ts";
-import { isRetryable } from "../../events/persister.ts";
+import { asTold, isRetryable } from "../../events/persister.ts";
 import { RoomHead } from "../../events/room-head.ts";
 import type { SendContext } from "../../events/send.ts";
 import { authoriserForRemote } from "../../rooms/restricted-join.ts";
@@ -97,7 +97,7 @@ async function receiveMembership(ctx: SendMembershipContext, sent: SentMembershi
       return await store(ctx, origin, event);
     } catch (error) {
       if (error instanceof EventRefused) throw forbidden(error.message);
-      if (!isRetryable(error) || attempt === ATTEMPTS) throw error;
+      if (!isRetryable(error) || attempt === ATTEMPTS) throw asTold(error);
     }
   }
 }
