@@ -78,7 +78,7 @@ export async function evaluatePushForAll(ctx: CrowdContext, input: PushInput): P
   const isPlain = before !== undefined && event.type !== "m.room.member" && event.rejectedReason === undefined && event.internal.soft_failed !== true;
   const isInThread = ctx.config.experimental.msc4306Enabled && (await threadOf(ctx, input)) !== "main";
   if (
-    members.local.size < CROWD ||
+    !isCrowd(members.local) ||
     isInThread ||
     !isPlain ||
     !isNotifiable(ctx, event) ||
@@ -121,8 +121,8 @@ export async function evaluatePushForAll(ctx: CrowdContext, input: PushInput): P
   return { push, crowd };
 }
 
-/** Local members from which on a room counts as large. */
-const CROWD = 100;
+/** Whether a room with these local members counts as large. */
+export const isCrowd = (local: ReadonlySet<string>): boolean => local.size >= 100;
 
 /** What is on the head of the room is seen by all who are joined now; and much else too, by the history visibility. */
 async function isSeenByAllJoined(ctx: PushContext, { event, before, atHand }: PushInput): Promise<boolean> {

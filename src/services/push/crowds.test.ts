@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { query } from "../../storage/database.ts";
+import { execute, query, type Txn } from "../../storage/database.ts";
 import { unreadCounts as storedCounts } from "../../storage/push/counts.ts";
 import { makeRoom, requesterOf } from "../../testing/rooms.ts";
 import { startTestServer, type TestServer, type TestUser } from "../../testing/server.ts";
@@ -117,5 +117,26 @@ describe("notifications in large rooms", function () {
     await rotate();
     assert.equal((await storedCounts(server.ctx.read, "@member3x:test", [room])).get(room)?.main.notifications, 3);
     assert.equal((await storedCounts(server.ctx.read, bob.userId, [room])).get(room)?.main.notifications, 3);
+  });
+
+  it("are looked for at the start in large rooms alone, among events that most have no row for", async () => {
+    const large = await makeRoom(server.ctx, alice.userId, { members: members() });
+    const small = await makeRoom(server.ctx, alice.userId, { members: members().slice(0, 20) });
+    await rotate();
+    const [inSmall, told, untold] = [await say(small, "few hear it"), await say(large, "told by another program"), await say(large, "told to nobody yet")];
+    const tell = (txn: Txn): Promise<number> =>
+      execute(
+        txn,
+        `INSERT INTO event_push_actions (room_id, event_id, user_id, actions, stream_ordering, topological_ordering, notif, highlight, unread, thread_id)
+       SELECT e.room_id, e.event_id, u.user_id, '', e.stream_ordering, e.topological_ordering, 1, 0, 0, 'main'
+       FROM events AS e CROSS JOIN unnest($2::text[]) AS u (user_id) WHERE e.event_id = $1 ON CONFLICT DO NOTHING`,
+        [told, members()],
+      );
+    await server.ctx.transaction("test", tell);
+    const judged: string[] = [];
+    const events = { get: (ids: Iterable<string>) => (judged.push(...ids), server.ctx.events.get(judged)) };
+    await recoverCrowds({ ...server.ctx, events: events as never, crowds: new Crowds(() => server.ctx.clock.now()) });
+    assert.ok(!judged.includes(inSmall) && !judged.includes(told), "judged although nobody can be missing");
+    assert.deepEqual(judged, [untold]);
   });
 });
