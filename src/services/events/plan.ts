@@ -266,7 +266,10 @@ function participants(ctx: PlanContext, work: RoomWork, items: readonly EventToP
 
 /** Local users who are joined to the room now and were not before, or the other way round. */
 async function profileMoves(ctx: PlanContext, roomId: string, { snapshots, removed }: RoomPlan["slidingSync"]): Promise<ProfileMove[]> {
-  const joinedNow = new Map([...removed.map((userId) => [userId, false] as const), ...snapshots.map((own) => [own.userId, own.membership === "join"] as const)]);
+  const joinedNow = new Map([
+    ...removed.map((userId) => [userId, false] as const),
+    ...snapshots.map((own) => [own.userId, own.membership === "join"] as const),
+  ]);
   if (joinedNow.size === 0) return [];
   const joinedBefore = await ctx.members.joinedLocal(roomId);
   return [...joinedNow]
