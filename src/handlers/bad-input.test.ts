@@ -138,6 +138,27 @@ describe("every route", function () {
     });
   }
 
+  it("lets suspended users read, and show nothing new to others", async () => {
+    const room = encodeURIComponent(pool.all("room_id")[0]!);
+    const own = encodeURIComponent(world.person("suspended").userId);
+    const [C, refused] = ["/_matrix/client/v3", "403 M_USER_SUSPENDED"];
+    const expected: readonly (readonly [method: string, path: string, body: Json | undefined, answer: string])[] = [
+      ["PUT", `${C}/profile/${own}/displayname`, { displayname: "x" }, refused],
+      ["DELETE", `${C}/profile/${own}/displayname`, undefined, refused],
+      ["POST", `${C}/createRoom`, {}, refused],
+      ["POST", `${C}/join/${room}`, {}, refused],
+      ["POST", `${C}/rooms/${room}/join`, {}, refused],
+      ["POST", `${C}/knock/${room}`, {}, refused],
+      ["POST", `${C}/rooms/${room}/invite`, { user_id: world.person("user").userId }, refused],
+      ["PUT", `${C}/rooms/${room}/send/m.room.message/a`, { msgtype: "m.text", body: "x" }, refused],
+      ["PUT", `${C}/rooms/${room}/state/m.room.topic`, { topic: "x" }, refused],
+      ["GET", `${C}/account/whoami`, undefined, "200 undefined"],
+      ["GET", `${C}/sync?timeout=0`, undefined, "200 undefined"],
+      ["PUT", `${C}/user/${own}/account_data/org.example.x`, {}, "200 undefined"],
+    ];
+    for (const [method, path, body, answer] of expected) assert.equal(told(await ask(method, path, "suspended", body)), answer, `${method} ${path}`);
+  });
+
   it("refuses application services in the name of users who are not theirs", async () => {
     const theirs = endpoints.filter(({ auth }) => auth === "user" || auth === "guest" || auth === "optional");
     await noneWrong(theirs, async (endpoint) => {
