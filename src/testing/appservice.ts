@@ -31,8 +31,8 @@ export interface TestAppservice {
   taken(): ReceivedTransaction[];
   /** Ids of the events taken, in order. */
   eventIds(): string[];
-  /** What it does with transactions: takes them, refuses them, takes them but loses the answer. */
-  mood: "ok" | "refuse" | "lose answer";
+  /** What it does with transactions: takes them, refuses them, takes them but loses the answer, does not answer. */
+  mood: "ok" | "refuse" | "lose answer" | "hang";
   /** Answers to other requests by path prefix; others are answered with 404. "hang": none comes. */
   readonly answers: Map<string, unknown>;
   /** Writes a registration file; returns its name. */
@@ -54,6 +54,7 @@ export async function startTestAppservice(id = "bridge"): Promise<TestAppservice
         const transaction = { id: pathname.split("/").at(-1)!, body } as ReceivedTransaction;
         service.attempts.push(transaction);
         if (service.mood === "refuse") return answer(503, {});
+        if (service.mood === "hang") return;
         if (!took.has(transaction.id)) took.set(transaction.id, transaction);
         if (service.mood === "lose answer") return void request.socket.destroy();
         return answer(200, {});

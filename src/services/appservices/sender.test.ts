@@ -338,6 +338,27 @@ describe("Application services", function () {
     assert.ok(bridge.requests.some(({ url }) => decodeURIComponent(url) === "/_matrix/app/v1/rooms/#bridge_none:test"));
   });
 
+  it("that have not answered when the server stops count as down only where an event waits for them: others are not told of what is fleeting", async () => {
+    const room = await makeRoom(server.ctx, alice.userId, { members: [ghost] });
+    const stateAfterStop = async (tell: () => Promise<unknown>): Promise<unknown> => {
+      await quiet();
+      bridge.attempts.length = 0;
+      bridge.mood = "hang";
+      await tell();
+      while (bridge.attempts.length === 0) await new Promise((resolve) => setImmediate(resolve));
+      await sender.close();
+      bridge.mood = "ok";
+      const rows = await query<{ state: string | null }>(server.ctx.read, "SELECT state FROM application_services_state WHERE as_id = 'bridge'");
+      await startSender();
+      return rows[0]?.state;
+    };
+    const typing = `${V3}/rooms/${room}/typing/${alice.userId}`;
+    assert.notEqual(await stateAfterStop(() => server.as(alice).put(typing, { typing: true, timeout: 1_000_000_000 }).expect(200)), "down");
+    assert.equal(await stateAfterStop(() => send(room, alice.userId, "under way")), "down");
+    await quiet();
+    assert.equal(await pending(), 0);
+  });
+
   it("that do not answer a question do not keep the server from stopping; the event comes after the answer", async () => {
     const room = await makeRoom(server.ctx, alice.userId, { members: [ghost] });
     await quiet();

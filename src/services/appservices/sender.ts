@@ -32,12 +32,16 @@ export type SenderContext = Pick<
   | "typing"
 >;
 
+/** For so long a server that stops waits for an answer that is under way. */
+const CLOSING_MS = 1_000;
+
 /** Tells application services what happens (Application Service API, "Pushing events"): one queue for each of them, fed by the events stream. */
 export class AppserviceSender {
   /** Questions to application services. */
   readonly queries: AppserviceQueries;
   readonly interest: AppserviceInterest;
   private readonly registrations: readonly AppserviceRegistration[];
+  private readonly clock: Context["clock"];
   private readonly http: HttpClient;
   private readonly client: AppserviceClient;
   private readonly queues = new Map<string, TransactionQueue>();
@@ -53,6 +57,7 @@ export class AppserviceSender {
     trusted?: readonly string[],
   ) {
     const { registrations, useLegacyAuthorization } = basis.config.appservice;
+    this.clock = basis.clock;
     this.http = new HttpClient({ userAgent: `Myelin${userAgentSuffix === undefined ? "" : ` ${userAgentSuffix}`}`, trusted });
     this.client = new AppserviceClient(this.http, useLegacyAuthorization);
     this.registrations = registrations.filter(({ url }) => url !== undefined);
@@ -105,10 +110,13 @@ export class AppserviceSender {
   async close(): Promise<void> {
     for (const undo of this.undo) undo();
     this.closing = true;
-    // What is under way is broken off: it is in the database, and goes out again.
-    const closing = [this.follower?.close() ?? Promise.resolve(), ...[...this.queues.values()].map((queue) => queue.close())];
+    const closing = Promise.all([this.follower?.close(), ...[...this.queues.values()].map((queue) => queue.close())]);
+    const patience = new AbortController();
+    await Promise.race([closing.catch(() => {}), this.clock.sleep(CLOSING_MS, patience.signal)]);
+    patience.abort();
+    // What takes longer is broken off: it is in the database, and goes out again.
     await this.http.close();
-    await Promise.all(closing);
+    await closing;
   }
 
   /** Services make their users when they are asked about them: they are asked before they hear of an event of such a user. */

@@ -138,7 +138,8 @@ export class TransactionQueue {
       this.ctx.metrics.appserviceFailed(this.service.id);
       if (transaction !== undefined && more !== undefined) this.lasting = more.lasting();
       else extras?.giveBack();
-      await this.wentDown();
+      // Broken off by our own stop: who is down is sent the transactions that wait by the next server, but misses what is fleeting until then.
+      if (transaction !== undefined || !this.sending.isClosed) await this.wentDown();
       return false;
     }
     this.ctx.metrics.appserviceSent(this.service.id, { events: events.length, ephemeral: more?.ephemeral.length ?? 0, toDevice: more?.toDevice.length ?? 0 });
