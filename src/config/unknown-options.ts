@@ -34,7 +34,7 @@ export function examineOptions(values: Readonly<Record<string, unknown>>, tracke
       const childPattern = tracker.maps.has(pattern) ? `${pattern}.{key}` : pattern === "" ? key : `${pattern}.${key}`;
       const unsupported = UNSUPPORTED_OPTIONS.get(childPattern);
       if (unsupported !== undefined) {
-        const idle = item === null || isDefault(item, unsupported.harmless);
+        const idle = item === null || isHarmless(item, unsupported.harmless);
         uses.push({ path: childPath, use: idle ? "idle" : "no-effect", reason: unsupported.reason });
       } else if (tracker.read.has(childPattern) || tracker.opaque.has(childPattern)) {
         if (path === "") uses.push({ path: childPath, use: "honoured" });
@@ -48,6 +48,6 @@ export function examineOptions(values: Readonly<Record<string, unknown>>, tracke
   return uses;
 }
 
-function isDefault(value: unknown, harmless: unknown): boolean {
-  return harmless !== undefined && JSON.stringify(value) === JSON.stringify(harmless);
+function isHarmless(value: unknown, harmless: readonly unknown[] = []): boolean {
+  return harmless.some((each) => JSON.stringify(each) === JSON.stringify(value));
 }

@@ -249,7 +249,12 @@ describe("every route", function () {
       ["PUT", `${C}/rooms/${room}/typing/${other}`, { typing: true }, "400 M_FORBIDDEN"],
       ["POST", `${C}/account/3pid/unbind`, { address: "a@example.org" }, "400 M_MISSING_PARAM"],
       ["POST", `${C}/account/3pid/unbind`, { address: "a@example.org", medium: "pigeon" }, "400 M_BAD_JSON"],
-      ["PUT", "/_matrix/client/unstable/org.matrix.msc3814.v1/dehydrated_device", { device_data: { algorithm: "x" } }, "400 M_MISSING_PARAM"],
+      [
+        "PUT",
+        "/_matrix/client/unstable/org.matrix.msc3814.v1/dehydrated_device",
+        { device_data: { algorithm: "x" }, initial_device_display_name: null },
+        "400 M_MISSING_PARAM",
+      ],
       ["POST", "/_matrix/key/v2/query", {}, "400 M_MISSING_PARAM"],
       ["POST", "/_matrix/key/v2/query", { server_keys: { "a.example": { "ed25519:a": { minimum_valid_until_ts: "soon" } } } }, "400 M_BAD_JSON"],
       // Requests that need to say nothing may say anything.

@@ -31,7 +31,10 @@ export const putDehydrated = endpoint({
   lossless: true,
   async handle(ctx, { requester, body }) {
     const { device_id: deviceId, device_data: data, initial_device_display_name: name } = body;
-    for (const name of ["device_data", "device_id"]) if (body[name] === undefined) throw missingParam(`Missing '${name}'`);
+    const missing = ["device_data", "device_id", "initial_device_display_name"].filter((field) => body[field] === undefined);
+    // As in Synapse, where several are missing that is no one's fault in particular; a device without a name is let be.
+    if (missing.length > 1) throw badJson(`Missing ${missing.join(", ")}`);
+    if (missing.length === 1 && missing[0] !== "initial_device_display_name") throw missingParam(`Missing '${missing[0]}'`);
     if (!isJsonObject(data) || typeof data.algorithm !== "string") throw badJson("device_data must be an object with a string 'algorithm'");
     if (typeof deviceId !== "string" || deviceId === "" || deviceId.includes("\0")) throw badJson("device_id must be a string");
     if (name !== undefined && name !== null && typeof name !== "string") throw badJson("initial_device_display_name must be a string");
