@@ -100,7 +100,7 @@ describe("matrix-js-sdk with Rust crypto across the swap", function () {
     assert.ok(alice.backupKey, "alice has a backup key");
     const info = await crypto.getKeyBackupInfo();
     assert.ok(info?.version, "the backup is there");
-    await waitFor("alice's keys are backed up", 60_000, async () => ((await crypto.getKeyBackupInfo())!.count! > 0 ? true : undefined), 1000);
+    await third.backedUp(1);
     await crypto.storeSessionBackupPrivateKey(alice.backupKey, info.version);
     const restored = await crypto.restoreKeyBackup();
     assert.ok(restored.imported > 0, `imported ${restored.imported} of ${restored.total}`);

@@ -131,6 +131,8 @@ export class Person {
   }
 
   stop(): void {
+    // What its Rust crypto still has under way would throw, from nowhere, when that is freed: it is left to the end of the process.
+    (this.sdk as unknown as { cryptoBackend: undefined }).cryptoBackend = undefined;
     this.sdk.stopClient();
     this.network.up = false;
     this.network.cut.abort();
