@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { MailServer, type ReceivedMail } from "../src/testing/mail-server.ts";
 import { C, type Json, type MatrixClient } from "./harness/client.ts";
+import { emailSection } from "./harness/email-section.ts";
 import { makeHome, type Home } from "./harness/home.ts";
 import { acquirePostgres, type PostgresServer } from "./harness/postgres.ts";
 import { waitFor } from "./harness/scratch.ts";
@@ -32,18 +33,11 @@ describe("addresses: two servers prove e-mail addresses alike, and go on with ea
     requireServers(this, a, b);
     postgres = await acquirePostgres();
     mails = await MailServer.start();
-    const email = {
-      smtp_host: "127.0.0.1",
-      smtp_port: mails.port,
-      enable_tls: false,
-      notif_from: "The %(app)s server <noreply@compat.test>",
-      app_name: "Compat",
-    };
     home = await makeHome({
       name: "addresses",
       postgres,
       extra: {
-        email,
+        email: emailSection(mails),
         user_consent: undefined,
         ui_auth: { session_timeout: 0 },
         next_link_domain_whitelist: ["client.example"],

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { MailServer, type ReceivedMail } from "../src/testing/mail-server.ts";
 import { C, type MatrixClient } from "./harness/client.ts";
+import { emailSection } from "./harness/email-section.ts";
 import { makeHome, type Home } from "./harness/home.ts";
 import { acquirePostgres, type PostgresServer } from "./harness/postgres.ts";
 import { sleep, waitFor } from "./harness/scratch.ts";
@@ -39,15 +40,8 @@ describe("mails: two servers write the same ones at the same time", function () 
     requireServers(this, a, b);
     postgres = await acquirePostgres();
     mails = await MailServer.start();
-    const email = {
-      smtp_host: "127.0.0.1",
-      smtp_port: mails.port,
-      enable_tls: false,
-      notif_from: "The %(app)s server <noreply@compat.test>",
-      app_name: "Compat",
-    };
-    const options = { ...email, enable_notifs: true, notif_delay_before_mail: `${DELAY_MS / 1000}s`, client_base_url: "https://chat.compat.test" };
-    home = await makeHome({ name: "mails", postgres, extra: { email: options, user_consent: undefined } });
+    const email = { ...emailSection(mails), enable_notifs: true, notif_delay_before_mail: `${DELAY_MS / 1000}s`, client_base_url: "https://chat.compat.test" };
+    home = await makeHome({ name: "mails", postgres, extra: { email, user_consent: undefined } });
   });
   after(async () => {
     await server?.kill();

@@ -8,6 +8,7 @@ import { makeHome, type Home } from "./harness/home.ts";
 import { acquirePostgres, type PostgresServer } from "./harness/postgres.ts";
 import { type RunningServer, startServer } from "./harness/server.ts";
 import { SynapseUnavailable } from "./harness/synapse.ts";
+import { differencesOf } from "./harness/told.ts";
 import { requireServers, sides } from "./sides.ts";
 
 const ORIGIN = "https://compat.test";
@@ -261,13 +262,7 @@ describe("sso: two servers with the same OpenID provider do the same", function 
   }
 
   it("the visits are the same", () => {
-    const [one, two] = seen;
-    assert.ok(one !== undefined && two !== undefined, "both were visited");
-    const differences = one.flatMap((visit, index) => {
-      const [left, right] = [JSON.stringify(ordered(visit)), JSON.stringify(ordered(two[index]!))];
-      return left === right || ALLOWED.has(visit.what) ? [] : [`${left}\n${right}`];
-    });
-    assert.deepEqual(differences, []);
+    assert.deepEqual(differencesOf(seen, ALLOWED, ordered), []);
   });
 
   it("the rows are the same", () => {
