@@ -45,6 +45,8 @@ export interface FuzzReport {
 
 /** Requests that may wait for something to happen: cut off, they are none the worse. */
 const WAITING = /^(SyncRestServlet|EventsRestServlet|SlidingSyncRestServlet|EventStreamRestServlet|MSC4108RendezvousServlet)$/;
+/** A file that is announced and not uploaded yet is waited for as long as the client says. */
+const ASKS_TO_WAIT = /\/media\/.*[?&]timeout_ms=/;
 const WAIT_MS = 700;
 /** Longer than any answer that is not waited for on purpose should take, on a slow machine. */
 const HANG_MS = 30_000;
@@ -85,7 +87,8 @@ export async function fuzz(options: FuzzOptions, inspect?: (world: World) => Pro
       const endpoint = dice.pick(chances);
       const request = makeRequest(world, endpoint, [...(queryNames.names.get(endpoint.servlet) ?? [])], dice, pool);
       const errorsBefore = world.errors.length;
-      const answer = await send(agent, base, request, WAITING.test(endpoint.servlet) ? WAIT_MS : HANG_MS);
+      const waits = WAITING.test(endpoint.servlet) || ASKS_TO_WAIT.test(request.url);
+      const answer = await send(agent, base, request, waits ? WAIT_MS : HANG_MS);
       const fail = (what: string): void => {
         const stack = world.errors
           .slice(errorsBefore)
@@ -96,7 +99,7 @@ export async function fuzz(options: FuzzOptions, inspect?: (world: World) => Pro
         options.onFailure?.(failure);
       };
       if (answer === undefined) {
-        if (!WAITING.test(endpoint.servlet)) fail("no answer");
+        if (!waits) fail("no answer");
         return;
       }
       byStatus.set(answer.status, (byStatus.get(answer.status) ?? 0) + 1);
