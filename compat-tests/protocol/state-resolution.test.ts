@@ -39,7 +39,7 @@ function resolve(room: RandomRoom, states: readonly RoomState[], cases: Case[]):
   return new Map([...resolved].map(([key, id]) => [key, events.get(id)!]));
 }
 
-describe("state resolution (CVE-2025-49090)", function () {
+describe("state resolution (CVE-2025-49090, Synapse 1.7.1, #6556)", function () {
   this.timeout(600_000);
 
   for (const version of ["1", "2", "10", "11", "12"]) {

@@ -393,7 +393,7 @@ describe("the configuration", () => {
     assert.throws(() => parse({ app_service_config_files: ["bad.yaml"] }), /bad\.yaml: hs_token: found a number, wanted a string/);
   });
 
-  it("covers IPv4 ranges in their IPv6 forms, and always blocks the unspecified addresses", () => {
+  it("covers IPv4 ranges in their IPv6 forms, and always blocks the unspecified addresses (Synapse 0.99.3.1, #5134)", () => {
     const { ipRangeBlocklist } = parse({ ip_range_blacklist: ["10.1.0.0/16"] }).server;
     assert.deepEqual(ipRangeBlocklist.slice(0, 5), ["10.1.0.0/16", "::a01:0/112", "::ffff:a01:0/112", "2002:a01:0::/32", "0.0.0.0/32"]);
     assert.equal(ipRangeBlocklist.at(-1), "::/128");

@@ -545,7 +545,14 @@ describe("redactions", () => {
     assert.equal(redact("@else:other", true), true);
     assert.equal(redact(ALICE, false, "$other"), false);
     assert.equal(redact(ALICE, false, target.eventId, { room_id: "!x:hs" }), false);
-    assert.equal(redact(ALICE, false, room.create.eventId), false);
+  });
+  it("take no effect on the create event, which says what version the room has (Synapse 1.2.0, #5701)", () => {
+    for (const { id } of KNOWN_ROOM_VERSIONS) {
+      const room = new Room(roomVersion(id)!);
+      const redacts = room.create.eventId;
+      const { json } = room.make({ type: "m.room.redaction", sender: ALICE, content: { redacts }, redacts });
+      assert.equal(redactionApplies(makeEventFromJson(json, room.version, {}), room.create), false, id);
+    }
   });
 });
 
