@@ -16,7 +16,7 @@ import { type Role, TEST_PASSWORD } from "./world.ts";
 export interface Askers {
   person(role: Role): TestUser;
   readonly server: { readonly name: string };
-  readonly peer: Pick<FederationPeer, "name" | "key">;
+  readonly peer: Pick<FederationPeer, "name" | "key" | "user">;
 }
 
 /** A request, and what must be true of its answer beside not being a failure of the server. */
@@ -48,7 +48,9 @@ const ODD_METHODS = ["PATCH", "TRACE", "HEAD", "OPTIONS", "PROPFIND"];
 export function makeRequest(world: Askers, endpoint: Endpoint, queryNames: readonly string[], dice: Dice, pool: Pool): FuzzRequest {
   const role = chooseRole(endpoint, dice);
   const person = world.person(role);
-  const material: Material = { dice, pool, password: TEST_PASSWORD, peer: world.peer.name, userId: person.userId, deviceId: person.deviceId };
+  // Other servers mostly ask about their own users.
+  const userId = endpoint.auth === "federation" && dice.chance(0.5) ? world.peer.user("mallory") : person.userId;
+  const material: Material = { dice, pool, password: TEST_PASSWORD, peer: world.peer.name, userId, deviceId: person.deviceId };
   const faults = chooseFaults(dice);
   const has = (fault: Fault): boolean => faults.includes(fault);
 

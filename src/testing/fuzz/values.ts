@@ -23,7 +23,7 @@ export function pathValue(name: string, m: Material): string {
     case "transactionId":
       return `t${dice.below(5000)}`;
     case "mediaId":
-      return (dice.chance(0.5) ? pool.pick("content_uri")?.split("/").at(-1) : undefined) ?? pool.pick("media_id") ?? "none";
+      return (dice.chance(0.5) ? pool.pick("content_uri")?.split("/").at(-1) : undefined) ?? pool.pick("media_id", "announced_media") ?? "none";
     case "serverName":
     case "destination":
       return dice.pick([m.userId.slice(m.userId.indexOf(":") + 1), m.peer, m.peer]);

@@ -91,6 +91,13 @@ export async function makeWorld(dice: Dice, pool: Pool): Promise<World> {
     return user;
   }
 
+  async function learnRefreshToken({ userId }: TestUser): Promise<void> {
+    step = "logging in for a refresh token";
+    const identifier = { type: "m.id.user", user: userId };
+    const { body } = await server.anonymous.post(`${C}/login`, { type: "m.login.password", identifier, password: TEST_PASSWORD, refresh_token: true });
+    if (typeof body.refresh_token === "string") pool.add("refresh_token", body.refresh_token);
+  }
+
   async function furnish(owner: TestUser): Promise<void> {
     const as = server.as(owner);
     pool.clear("room_id");
@@ -113,6 +120,8 @@ export async function makeWorld(dice: Dice, pool: Pool): Promise<World> {
     }
     const upload = await as.request("post", "/_matrix/media/v3/upload?filename=a.png").set("Content-Type", "image/png").send(PNG);
     if (upload.status === 200) pool.add("media_id", (upload.body.content_uri as string).split("/").at(-1)!);
+    const announced = await as.post("/_matrix/media/v1/create", {});
+    if (announced.status === 200) pool.add("announced_media", (announced.body.content_uri as string).split("/").at(-1)!);
     pool.add("alias", `#main${made}:${server.name}`);
   }
 
@@ -154,6 +163,7 @@ export async function makeWorld(dice: Dice, pool: Pool): Promise<World> {
       }, REPAIR_MS);
       for (const role of Object.keys(makers) as Role[]) if (!(await works(role))) people.set(role, await makers[role]!());
       const user = people.get("user")!;
+      if (pool.all("refresh_token").length < 3) await learnRefreshToken(user);
       const { body } = await server.as(user).get(`${C}/joined_rooms`);
       // Rooms are worn out by what is done to them.
       if (++repairs % 5 === 0 || ((body as { joined_rooms?: Json[] }).joined_rooms ?? []).length < 3) await furnish(user);
