@@ -1,8 +1,9 @@
 import type { JsonObject } from "../../lib/json.ts";
 import { getLocalUsersInRoomsOf } from "../../storage/accounts/profile-audience.ts";
-import { profilesOf, type ProfileUpdate, profileUpdatesFor } from "../../storage/accounts/profile-updates.ts";
+import { profilesOf, profileUpdatesFor } from "../../storage/accounts/profile-updates.ts";
 import type { Context } from "../context.ts";
 import type { StreamToken } from "../streams/token.ts";
+import { profileChanges } from "../sync/profile-changes.ts";
 import type { SlidingSyncBody } from "./request.ts";
 import { LAZY } from "./room-config.ts";
 import type { InterestedRooms } from "./room-list.ts";
@@ -54,7 +55,7 @@ async function changedProfiles(
 ): Promise<Record<string, Entry>> {
   const range = { since: since.profileUpdates, upTo: answer.now.profileUpdates };
   const updates = range.since >= range.upTo ? [] : await profileUpdatesFor(ctx.read, answer.userId, range, fields);
-  const { came, left, changed } = sorted(updates, fields);
+  const { came, left, changed } = profileChanges(updates, fields === undefined ? undefined : new Set(fields));
   const { shown } = shownInLazyRooms(answer);
   const wanted = new Set([...shown, ...came, ...changed.keys()]);
   const profiles = await profilesOf(ctx.read, [...wanted]);
@@ -85,31 +86,6 @@ async function changedProfiles(
 }
 
 const isStandard = (field: string): boolean => field === "displayname" || field === "avatar_url";
-
-/** Who came to be known, who went away, and which fields changed, in the order of the stream. */
-function sorted(
-  updates: readonly ProfileUpdate[],
-  fields: readonly string[] | undefined,
-): { came: Set<string>; left: Set<string>; changed: Map<string, Set<string>> } {
-  const came = new Set<string>();
-  const left = new Set<string>();
-  const changed = new Map<string, Set<string>>();
-  for (const update of updates) {
-    const { userId } = update;
-    if (update.action === "joined_room") {
-      came.add(userId);
-      left.delete(userId);
-    } else if (update.action === "left_room") {
-      left.add(userId);
-      came.delete(userId);
-      changed.delete(userId);
-    } else {
-      const own = (update.fields ?? []).filter((field) => fields === undefined || fields.includes(field));
-      if (own.length > 0) changed.set(userId, new Set([...(changed.get(userId) ?? []), ...own]));
-    }
-  }
-  return { came, left, changed };
-}
 
 /** Whom the answer shows in rooms whose members are loaded lazily: senders, members and heroes. */
 function shownInLazyRooms({ body, interested, results }: Answer): { shown: Set<string>; lazyRooms: Set<string> } {

@@ -6,6 +6,7 @@ import { getLocalUsersSharingRooms } from "../../storage/accounts/profile-audien
 import { profilesOf, profileUpdatesFor } from "../../storage/accounts/profile-updates.ts";
 import type { Context } from "../context.ts";
 import type { StreamToken } from "../streams/token.ts";
+import { profileChanges } from "./profile-changes.ts";
 import type { SyncAnswer } from "./respond.ts";
 import type { SyncRequest } from "./types.ts";
 
@@ -31,19 +32,7 @@ export async function profileUpdates(
   if (since === undefined) return await firstProfiles(ctx, userId, fields, senders);
 
   const updates = await profileUpdatesFor(ctx.read, userId, { since: since.profileUpdates, upTo: now.profileUpdates }, [...fields]);
-  const changed = new Map<string, Set<string>>();
-  const came = new Set<string>();
-  const left = new Set<string>();
-  for (const update of updates) {
-    if (update.action === "update") changed.set(update.userId, new Set([...(changed.get(update.userId) ?? []), ...(update.fields ?? [])]));
-    else if (update.action === "joined_room") {
-      came.add(update.userId);
-      left.delete(update.userId);
-    } else {
-      left.add(update.userId);
-      came.delete(update.userId);
-    }
-  }
+  const { came, left, changed } = profileChanges(updates, fields);
   const users = new Set([...(senders ?? []), ...changed.keys(), ...came]);
   const profiles = await profilesOf(ctx.read, [...users]);
   const result: Record<string, JsonObject | null> = {};
