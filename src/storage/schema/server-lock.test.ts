@@ -40,6 +40,20 @@ describe("the server's lock", function () {
     }
   });
 
+  it("the one who is there is not looked for on other databases of the same Postgres", async () => {
+    const neighbour = await createTestDatabase();
+    const locks = [await acquire(neighbour.database), await acquire()];
+    const backend = await lockingBackend();
+    const other = connectTo(db.url);
+    try {
+      await refused(acquire(other), "second-server", new RegExp(`backend ${backend}\\)`));
+    } finally {
+      for (const lock of locks) await lock.release();
+      await other.close();
+      await neighbour.drop();
+    }
+  });
+
   it("a server that starts while the old one stops waits for it", async () => {
     const first = await acquire();
     const second = acquire(db.database, { waitMs: 10_000 });

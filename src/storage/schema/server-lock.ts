@@ -146,7 +146,7 @@ export class ServerLock {
       this.db.read,
       `SELECT a.pid, host(a.client_addr) AS client, a.backend_start AS since, a.application_name
        FROM pg_locks AS l JOIN pg_stat_activity AS a USING (pid)
-       WHERE l.locktype = 'advisory' AND l.granted AND l.classid = ${LOCK_CLASS} AND l.objid::bigint = hashtext(current_schema() || '/' || $1)::bigint & 4294967295`,
+       WHERE l.locktype = 'advisory' AND l.granted AND a.datname = current_database() AND l.classid = ${LOCK_CLASS} AND l.objid::bigint = hashtext(current_schema() || '/' || $1)::bigint & 4294967295`,
       [this.options.instanceName],
     );
     const found = holder ? `a session from ${holder.client ?? "this machine"} since ${holder.since.toISOString()} (${holder.application_name}, backend ${holder.pid})` : "a session that has just ended";
