@@ -10,5 +10,7 @@ const args = process.argv.slice(2);
 const hasFiles = args.some((arg, index) => !arg.startsWith("-") && !args[index - 1]?.startsWith("-"));
 const files = hasFiles ? [] : ["src/**/*.test.ts", "docker/**/*.test.ts", "migrate-from-synapse/**/*.test.ts"];
 const mocha = path.join(root, "node_modules/mocha/bin/mocha.js");
-const result = spawnSync(process.execPath, [mocha, ...args, ...files], { cwd: root, stdio: "inherit" });
+const isWhole = !hasFiles && !args.some((arg) => /^(-g|-f|--grep|--fgrep|--shard)/.test(arg));
+const env = isWhole ? { ...process.env, MYELIN_WHOLE_RUN: "1" } : process.env;
+const result = spawnSync(process.execPath, [mocha, ...args, ...files], { cwd: root, stdio: "inherit", env });
 process.exitCode = result.status ?? 1;

@@ -56,6 +56,14 @@ describe("the configuration", () => {
       refuses({ signing_key: "ed25519 a_b tooshort" }, "signing_key: line 1 holds no 32 bytes in base64");
     });
 
+    it("for a document about support that names nobody", () => {
+      const support = (wrong: object): object => ({ myelin: { well_known_support: wrong } });
+      const path = "myelin.well_known_support.contacts";
+      refuses(support({}), `${path}: is missing or empty, and so is support_page: one of them is needed`);
+      refuses(support({ contacts: [{ role: "m.role.admin" }] }), `${path}[0].matrix_id: is missing, and so is email_address: one of them is needed`);
+      refuses(support({ contacts: "root" }), `${path}: found "root", wanted a list`);
+    });
+
     it("for what is required", () => {
       refuses({ server_name: undefined }, "server_name: found nothing, wanted a string (the option is required)");
       refuses({ server_name: "no spaces" }, 'server_name: found "no spaces", wanted a domain such as "example.org"');

@@ -11,6 +11,7 @@ import { consentRoutes } from "./consent.ts";
 import { passwordResetRoutes } from "./synapse/client/password-reset.ts";
 import { authMetadataRoutes } from "./client/auth-metadata.ts";
 import { authFallbackPage, authFallbackSubmit } from "./client/auth.ts";
+import { accountModerationRoutes } from "./client/account-moderation.ts";
 import { capabilities } from "./client/capabilities.ts";
 import { rendezvousRoutes } from "./client/rendezvous.ts";
 import { delayedEventRoutes } from "./client/delayed-events.ts";
@@ -148,6 +149,7 @@ export const routes: readonly Endpoint[] = [
   getProfile,
   ...profileFields,
   capabilities,
+  ...accountModerationRoutes,
   versions,
   // rooms
   ...createRoutes,

@@ -32,4 +32,14 @@ export const wellKnownServer = endpoint({
   },
 });
 
-export const wellKnownRoutes = [wellKnownClient, wellKnownServer];
+/** Whom to turn to about this server (client-server API, "Well-known URI"), where the admin says so; Synapse leaves it to other web servers. */
+const wellKnownSupport = endpoint({
+  servlet: "SupportWellKnownResource",
+  method: "GET",
+  path: "/.well-known/matrix/support",
+  auth: "none",
+  when: ({ myelin }) => myelin.wellKnownSupport !== undefined,
+  handle: (ctx) => ctx.config.myelin.wellKnownSupport!,
+});
+
+export const wellKnownRoutes = [wellKnownClient, wellKnownServer, wellKnownSupport];

@@ -91,6 +91,8 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
   const app = createApp(server.ctx, { endpoints: routes, trustForwarded: true, modulePaths: "all", siteTag: "test", tls: false, stopping: stopping.signal });
   const http = app.listen(0, "127.0.0.1");
   await new Promise((resolve) => http.once("listening", resolve));
+  const contract = Contract.ofSpecification();
+  http.on("request", ({ method, url }, response) => response.once("finish", () => contract.note(method!, url!, response.statusCode)));
   const agent = supertest(http) as unknown as TestAgent;
 
   let sent = 0;

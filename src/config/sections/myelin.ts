@@ -18,7 +18,26 @@ export function parseMyelin(root: ConfigReader, ctx: ParseContext) {
     },
     /** Codes that verify phone numbers are sent through this provider; undefined: not by this server. */
     sms: parseSms(raw.optionalObject("sms")),
+    /** What `/.well-known/matrix/support` says; undefined: nothing. */
+    wellKnownSupport: parseSupport(raw.optionalObject("well_known_support")),
   };
+}
+
+/** Whom to turn to about this server (client-server API, "Getting homeserver contacts and support details"). */
+function parseSupport(raw: ConfigReader | undefined) {
+  if (raw === undefined) return undefined;
+  const contacts = raw.objects("contacts").map((contact) => {
+    const [matrixId, email] = [contact.string("matrix_id"), contact.string("email_address")];
+    if (matrixId === undefined && email === undefined) throw contact.error("matrix_id", "is missing, and so is email_address: one of them is needed");
+    return {
+      ...(matrixId !== undefined && { matrix_id: matrixId }),
+      ...(email !== undefined && { email_address: email }),
+      role: contact.string("role", "m.role.admin"),
+    };
+  });
+  const page = raw.string("support_page");
+  if (contacts.length === 0 && page === undefined) throw raw.error("contacts", "is missing or empty, and so is support_page: one of them is needed");
+  return { ...(contacts.length > 0 && { contacts }), ...(page !== undefined && { support_page: page }) };
 }
 
 /** `true`, or a mapping of what differs from the defaults. */

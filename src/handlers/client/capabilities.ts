@@ -9,7 +9,10 @@ export const capabilities = endpoint({
   method: "GET",
   path: "/_matrix/client/(r0|v3|unstable)/capabilities",
   auth: "guest",
-  handle: (ctx) => ({ capabilities: capabilitiesOf(ctx.config) }),
+  async handle(ctx, { requester }) {
+    const moderation = (await ctx.isServerAdmin(requester)) && { "m.account_moderation": { suspend: true, lock: true } };
+    return { capabilities: { ...capabilitiesOf(ctx.config), ...moderation } };
+  },
 });
 
 function capabilitiesOf(config: Config): Record<string, unknown> {

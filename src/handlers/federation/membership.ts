@@ -111,7 +111,8 @@ export const exchangeThirdPartyInvite = federationEndpoint({
 
 export const onThirdPartyBinding = endpoint({
   servlet: "On3pidBindServlet",
-  method: "POST",
+  // Identity servers send POST and Synapse takes nothing else; the specification says PUT.
+  method: ["POST", "PUT"],
   path: `${V1}/3pid/onbind`,
   auth: "none",
   handle: (ctx, { ip, body }) =>

@@ -20,6 +20,7 @@ let ours: Contract | undefined;
 
 /** What the specification says of answers: matrix-spec.json, which `scripts/extract-openapi.mjs` makes of its OpenAPI documents. */
 export class Contract {
+  private readonly answered = new Set<Operation>();
   private readonly operations: readonly { operation: Operation; pattern: RegExp; literals: number }[];
 
   private constructor(operations: readonly Operation[]) {
@@ -48,6 +49,18 @@ export class Contract {
     return this.find(method, path)?.id;
   }
 
+  /** Notes that a request had what it asked for. */
+  note(method: string, url: string, status: number): void {
+    const operation = status < 400 ? this.find(method, url.split("?")[0]!) : undefined;
+    if (operation !== undefined) this.answered.add(operation);
+  }
+
+  /** The operations of a homeserver of which no request was granted yet. */
+  get unanswered(): readonly string[] {
+    const answered = new Set([...this.answered].map(routeOf));
+    return this.operations.filter(({ operation }) => !answered.has(routeOf(operation)) && !OF_OTHERS.has(operation.id)).map(({ operation }) => operation.id);
+  }
+
   /**
    * How an answer differs from what the specification says of it; nothing where it says nothing. Errors must have the standard form,
    * but for the answers of user-interactive authentication. `url` may have a query.
@@ -68,6 +81,12 @@ export class Contract {
     return this.operations.find(({ operation, pattern }) => operation.method === method && pattern.test(path))?.operation;
   }
 }
+
+/** The same for operations that differ in what stands in the query or the body alone. */
+const routeOf = ({ method, path }: Operation): string => `${method} ${path.trim().replace(/\{\w+\}/g, "{}")}`;
+
+/** What policy servers answer, and queries that nobody has defined. */
+const OF_OTHERS: ReadonlySet<string> = new Set(["askPolicyServerToSign", "getWellknownPolicy", "queryInfo"]);
 
 /** Filters may say which fields of events are wanted. */
 const FILTERED = /[?&]filter=/;
