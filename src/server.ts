@@ -76,6 +76,7 @@ import { RateLimits } from "./services/rate-limits.ts";
 import { openRendezvous } from "./services/rendezvous/sessions.ts";
 import { StateFollowers } from "./services/directory/followers.ts";
 import { openOutgoing } from "./services/outgoing.ts";
+import { ExperimentalFeatures } from "./services/accounts/experimental-features.ts";
 import { ErasedUsers } from "./services/erased-users.ts";
 import { RoomUpgrades } from "./services/rooms/upgrades.ts";
 import { identityInvites } from "./services/threepid/identity-invites.ts";
@@ -262,6 +263,7 @@ export async function createServer(config: Config, log: Logger, overrides: Overr
       accounts,
       ignoredUsers,
       erasedUsers,
+      features: new ExperimentalFeatures(config, read, sizeOf),
       pushRules,
       remote,
       remoteRooms: remoteRooms(() => ctx),

@@ -47,6 +47,7 @@ import type { RateLimits } from "./rate-limits.ts";
 import type { RemoteServers } from "./remote-servers.ts";
 import type { Rendezvous } from "./rendezvous/sessions.ts";
 import type { Requester } from "./requester.ts";
+import type { ExperimentalFeatures } from "./accounts/experimental-features.ts";
 import type { ErasedUsers } from "./erased-users.ts";
 import type { RemoteRooms } from "./rooms/remote-rooms.ts";
 import type { RoomUpgrades } from "./rooms/upgrades.ts";
@@ -149,6 +150,7 @@ export interface Context {
   readonly changes: StreamChanges;
   readonly ignoredUsers: IgnoredUsers;
   readonly erasedUsers: ErasedUsers;
+  readonly features: ExperimentalFeatures;
   readonly pushRules: UserPushRules;
   /** Tells push gateways, or by mail, what notifies users. */
   readonly pushers: PusherPool;

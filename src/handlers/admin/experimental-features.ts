@@ -1,12 +1,13 @@
 import { isJsonObject } from "../../lib/json.ts";
 import { notFound } from "../../protocol/errors.ts";
 import { badRequest, checkLocalUser } from "../../services/admin/targets.ts";
-import { getEnabledFeatures, setFeatures } from "../../storage/accounts/experimental-features.ts";
+import { USER_FEATURES } from "../../services/accounts/experimental-features.ts";
+import { setFeatures } from "../../storage/accounts/experimental-features.ts";
 import { endpoint } from "../http/endpoint.ts";
 import { isTruthy } from "./body.ts";
 
 const PATH = "/_synapse/admin/v1/experimental_features/:userId";
-const FEATURES = ["msc3881", "msc3575", "msc4222"];
+const FEATURES: readonly string[] = USER_FEATURES;
 
 export const getFeatures = endpoint({
   servlet: "ExperimentalFeaturesRestServlet",
@@ -15,8 +16,8 @@ export const getFeatures = endpoint({
   auth: "admin",
   async handle(ctx, { params }) {
     checkLocalUser(ctx, params.userId, "User must be local to check what experimental features are enabled.");
-    const enabled = await getEnabledFeatures(ctx.read, params.userId);
-    return { features: Object.fromEntries(FEATURES.map((feature) => [feature, enabled.has(feature)])) };
+    const enabled = await ctx.features.ofUser(params.userId);
+    return { features: Object.fromEntries(USER_FEATURES.map((feature) => [feature, enabled.has(feature)])) };
   },
 });
 
@@ -36,7 +37,10 @@ export const putFeatures = endpoint({
       changes[feature] = enabled;
     }
     if ((await ctx.accounts.user(params.userId)) === undefined) throw notFound("User not found");
-    await ctx.transaction("set_features_for_user", (txn) => setFeatures(txn, params.userId, changes));
+    await ctx.transaction("set_features_for_user", async (txn) => {
+      await setFeatures(txn, params.userId, changes);
+      txn.afterCommit(() => ctx.features.forget(params.userId));
+    });
     return {};
   },
 });

@@ -1,14 +1,12 @@
 import { MatrixError } from "../../protocol/errors.ts";
 import type { Context } from "../../services/context.ts";
 import { deletePusher, listPushers, setPusher } from "../../services/push/pushers.ts";
-import { getEnabledFeatures } from "../../storage/accounts/experimental-features.ts";
 import { endpoint } from "../http/endpoint.ts";
 import type { Query } from "../http/query.ts";
 import { html, type RawReply } from "../http/reply.ts";
 
 /** MSC3881, for everybody or for this user. */
-const hasDeviceToggle = async (ctx: Context, userId: string): Promise<boolean> =>
-  ctx.config.experimental.msc3881Enabled || (await getEnabledFeatures(ctx.read, userId)).has("msc3881");
+const hasDeviceToggle = (ctx: Pick<Context, "features">, userId: string): Promise<boolean> => ctx.features.has(userId, "msc3881");
 
 export const getPushers = endpoint({
   servlet: "PushersRestServlet",

@@ -6,7 +6,9 @@ import { checkBlocking } from "../../services/accounts/blocking.ts";
 import type { Context } from "../../services/context.ts";
 import { parseStreamToken } from "../../services/streams/token.ts";
 import { sync } from "../../services/sync/sync.ts";
+import type { SyncRequest } from "../../services/sync/types.ts";
 import { endpoint } from "../http/endpoint.ts";
+import type { Query } from "../http/query.ts";
 
 const PRESENCE = ["online", "offline", "unavailable"] as const;
 
@@ -31,7 +33,7 @@ export const getSync = endpoint({
       since: since === undefined ? undefined : parseStreamToken(since),
       fullState,
       filter,
-      useStateAfter: ctx.config.experimental.msc4222Enabled && query.boolean("org.matrix.msc4222.use_state_after", false),
+      stateAfter: await stateAfterKey(ctx, requester.userId, query),
     };
     await ctx.serverNotices.userActive(requester.userId);
     const allowed = await ctx.limits.check("presencePerUser", requester.userId, { requester }).then(
@@ -47,6 +49,13 @@ export const getSync = endpoint({
     }
   },
 });
+
+/** Where the state at the end of the timeline goes, if it is asked for: by the specification's name, or by that of MSC4222 where it is on for the user. */
+async function stateAfterKey(ctx: Pick<Context, "features">, userId: string, query: Query): Promise<SyncRequest["stateAfter"]> {
+  if (query.boolean("use_state_after", false)) return "state_after";
+  const unstable = query.boolean("org.matrix.msc4222.use_state_after", false) && (await ctx.features.has(userId, "msc4222"));
+  return unstable ? "org.matrix.msc4222.state_after" : undefined;
+}
 
 /** A stored filter by its id, one given as JSON, or none. */
 async function readFilter(ctx: Context, userId: string, text: string | undefined): Promise<SyncFilter> {

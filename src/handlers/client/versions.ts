@@ -1,5 +1,4 @@
 import type { Config } from "../../config/config.ts";
-import { getEnabledFeatures } from "../../storage/accounts/experimental-features.ts";
 import { endpoint } from "../http/endpoint.ts";
 import { Reply } from "../http/reply.ts";
 
@@ -25,7 +24,7 @@ export const versions = endpoint({
   allowLocked: true,
   allowExpired: true,
   async handle(ctx, { requester }) {
-    const own = requester === undefined ? new Set<string>() : await getEnabledFeatures(ctx.read, requester.userId);
+    const own = requester === undefined ? new Set<string>() : await ctx.features.ofUser(requester.userId);
     const headers = {
       Vary: "Authorization",
       ...(requester === undefined ? { "Cache-Control": "public, max-age=600, s-maxage=3600, stale-while-revalidate=600" } : {}),

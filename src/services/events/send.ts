@@ -64,14 +64,14 @@ export async function sendEvent(ctx: SendContext, requester: Requester, given: S
   await checkSender(ctx, requester, input, options);
   const version = await ctx.roomVersions.get(input.roomId);
   if (version === undefined) throw forbidden(`User ${requester.userId} not in room ${input.roomId}`);
-  if (ctx.config.experimental.msc4169Enabled) input = withRedactsInPlace(version, input);
+  input = withRedactsInPlace(version, input);
   if (options.rateLimit !== false) await limitSending(ctx, requester, input.type, redactedBy(version, input));
   const send = async (): Promise<string> => (await sendOne(ctx, requester, version, input)).eventId;
   if (input.txnId === undefined || requester.deviceId === undefined) return { eventId: await send() };
   return { eventId: await ctx.sendTransactions.once(requester.userId, requester.deviceId, input.roomId, input.txnId, send) };
 }
 
-/** What a redaction redacts stands beside the content before room version 11: clients may say it in the content all the same (MSC4169). */
+/** What a redaction redacts stands beside the content before room version 11: clients may say it in the content all the same (MSC4169, specification 1.18). */
 function withRedactsInPlace(version: RoomVersion, input: SendInput): SendInput {
   if (input.type !== "m.room.redaction" || version.redactsInContent || input.redacts !== undefined) return input;
   const { redacts, ...content } = input.content;

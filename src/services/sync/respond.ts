@@ -128,7 +128,7 @@ function roomJson(request: SyncRequest, answer: SyncAnswer, room: RoomAnswer, te
       prev_batch: formatStreamToken({ ...answer.nextBatch, room: { stream: batch.prevBatch } }),
       limited: batch.limited,
     },
-    [request.useStateAfter ? "org.matrix.msc4222.state_after" : "state"]: { events: room.state.map((event) => texts.of(event)) },
+    [request.stateAfter ?? "state"]: { events: room.state.map((event) => texts.of(event)) },
     account_data: { events: room.accountData },
   };
   if (room.entry.kind === "archived") return json;

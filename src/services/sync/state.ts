@@ -114,7 +114,7 @@ function select(
   };
   const state = new Map<StateKey, string>();
   const add = (at: StateKey): void => {
-    if (request.useStateAfter) {
+    if (request.stateAfter !== undefined) {
       const id = view.atEnd(at);
       if (id !== undefined) state.set(at, id);
       return;
@@ -136,7 +136,7 @@ function select(
     const at = stateKeyOf("m.room.member", userId);
     const first = view.atStart(at);
     // As Synapse: the sender's membership stands beside a timeline without a gap even where that begins with it.
-    if (!entry.fullState && !request.useStateAfter && !batch.limited && first !== undefined) state.set(at, first);
+    if (!entry.fullState && request.stateAfter === undefined && !batch.limited && first !== undefined) state.set(at, first);
     else add(at);
   }
   return state;
@@ -147,7 +147,7 @@ function membersNeeded(request: SyncRequest, batch: TimelineBatch): Set<string> 
   const needed = new Set<string>();
   const shown = new Set<string>();
   for (const { event } of batch.events) {
-    if (request.useStateAfter || !shown.has(event.sender)) needed.add(event.sender);
+    if (request.stateAfter !== undefined || !shown.has(event.sender)) needed.add(event.sender);
     if (event.type === "m.room.member" && event.stateKey !== undefined) shown.add(event.stateKey);
   }
   return needed;

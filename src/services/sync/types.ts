@@ -12,8 +12,8 @@ export interface SyncRequest {
   readonly since: StreamToken | undefined;
   readonly fullState: boolean;
   readonly filter: SyncFilter;
-  /** MSC4222: state at the end of the timeline, under `state_after`. */
-  readonly useStateAfter: boolean;
+  /** Where the state at the end of the timeline goes (MSC4222); undefined: that at its begin, under `state`. */
+  readonly stateAfter: "state_after" | "org.matrix.msc4222.state_after" | undefined;
 }
 
 /** A room that the answer may hold, with the stretch of its timeline that the client lacks. */

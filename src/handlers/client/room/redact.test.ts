@@ -10,7 +10,7 @@ describe("redactions beyond the specification", () => {
   let alice: TestUser;
   before(async function () {
     this.timeout(60_000);
-    server = await startTestServer({ config: { experimental_features: { msc3912_enabled: true, msc4169_enabled: true } } });
+    server = await startTestServer({ config: { experimental_features: { msc3912_enabled: true } } });
     alice = await server.register("alice");
   });
   after(() => server.close());
