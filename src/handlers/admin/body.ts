@@ -1,4 +1,4 @@
-import type { JsonObject } from "../../lib/json.ts";
+import { type JsonObject, stringify } from "../../lib/json.ts";
 import { MatrixError, missingParam } from "../../protocol/errors.ts";
 
 /** @throws MatrixError 400 M_MISSING_PARAM that names the keys which the body lacks */
@@ -20,7 +20,7 @@ export const isInteger = (value: unknown): value is number => typeof value === "
 export function asPython(value: unknown): string {
   if (value === null) return "None";
   if (typeof value === "boolean") return value ? "True" : "False";
-  return typeof value === "string" ? `'${value}'` : JSON.stringify(value);
+  return typeof value === "string" ? `'${value}'` : stringify(value);
 }
 
 /** What is to be changed does not exist; Synapse gives no code of its own to it. */

@@ -1,6 +1,6 @@
 import { lruCache } from "../../lib/lru-cache.ts";
 import type { AppserviceRegistration } from "../../config/appservice-file.ts";
-import { isJsonObject, type Json, type JsonObject } from "../../lib/json.ts";
+import { isJsonObject, type Json, type JsonObject, stringify } from "../../lib/json.ts";
 import type { AppserviceAddress, AppserviceClient } from "../../outbound/appservice.ts";
 import { HttpError, HttpUnavailable } from "../../outbound/http-client.ts";
 import { MatrixError } from "../../protocol/errors.ts";
@@ -90,7 +90,7 @@ export class AppserviceQueries {
       await this.client.ping(address, transactionId);
     } catch (error) {
       if (error instanceof HttpError)
-        throw new MatrixError(502, "M_BAD_STATUS", `HTTP ${error.status}`, { status: error.status, body: JSON.stringify(error.body) });
+        throw new MatrixError(502, "M_BAD_STATUS", `HTTP ${error.status}`, { status: error.status, body: stringify(error.body) });
       if (!(error instanceof HttpUnavailable)) throw error;
       if (isTimeout(error.cause)) throw new MatrixError(504, "M_CONNECTION_TIMEOUT", "Timed out");
       throw new MatrixError(502, "M_CONNECTION_FAILED", error.message);

@@ -1,5 +1,5 @@
 import type { RoomPreset } from "../../config/sections/room.ts";
-import { isJsonObject, type Json, type JsonObject } from "../../lib/json.ts";
+import { isJsonObject, type Json, type JsonObject, stringify } from "../../lib/json.ts";
 import { badJson, MatrixError } from "../../protocol/errors.ts";
 import { byteLengthWithin, isUserId, MAX_ID_BYTES } from "../../protocol/ids.ts";
 import { roomVersion, type RoomVersion, SUPPORTED_ROOM_VERSIONS } from "../../protocol/room-versions.ts";
@@ -108,7 +108,7 @@ function parseAlias(value: Json | undefined): string | undefined {
 function parseInvites(value: Json | undefined): string[] {
   if (value === undefined) return [];
   if (!Array.isArray(value)) throw badJson("invite must be a list");
-  for (const userId of value) if (!isUserId(userId)) throw bad(`Invalid user_id: ${typeof userId === "string" ? userId : JSON.stringify(userId)}`);
+  for (const userId of value) if (!isUserId(userId)) throw bad(`Invalid user_id: ${typeof userId === "string" ? userId : stringify(userId)}`);
   return [...new Set(value as string[])];
 }
 

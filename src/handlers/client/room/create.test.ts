@@ -115,6 +115,8 @@ describe("POST /createRoom", () => {
     await refused({ room_alias_name: "a:b" }, 400, "M_UNKNOWN");
     await refused({ room_alias_name: "order" }, 400, "M_ROOM_IN_USE");
     await refused({ invite: ["bob"] }, 400, "M_UNKNOWN");
+    await refused({ invite: [-(2 ** 53) + 1] }, 400, "M_UNKNOWN");
+    await refused({ invite: [-(2 ** 53)] }, 400, "M_UNKNOWN"); // a number that JSON.stringify has no word for, once it is read losslessly
     await refused({ invite_3pid: [{ medium: "email" }] }, 400, "M_MISSING_PARAM");
     await refused({ power_level_content_override: { users: {} } }, 400, "M_UNKNOWN");
     await refused({ initial_state: "x" }, 400, "M_BAD_JSON");
