@@ -89,8 +89,7 @@ export class AppserviceQueries {
     try {
       await this.client.ping(address, transactionId);
     } catch (error) {
-      if (error instanceof HttpError)
-        throw new MatrixError(502, "M_BAD_STATUS", `HTTP ${error.status}`, { status: error.status, body: stringify(error.body) });
+      if (error instanceof HttpError) throw new MatrixError(502, "M_BAD_STATUS", `HTTP ${error.status}`, { status: error.status, body: stringify(error.body) });
       if (!(error instanceof HttpUnavailable)) throw error;
       if (isTimeout(error.cause)) throw new MatrixError(504, "M_CONNECTION_TIMEOUT", "Timed out");
       throw new MatrixError(502, "M_CONNECTION_FAILED", error.message);
