@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { startTestAppservice } from "../../testing/appservice.ts";
 import { startTestServer, type TestServer, type TestUser } from "../../testing/server.ts";
 
 const V3 = "/_matrix/client/v3";
@@ -166,5 +167,29 @@ describe("aliases and the room directory", () => {
     assert.deepEqual(await publish(alice, "!none:test"), [400, "M_UNKNOWN"]);
     assert.equal((await server.as(alice).put(`${V3}/directory/list/appservice/net/${id(roomId)}`, {})).body.errcode, "M_FORBIDDEN");
     assert.equal((await server.anonymous.get(`${V3}/directory/list/room/${id("!none:test")}`)).status, 404);
+  });
+});
+
+describe("the room directory of a third-party network", () => {
+  it("is edited by its application service", async function () {
+    this.timeout(60_000);
+    const bridge = await startTestAppservice();
+    const server = await startTestServer({ config: { app_service_config_files: [bridge.registration({ protocols: ["irc"] })] } });
+    try {
+      const roomId = await server.as(await server.register("alice")).createRoom({ preset: "public_chat", name: "Bridged" });
+      await server.server.followers.runOnce();
+      const as = server.as({ accessToken: bridge.asToken });
+      const path = `${V3}/directory/list/appservice/freenode/${id(roomId)}`;
+      const listed = async (network: object): Promise<string[]> =>
+        ((await as.post(`${V3}/publicRooms`, network)).body.chunk as { room_id: string }[]).map(({ room_id }) => room_id);
+      await as.put(path, { visibility: "public" }).expect(200, {});
+      assert.deepEqual(await listed({ third_party_instance_id: "bridge|freenode" }), [roomId]);
+      assert.deepEqual(await listed({}), []);
+      await as.put(path, { visibility: "private" }).expect(200, {});
+      assert.deepEqual(await listed({ third_party_instance_id: "bridge|freenode" }), []);
+    } finally {
+      await server.close();
+      await bridge.close();
+    }
   });
 });

@@ -1,5 +1,6 @@
 // More than 500 lines: all that other servers may ask, of one world that takes long to make.
 import assert from "node:assert/strict";
+import sharp from "sharp";
 import type { JsonObject } from "../../lib/json.ts";
 import { signingKeyFromSeed, signJson } from "../../protocol/event/sign.ts";
 import { memberKey } from "../../protocol/power-levels.ts";
@@ -279,6 +280,12 @@ describe("what other servers may ask", function () {
       const leave = peer.complete((body as { event: JsonObject }).event, room.version);
       assert.deepEqual((await peer.ask(server, "put", `${V1}/send_leave/${enc(roomId)}/${enc(leave.eventId)}`, leave.json).expect(200)).body, [200, {}]);
       assert.ok(!(await server.ctx.members.joined(roomId)).has(bob));
+      const again = await peer.join(server, roomId, "bob");
+      const made = await get(peer, `${V1}/make_leave/${enc(roomId)}/${enc(bob)}`).expect(200);
+      const second = peer.complete((made.body as { event: JsonObject }).event, again.version);
+      const path = `/_matrix/federation/v2/send_leave/${enc(roomId)}/${enc(second.eventId)}`;
+      assert.deepEqual((await peer.ask(server, "put", path, second.json).expect(200)).body, {});
+      assert.ok(!(await server.ctx.members.joined(roomId)).has(bob));
     });
 
     it("by knocking are answered with what knockers may see", async () => {
@@ -328,6 +335,37 @@ describe("what other servers may ask", function () {
       const shown = sync.rooms.invite[room.roomId]!.invite_state.events;
       assert.ok(shown.some((one) => one.type === "m.room.name"));
       assert.ok(shown.some((one) => one.type === "m.room.member" && one.state_key === dave.userId));
+    });
+
+    it("of rooms of the first versions are signed in the form of the first version of the route", async () => {
+      const olga = await server.register("olga");
+      const old = PeerRoom.create(peer, bob, "1");
+      const event = old.build({ type: "m.room.member", sender: bob, stateKey: olga.userId, content: { membership: "invite" } });
+      const { body } = await peer.ask(server, "put", `${V1}/invite/${enc(old.roomId)}/${enc(event.eventId)}`, event.json).expect(200);
+      assert.equal(body[0], 200);
+      assert.deepEqual(Object.keys((body[1] as { event: { signatures: object } }).event.signatures).sort(), [peer.name, server.name].sort());
+      assert.equal((await server.ctx.members.roomsOf(olga.userId)).get(old.roomId)?.membership, "invite");
+    });
+
+    it("by address become real ones when a server shows who owns the address now, signed by the key of the invite", async () => {
+      const peggy = (await server.register("peggy")).userId;
+      const key = signingKeyFromSeed("identity", new Uint8Array(32).fill(5));
+      const pending = { type: "m.room.third_party_invite", stateKey: "token", content: { display_name: "f...", public_key: key.base64 } };
+      const roomId = await makeRoom(server.ctx, alice, { state: [pending] });
+      const exchange = (signed: JsonObject) =>
+        peer.ask(server, "put", `${V1}/exchange_third_party_invite/${enc(roomId)}`, {
+          type: "m.room.member",
+          room_id: roomId,
+          sender: alice,
+          state_key: peggy,
+          content: { membership: "invite", third_party_invite: { signed } },
+        });
+      const signed = signJson({ mxid: peggy, token: "token" }, "identity.example", key);
+      const forged = signJson({ mxid: peggy, token: "token" }, "identity.example", signingKeyFromSeed("identity", new Uint8Array(32).fill(6)));
+      assert.equal((await exchange(forged)).status, 403);
+      assert.equal((await server.ctx.members.roomsOf(peggy)).get(roomId), undefined);
+      await exchange(signed).expect(200, {});
+      assert.equal((await server.ctx.members.roomsOf(peggy)).get(roomId)?.membership, "invite");
     });
 
     it("are never signed for anything but an invite of a local user to that room by the sender's own server (GHSA-22fw-4jq7-g8r8, CVE-2025-68667)", async () => {
@@ -416,9 +454,36 @@ describe("what other servers may ask", function () {
       const profile = await get(peer, `${V1}/query/profile?user_id=${enc(`@heidi:${server.name}`)}`).expect(200);
       assert.equal(profile.body.displayname, "Heidi");
       assert.equal((await get(peer, `${V1}/query/profile?user_id=${enc("@x:elsewhere.example")}`)).status, 400);
+      const roomId = await server.as({ accessToken }).createRoom({ room_alias_name: "heidis" });
+      const found = await get(peer, `${V1}/query/directory?room_alias=${enc(`#heidis:${server.name}`)}`).expect(200);
+      assert.deepEqual(found.body, { room_id: roomId, servers: [server.name] });
       assert.equal((await get(peer, `${V1}/query/directory?room_alias=${enc("#x:elsewhere.example")}`)).status, 400);
       assert.equal((await get(peer, `${V1}/query/directory?room_alias=${enc(`#none:${server.name}`)}`)).status, 404);
       assert.equal((await get(peer, `${V1}/query/nonsense`)).status, 404);
+    });
+
+    it("for files and thumbnails of this server are answered in two parts", async () => {
+      const as = server.as(await server.register("zacharias"));
+      const picture = await sharp({ create: { width: 200, height: 100, channels: 3, background: "#3366cc" } })
+        .png()
+        .toBuffer();
+      const { body } = await as.request("post", "/_matrix/media/v3/upload").set("Content-Type", "image/png").send(picture).expect(200);
+      const mediaId = String(body.content_uri).split("/").at(-1)!;
+      for (const path of [`download/${mediaId}`, `thumbnail/${mediaId}?width=32&height=32&method=crop`]) {
+        const answer = await get(peer, `${V1}/media/${path}`)
+          .buffer(true)
+          .parse((response, done) => {
+            const chunks: Buffer[] = [];
+            response.on("data", (chunk: Buffer) => chunks.push(chunk));
+            response.on("end", () => done(null, Buffer.concat(chunks)));
+          })
+          .expect(200);
+        assert.match(answer.headers["content-type"]!, /^multipart\/mixed; boundary=/, path);
+        const text = (answer.body as Buffer).toString("latin1");
+        assert.match(text, /Content-Type: application\/json\r\n\r\n\{\}\r\n/i, path);
+        assert.match(text, /Content-Type: image\/png\r\n/i, path);
+      }
+      assert.equal((await get(peer, `${V1}/media/thumbnail/none?width=32&height=32`)).status, 404);
     });
 
     it("about keys and devices of users of other servers are refused (CVE-2023-43796)", async () => {

@@ -37,6 +37,31 @@ describe("media repository", () => {
     assert.equal(response.headers["content-disposition"], "inline; filename*=utf-8''gr%C3%BC%C3%9Fe.txt");
   });
 
+  it("names a file as the request wishes", async () => {
+    const id = await upload(Buffer.from("hello"), "text/plain", "a.txt");
+    const { headers } = await server.as(bob).get(`/_matrix/client/v1/media/download/test/${id}/b.txt`).expect(200);
+    assert.equal(headers["content-disposition"], "inline; filename=b.txt");
+  });
+
+  it("shows media to everybody by the old routes where the admin leaves it so", async () => {
+    const open = await startTestServer({ config: { enable_authenticated_media: false } });
+    try {
+      const client = open.as(await open.register("carol"));
+      const { body } = await client
+        .request("post", "/_matrix/media/v3/upload")
+        .set("Content-Type", "image/png")
+        .send(await picture(100, 100))
+        .expect(200);
+      const path = String(body.content_uri).slice("mxc://".length);
+      await open.anonymous.get(`/_matrix/media/v3/download/${path}`).expect(200).expect("content-type", "image/png");
+      await open.anonymous.get(`/_matrix/media/v3/download/${path}/x.png`).expect(200).expect("content-disposition", "inline; filename=x.png");
+      const { body: small } = await open.anonymous.get(`/_matrix/media/v3/thumbnail/${path}?width=32&height=32&method=crop`).expect(200);
+      assert.equal((await sharp(small as Buffer).metadata()).width, 32);
+    } finally {
+      await open.close();
+    }
+  });
+
   it("shows new media to requests with a token only", async () => {
     const id = await upload(Buffer.from("secret"), "text/plain");
     await server.as(bob).get(`/_matrix/client/v1/media/download/test/${id}/`).expect(200);

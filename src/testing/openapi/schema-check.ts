@@ -47,7 +47,10 @@ export function violations(schema: Schema, value: Json | undefined, path = "answ
     // One that fits is enough: several of the documents' alternatives overlap.
     if (choice === undefined || choice.length === 0) continue;
     const tried = choice.map((each) => violations(each, value, path));
-    if (tried.every((each) => each.length > 0)) found.push(...tried.reduce((least, each) => (each.length < least.length ? each : least)));
+    if (tried.some((each) => each.length === 0)) continue;
+    // What is told is where the value comes closest: what is of another kind altogether was not meant.
+    const meant = tried.filter((each) => !each.some((one) => one.startsWith(`${path}: is `)));
+    found.push(...(meant.length === 0 ? tried : meant).reduce((least, each) => (each.length < least.length ? each : least)));
   }
   return found;
 }
