@@ -1,6 +1,7 @@
 /** Pieces of at least this many bytes are kept as they come. */
 const LARGE = 16 * 1024;
 const SLAB = 64 * 1024;
+const NOTHING = Buffer.alloc(0);
 
 /**
  * Bytes that come in pieces of any size, held in little more memory than they take: a million pieces of one byte each are not a million
@@ -10,7 +11,7 @@ export class ByteCollector {
   /** Bytes so far. */
   size = 0;
   private readonly kept: Buffer[] = [];
-  private slab = Buffer.alloc(0);
+  private slab: Buffer = NOTHING;
   /** Of the slab: what is in `kept` already, and what was written. */
   private from = 0;
   private to = 0;

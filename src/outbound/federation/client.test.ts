@@ -7,16 +7,17 @@ import { systemClock } from "../../lib/clock.ts";
 import { silentLogger } from "../../lib/log.ts";
 import { signingKeyFromSeed } from "../../protocol/event/sign.ts";
 import { testCertificates } from "../../testing/certificates.ts";
-import { DestinationUnavailable, FederationClient, type FederationClientOptions, RemoteError } from "./client.ts";
+import { type Backoff, DestinationUnavailable, FederationClient, type FederationClientOptions, RemoteError } from "./client.ts";
 
 describe("requests to servers that mean harm", function () {
   this.timeout(20_000);
   const closing: (() => Promise<unknown>)[] = [];
   afterEach(async () => {
-    for (const close of closing.splice(0)) await close();
+    // Clients before the servers that they may be connecting to.
+    for (const close of closing.splice(0).reverse()) await close();
   });
 
-  const client = (options: Partial<FederationClientOptions> = {}): FederationClient => {
+  const client = (options: Partial<FederationClientOptions> = {}, backoff: Partial<Backoff> = {}): FederationClient => {
     const made = new FederationClient(
       {
         serverName: "test",
@@ -38,7 +39,7 @@ describe("requests to servers that mean harm", function () {
       },
       systemClock,
       silentLogger,
-      { mayTry: () => Promise.resolve(true), succeeded() {}, failed() {} },
+      { mayTry: () => true, succeeded() {}, failed() {}, ...backoff },
     );
     closing.push(() => made.close());
     return made;
@@ -141,6 +142,33 @@ describe("requests to servers that mean harm", function () {
     });
     await assert.rejects(ask(client({ timeoutMs: 10_000 }), endless, { maxBytes: 256 * 1024 }), DestinationUnavailable);
     assert.ok(written < 32 * 1024 * 1024, String(written));
+  });
+
+  it("end when they are told to, whether or not they are connected, and say nothing about the server then", async () => {
+    const silent = await matrix(() => undefined);
+    const failed: string[] = [];
+    const stopping = new AbortController();
+    const asker = client({}, { failed: (destination) => failed.push(destination) });
+    // More than there are connections: some wait for one.
+    const asked = Array.from({ length: 8 }, () => ask(asker, silent, { signal: stopping.signal, timeoutMs: 15_000 }));
+    const refused = Promise.all(asked.map((answer) => assert.rejects(answer, DestinationUnavailable)));
+    stopping.abort();
+    await refused;
+    await assert.rejects(ask(asker, silent, { signal: stopping.signal }), DestinationUnavailable);
+    assert.deepEqual(failed, []);
+  });
+
+  it("of an error answer that is cut off keep its status", async () => {
+    const cut = await matrix((_req, res) => {
+      res.writeHead(404, { "content-type": "application/json", "content-length": "100" });
+      res.write('{"errcode":', () => res.destroy());
+    });
+    await assert.rejects(ask(client(), cut), (error: unknown) => error instanceof RemoteError && error.status === 404 && error.errcode === "M_UNKNOWN");
+    const halfway = await matrix((_req, res) => {
+      res.writeHead(200, { "content-type": "application/json", "content-length": "100" });
+      res.write("{", () => res.destroy());
+    });
+    await assert.rejects(ask(client(), halfway), DestinationUnavailable);
   });
 
   it("make no millions of objects of an answer that says hardly anything", async () => {

@@ -1,28 +1,24 @@
-import { checkServerIdentity, createSecureContext, rootCertificates, type SecureContext } from "node:tls";
+import { rootCertificates } from "node:tls";
 import { Agent, type Dispatcher } from "undici";
 import type { Clock } from "../../lib/clock.ts";
 import { readText } from "../read-text.ts";
 import { signals } from "../../lib/signals.ts";
-import { isJsonObject, type Json, type JsonObject, JsonText } from "../../lib/json.ts";
+import { isJsonObject, type Json, type JsonObject } from "../../lib/json.ts";
 import { parseJson } from "../../lib/lossless-json.ts";
 import type { Logger } from "../../lib/log.ts";
 import { canonicalJson } from "../../protocol/canonical-json.ts";
-import { type SigningKey, signText } from "../../protocol/event/sign.ts";
+import { signBytes, type SigningKey } from "../../protocol/event/sign.ts";
 import { BlockedAddress, IpFilter } from "../ip-filter.ts";
+import { type ConnectionOptions, isAddress, ServerConnections } from "./connections.ts";
 import { ServerDiscovery, type Target } from "./discovery.ts";
+import { exchange } from "./exchange.ts";
 
-export interface FederationClientOptions {
+export interface FederationClientOptions extends ConnectionOptions {
   readonly serverName: string;
   readonly signingKey: SigningKey;
   readonly userAgent: string;
   readonly blockedRanges: readonly string[];
   readonly allowedRanges: readonly string[];
-  readonly verifyCertificates: boolean;
-  /** Globs of server names whose certificates are not checked. */
-  readonly verificationWhitelist: readonly string[];
-  /** PEM texts in place of the system's authorities. */
-  readonly customCa: readonly string[] | undefined;
-  readonly minimumTlsVersion: "TLSv1" | "TLSv1.1" | "TLSv1.2" | "TLSv1.3";
   /** undefined: all servers may be talked to. */
   readonly domainWhitelist: readonly string[] | undefined;
   readonly timeoutMs: number;
@@ -34,8 +30,8 @@ export interface FederationClientOptions {
 
 /** Remembers which servers do not answer (`destinations`); kept by the caller, who has the database. */
 export interface Backoff {
-  /** False while the server is left in peace. */
-  mayTry(destination: string): Promise<boolean>;
+  /** False while the server is left in peace. Told at once where it is known. */
+  mayTry(destination: string): boolean | Promise<boolean>;
   succeeded(destination: string): void;
   failed(destination: string): void;
 }
@@ -46,8 +42,8 @@ export interface FederationRequestOptions {
   /** Path with its parameters encoded. */
   readonly path: string;
   readonly query?: Readonly<Record<string, string | readonly string[] | undefined>>;
-  /** A `JsonText` must be in canonical form. */
-  readonly content?: JsonObject | JsonText;
+  /** Bytes must be JSON in canonical form. */
+  readonly content?: JsonObject | Buffer;
   /** Largest answer in bytes; default 100 MiB (state of a large room). */
   readonly maxBytes?: number;
   readonly timeoutMs?: number;
@@ -104,6 +100,7 @@ export class DestinationDenied extends Error {
 }
 
 const MAX_ANSWER = 100 * 1024 * 1024;
+const MAX_ERROR = 256 * 1024;
 /** Values in one answer: events have fewer in as many bytes. */
 const MAX_VALUES = 8_000_000;
 const WELL_KNOWN_BYTES = 50 * 1024;
@@ -114,8 +111,7 @@ const MAX_REDIRECTS = 5;
 export class FederationClient {
   readonly discovery: ServerDiscovery;
   private readonly filter: IpFilter;
-  private readonly agents = new Map<string, Agent>();
-  private knownAuthorities: SecureContext | undefined;
+  private readonly connections: ServerConnections;
   /** For well-known files. */
   private readonly plainAgent: Agent;
   /** For files at URLs that other servers name. */
@@ -128,6 +124,7 @@ export class FederationClient {
     private readonly backoff: Backoff,
   ) {
     this.filter = new IpFilter(options.blockedRanges, options.allowedRanges);
+    this.connections = new ServerConnections(options, this.filter);
     this.plainAgent = new Agent({
       connect: { lookup: this.filter.lookup as never, timeout: 10_000 },
       headersTimeout: 10_000,
@@ -147,12 +144,18 @@ export class FederationClient {
    * @throws RemoteError for error answers, DestinationUnavailable, DestinationDenied
    */
   async request(request: FederationRequestOptions): Promise<Json> {
-    return await this.withAnswer(request, async (answer) => {
-      const text = await readText(answer.body, request.maxBytes ?? MAX_ANSWER, (reason) => new Error(reason));
+    const { destination, method, signal, maxBytes = MAX_ANSWER, timeoutMs = this.options.timeoutMs } = request;
+    const bounds = { maxBytes, maxErrorBytes: MAX_ERROR, timeoutMs, signal };
+    return await this.tried(request, async (target) => {
+      signals.requestSent.emit({ to: "server", method });
+      const { status, body } = await exchange(this.connections.to(destination, target), this.signed(request, target), bounds, (code) =>
+        signals.requestAnswered.emit({ to: "server", method, code }),
+      );
+      if (status >= 300) throw remoteError(destination, status, body);
       try {
-        return parseJson(text, { maxValues: MAX_VALUES });
+        return parseJson(body!.toString("utf8"), { maxValues: MAX_VALUES });
       } catch (error) {
-        throw new DestinationUnavailable(request.destination, "the answer is not JSON, or no reasonable one", error);
+        throw new DestinationUnavailable(destination, "the answer is not JSON, or no reasonable one", error);
       }
     });
   }
@@ -166,6 +169,22 @@ export class FederationClient {
 
   /** As `request`, giving the raw answer (media). `read` must consume or destroy the body. */
   async withAnswer<T>(request: FederationRequestOptions, read: (answer: Dispatcher.ResponseData) => Promise<T>): Promise<T> {
+    const { destination, timeoutMs = this.options.timeoutMs } = request;
+    return await this.tried(request, async (target) => {
+      const timeout = AbortSignal.timeout(timeoutMs);
+      const answer = await ask(this.connections.to(destination, target), "server", {
+        ...this.signed(request, target),
+        signal: request.signal === undefined ? timeout : AbortSignal.any([timeout, request.signal]),
+        headersTimeout: timeoutMs,
+        bodyTimeout: timeoutMs,
+      });
+      if (answer.statusCode >= 200 && answer.statusCode < 300) return await read(answer);
+      throw await errorAnswer(destination, answer);
+    });
+  }
+
+  /** Has `attempt` make the request at each address of the server until it is answered, and again where that makes sense. */
+  private async tried<T>(request: FederationRequestOptions, attempt: (target: Target) => Promise<T>): Promise<T> {
     const { destination } = request;
     const { domainWhitelist } = this.options;
     if (domainWhitelist !== undefined && !domainWhitelist.includes(destination)) throw new DestinationDenied(destination);
@@ -173,9 +192,9 @@ export class FederationClient {
     if (!request.ignoreBackoff && !(await this.backoff.mayTry(destination))) throw new DestinationUnavailable(destination, "it did not answer lately");
     const tries = 1 + (request.longRetries ? this.options.maxLongRetries : this.options.maxShortRetries);
     const longest = request.longRetries ? this.options.maxLongRetryDelayMs : this.options.maxShortRetryDelayMs;
-    for (let attempt = 1; ; attempt++) {
+    for (let count = 1; ; count++) {
       try {
-        const result = await (request.inTurn === undefined ? this.once(request, read) : request.inTurn(() => this.once(request, read)));
+        const result = await (request.inTurn === undefined ? this.once(destination, attempt) : request.inTurn(() => this.once(destination, attempt)));
         this.backoff.succeeded(destination);
         return result;
       } catch (error) {
@@ -184,15 +203,15 @@ export class FederationClient {
           else this.backoff.succeeded(destination);
           throw error;
         }
-        if (attempt >= tries || request.signal?.aborted || !isRepeatable(request, error)) {
+        if (count >= tries || request.signal?.aborted || !isRepeatable(request, error)) {
           const counts = !(error instanceof RemoteError) || error.status >= 500 || error.status === 401 || request.everyErrorCounts === true;
           // Who stops the request says nothing about the server.
           if (counts && !request.signal?.aborted) this.backoff.failed(destination);
           if (error instanceof RemoteError || error instanceof DestinationUnavailable) throw error;
           throw new DestinationUnavailable(destination, reasonOf(error), error);
         }
-        this.log.debug(`Request to ${destination} failed, attempt ${attempt}`, { error });
-        await this.clock.sleep(Math.min(longest, 250 * 4 ** (attempt - 1)), request.signal);
+        this.log.debug(`Request to ${destination} failed, attempt ${count}`, { error });
+        await this.clock.sleep(Math.min(longest, 250 * 4 ** (count - 1)), request.signal);
       }
     }
   }
@@ -222,7 +241,7 @@ export class FederationClient {
       const location = redirectOf(answer);
       if (location === undefined) {
         if (answer.statusCode >= 200 && answer.statusCode < 300) return await read(answer);
-        throw await remoteError(new URL(target).host, answer);
+        throw await errorAnswer(new URL(target).host, answer);
       }
       await answer.body.dump();
       target = new URL(location, target).toString();
@@ -231,7 +250,7 @@ export class FederationClient {
   }
 
   async close(): Promise<void> {
-    await Promise.all([this.plainAgent, this.fileAgent, ...this.agents.values()].map((agent) => agent.destroy()));
+    await Promise.all([this.plainAgent.destroy(), this.fileAgent.destroy(), this.connections.close()]);
   }
 
   /** undefined for addresses that are not permitted, and URLs of other kinds. */
@@ -241,7 +260,7 @@ export class FederationClient {
     if (parsed.protocol !== "https:" && parsed.protocol !== "http:") return undefined;
     const host = parsed.hostname.replace(/^\[|\]$/g, "");
     if (isAddress(host) && !this.filter.permits(host)) return undefined;
-    return await this.ask(agent, {
+    return await ask(agent, "service", {
       origin: parsed.origin,
       path: parsed.pathname + parsed.search,
       method: "GET",
@@ -250,91 +269,37 @@ export class FederationClient {
     });
   }
 
-  private async once<T>(request: FederationRequestOptions, read: (answer: Dispatcher.ResponseData) => Promise<T>): Promise<T> {
-    const { destination } = request;
+  private async once<T>(destination: string, attempt: (target: Target) => Promise<T>): Promise<T> {
     const targets = await this.discovery.resolve(destination);
     if (targets.length === 0) throw new DestinationUnavailable(destination, "it is not a server name");
     let failure: unknown;
     for (const target of targets) {
       try {
-        return await this.send(request, target, read);
+        if (isAddress(target.host) && !this.filter.permits(target.host)) throw new BlockedAddress(target.host);
+        return await attempt(target);
       } catch (error) {
         if (error instanceof RemoteError || error instanceof DestinationUnavailable) throw error;
         failure = error; // the next address may do better
       }
     }
+    this.discovery.forget(destination);
     throw failure;
   }
 
-  private async send<T>(request: FederationRequestOptions, target: Target, read: (answer: Dispatcher.ResponseData) => Promise<T>): Promise<T> {
-    if (isAddress(target.host) && !this.filter.permits(target.host)) throw new BlockedAddress(target.host);
+  private signed(request: FederationRequestOptions, target: Target): Dispatcher.DispatchOptions {
     const uri = request.path + queryString(request.query);
     // The body is the text that is signed: it is made once, and nothing can read it in two ways.
-    const content = request.content instanceof JsonText ? request.content.text : request.content === undefined ? undefined : canonicalJson(request.content);
-    const timeout = AbortSignal.timeout(request.timeoutMs ?? this.options.timeoutMs);
-    const signal = request.signal === undefined ? timeout : AbortSignal.any([timeout, request.signal]);
-    const host = target.host.includes(":") ? `[${target.host}]` : target.host;
-    const answer = await this.ask(this.agentFor(request.destination, target), {
-      origin: `https://${host}:${target.port}`,
-      path: uri,
-      method: request.method,
-      headers: {
-        host: target.hostHeader,
-        "user-agent": this.options.userAgent,
-        authorization: authorizationHeader(this.options, request, uri, content),
-        ...(content === undefined ? {} : { "content-type": "application/json" }),
-      },
-      body: content ?? null,
-      signal,
-      headersTimeout: request.timeoutMs ?? this.options.timeoutMs,
-      bodyTimeout: request.timeoutMs ?? this.options.timeoutMs,
-    });
-    if (answer.statusCode >= 200 && answer.statusCode < 300) return await read(answer);
-    throw await remoteError(request.destination, answer);
-  }
-
-  private async ask(agent: Agent, options: Dispatcher.RequestOptions): Promise<Dispatcher.ResponseData> {
-    // The well-known files and files elsewhere are asked of web servers.
-    const to = agent === this.plainAgent || agent === this.fileAgent ? "service" : "server";
-    signals.requestSent.emit({ to, method: options.method });
-    const answer = await agent.request(options);
-    signals.requestAnswered.emit({ to, method: options.method, code: answer.statusCode });
-    // A body that is given up halfway says so by an event; unheard, it would end the process. Readers see the error all the same.
-    answer.body.on("error", () => {});
-    return answer;
-  }
-
-  /** Connections are kept by server and by the name its certificate must have. */
-  private agentFor(destination: string, target: Target): Agent {
-    const verify = this.options.verifyCertificates && !this.options.verificationWhitelist.some((glob) => matchesGlob(glob, destination));
-    const key = `${target.certificateName} ${verify}`;
-    let agent = this.agents.get(key);
-    if (agent === undefined) {
-      const { certificateName } = target;
-      agent = new Agent({
-        connections: 6,
-        keepAliveTimeout: 30_000,
-        connect: {
-          timeout: 10_000,
-          lookup: this.filter.lookup as never,
-          secureContext: this.authorities,
-          rejectUnauthorized: verify,
-          ...(isAddress(certificateName) ? {} : { servername: certificateName }),
-          checkServerIdentity: (_host: string, certificate: Parameters<typeof checkServerIdentity>[1]) =>
-            verify ? checkServerIdentity(certificateName, certificate) : undefined,
-        },
-      });
-      this.agents.set(key, agent);
-    }
-    return agent;
-  }
-
-  /** Made once: to read some hundred certificates takes many times as long as to make a connection. */
-  private get authorities(): SecureContext {
-    return (this.knownAuthorities ??= createSecureContext({
-      minVersion: this.options.minimumTlsVersion,
-      ca: this.options.customCa === undefined ? [...rootCertificates] : [...this.options.customCa],
-    }));
+    const content = request.content === undefined || Buffer.isBuffer(request.content) ? request.content : Buffer.from(canonicalJson(request.content), "utf8");
+    const headers = [
+      "host",
+      target.hostHeader,
+      "user-agent",
+      this.options.userAgent,
+      "authorization",
+      authorizationHeader(this.options, request, uri, content),
+    ];
+    if (content !== undefined) headers.push("content-type", "application/json");
+    return { path: uri, method: request.method, headers, body: content ?? null };
   }
 
   private async fetchWellKnown(
@@ -365,16 +330,32 @@ export class FederationClient {
   }
 }
 
+async function ask(dispatcher: Dispatcher, to: "server" | "service", options: Dispatcher.RequestOptions): Promise<Dispatcher.ResponseData> {
+  signals.requestSent.emit({ to, method: options.method });
+  const answer = await dispatcher.request(options);
+  signals.requestAnswered.emit({ to, method: options.method, code: answer.statusCode });
+  // A body that is given up halfway says so by an event; unheard, it would end the process. Readers see the error all the same.
+  answer.body.on("error", () => {});
+  return answer;
+}
+
+const CONTENT_KEY = Buffer.from('{"content":');
+
 /** The X-Matrix header of a request: who asks, whom, signed with the method, the URI and the content (canonical JSON). */
 export function authorizationHeader(
   own: { serverName: string; signingKey: SigningKey },
   request: Pick<FederationRequestOptions, "method" | "destination">,
   uri: string,
-  content: string | undefined,
+  content: Buffer | string | undefined,
 ): string {
-  // "content" comes first among the keys.
-  const rest = canonicalJson({ method: request.method, uri, origin: own.serverName, destination: request.destination }).slice(1);
-  const signature = signText(content === undefined ? `{${rest}` : `{"content":${content},${rest}`, own.signingKey);
+  // In canonical form: the keys in order, and what they hold as JSON.stringify has it.
+  const { destination, method } = request;
+  const rest = `"destination":${JSON.stringify(destination)},"method":"${method}","origin":${JSON.stringify(own.serverName)},"uri":${JSON.stringify(uri)}}`;
+  const signed =
+    content === undefined
+      ? Buffer.from(`{${rest}`)
+      : Buffer.concat([CONTENT_KEY, Buffer.isBuffer(content) ? content : Buffer.from(content), Buffer.from(`,${rest}`)]);
+  const signature = signBytes(signed, own.signingKey);
   return `X-Matrix origin="${own.serverName}",key="${own.signingKey.keyId}",sig="${signature}",destination="${request.destination}"`;
 }
 
@@ -393,16 +374,21 @@ function queryString(query: FederationRequestOptions["query"]): string {
   return text === "" ? "" : `?${text}`;
 }
 
-async function remoteError(destination: string, answer: Dispatcher.ResponseData): Promise<RemoteError> {
+async function errorAnswer(destination: string, answer: Dispatcher.ResponseData): Promise<RemoteError> {
+  const text = await readText(answer.body, MAX_ERROR, (reason) => new Error(reason)).catch(() => undefined);
+  return remoteError(destination, answer.statusCode, text);
+}
+
+function remoteError(destination: string, status: number, text: Buffer | string | undefined): RemoteError {
   let json: unknown;
   try {
-    json = JSON.parse(await readText(answer.body, 256 * 1024, (reason) => new Error(reason)));
+    json = JSON.parse(String(text));
   } catch {
     json = undefined;
   }
   const body = isJsonObject(json) ? json : {};
   const errcode = typeof body.errcode === "string" ? body.errcode : "M_UNKNOWN";
-  return new RemoteError(destination, answer.statusCode, errcode, typeof body.error === "string" ? body.error : "", body);
+  return new RemoteError(destination, status, errcode, typeof body.error === "string" ? body.error : "", body);
 }
 
 /** Answers that may be different a moment later. */
@@ -419,15 +405,4 @@ function isRepeatable(request: FederationRequestOptions, error: unknown): boolea
 function reasonOf(error: unknown): string {
   const code = (error as { code?: unknown }).code;
   return typeof code === "string" ? code : error instanceof Error ? error.name : "no answer";
-}
-
-const isAddress = (host: string): boolean => host.includes(":") || /^\d{1,3}(\.\d{1,3}){3}$/.test(host);
-
-/** `*` and `?` in server names; linear. */
-function matchesGlob(glob: string, text: string): boolean {
-  const pattern = glob
-    .replace(/[.+^${}()|[\]\\]/g, "\\$&")
-    .replaceAll("*", "[^]*")
-    .replaceAll("?", "[^]");
-  return new RegExp(`^${pattern}$`, "i").test(text);
 }

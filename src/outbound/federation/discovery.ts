@@ -1,7 +1,7 @@
 import { promises as dns } from "node:dns";
 import { lruCache } from "../../lib/lru-cache.ts";
 import { isJsonObject } from "../../lib/json.ts";
-import { parseServerName } from "../../protocol/ids.ts";
+import { parseServerName, type ServerAddress } from "../../protocol/ids.ts";
 
 /** Where a server is reached (server-server API, "Resolving server names"). */
 export interface Target {
@@ -27,10 +27,19 @@ const LONGEST_LIFETIME_MS = 48 * HOUR_MS;
 const SHORTEST_LIFETIME_MS = HOUR_MS / 12;
 /** A server without well-known file is asked again after this long; one whose file was there before sooner. */
 const FAILURE_LIFETIME_MS = HOUR_MS;
+/** What SRV records say is looked up again after this long; also when nobody was reached there. */
+const SERVICE_LIFETIME_MS = 300_000;
 const FEDERATION_PORT = 8448;
 
-/** Finds where servers are reached, and remembers what their well-known files said. */
+interface Found {
+  readonly targets: readonly Target[];
+  /** Milliseconds. */
+  readonly until: number;
+}
+
+/** Finds where servers are reached, and remembers it and what their well-known files said. */
 export class ServerDiscovery {
+  private readonly found = lruCache<string, Found>(10_000);
   private readonly delegations = lruCache<string, { name: string | undefined; until: number }>(10_000);
 
   constructor(
@@ -39,53 +48,65 @@ export class ServerDiscovery {
     private readonly resolveSrv: ResolveSrv = (name) => dns.resolveSrv(name),
   ) {}
 
-  /** Targets to try, in order. Empty when the name is not a server name. */
-  async resolve(serverName: string): Promise<Target[]> {
+  /** Targets to try, in order; at once where they are known. Empty when the name is not a server name. */
+  resolve(serverName: string): readonly Target[] | Promise<readonly Target[]> {
+    const known = this.found.get(serverName);
+    return known !== undefined && known.until > this.now() ? known.targets : this.find(serverName);
+  }
+
+  /** Nobody was reached there: what is found by SRV records is looked up anew. */
+  forget(serverName: string): void {
+    this.found.delete(serverName);
+  }
+
+  private async find(serverName: string): Promise<readonly Target[]> {
     const address = parseServerName(serverName);
     if (address === undefined) return [];
+    const found = await this.findOf(serverName, address);
+    this.found.set(serverName, found);
+    return found.targets;
+  }
+
+  private async findOf(serverName: string, address: ServerAddress): Promise<Found> {
     // 1. IP literal; 2. explicit port: no well-known file, no SRV record.
-    if (isLiteral(address.host) || address.port !== undefined) return [direct(serverName, address)];
+    if (isLiteral(address.host) || address.port !== undefined) return { targets: [direct(serverName, address)], until: Infinity };
     // 3. The well-known file.
-    const delegated = await this.delegation(serverName);
-    if (delegated !== undefined) {
-      const other = parseServerName(delegated);
-      if (other !== undefined) {
-        if (isLiteral(other.host) || other.port !== undefined) return [direct(delegated, other)];
-        return await this.byService(delegated, other.host);
-      }
-    }
+    const { name, until } = await this.delegation(serverName);
+    const other = name === undefined ? undefined : parseServerName(name);
+    if (other !== undefined && (isLiteral(other.host) || other.port !== undefined)) return { targets: [direct(name!, other)], until };
     // 4. to 6. SRV records, else port 8448.
-    return await this.byService(serverName, address.host);
+    const byService = await (other === undefined ? this.byService(serverName, address.host) : this.byService(name!, other.host));
+    return { targets: byService.targets, until: Math.min(until, byService.until) };
   }
 
-  /** Forgets what is known of a server (it could not be reached there). */
-  forget(serverName: string): void {
-    this.delegations.delete(serverName);
-  }
-
-  private async byService(serverName: string, host: string): Promise<Target[]> {
+  private async byService(serverName: string, host: string): Promise<Found> {
+    let until = this.now() + SERVICE_LIFETIME_MS;
     for (const service of ["_matrix-fed._tcp", "_matrix._tcp"]) {
-      const records = await this.resolveSrv(`${service}.${host}`).catch(() => []);
+      const records = await this.resolveSrv(`${service}.${host}`).catch((error: { code?: unknown }) => {
+        // Nobody knows whether there are any.
+        if (error.code !== "ENOTFOUND" && error.code !== "ENODATA") until = 0;
+        return [];
+      });
       if (records.length === 0) continue;
       const ordered = [...records].sort((a, b) => a.priority - b.priority || b.weight - a.weight);
-      return ordered.map((record) => ({ host: record.name.replace(/\.$/, ""), port: record.port, hostHeader: serverName, certificateName: host }));
+      return {
+        targets: ordered.map((record) => ({ host: record.name.replace(/\.$/, ""), port: record.port, hostHeader: serverName, certificateName: host })),
+        until,
+      };
     }
-    return [{ host, port: FEDERATION_PORT, hostHeader: serverName, certificateName: host }];
+    return { targets: [{ host, port: FEDERATION_PORT, hostHeader: serverName, certificateName: host }], until };
   }
 
-  private async delegation(serverName: string): Promise<string | undefined> {
+  private async delegation(serverName: string): Promise<{ name: string | undefined; until: number }> {
     const known = this.delegations.get(serverName);
-    if (known !== undefined && known.until > this.now()) return known.name;
+    if (known !== undefined && known.until > this.now()) return known;
     const answer = await this.fetchWellKnown(`https://${serverName}/.well-known/matrix/server`).catch(() => undefined);
     const name = answer?.status === 200 ? delegatedName(answer.body) : undefined;
-    if (name === undefined) {
-      // A delegation that was good a moment ago outlives a short failure.
-      const kept = known?.name;
-      this.delegations.set(serverName, { name: kept, until: this.now() + (kept === undefined ? FAILURE_LIFETIME_MS : SHORTEST_LIFETIME_MS) });
-      return kept;
-    }
-    this.delegations.set(serverName, { name, until: this.now() + lifetime(answer!, this.now()) });
-    return name;
+    // A delegation that was good a moment ago outlives a short failure.
+    const ms = name !== undefined ? lifetime(answer!, this.now()) : known?.name === undefined ? FAILURE_LIFETIME_MS : SHORTEST_LIFETIME_MS;
+    const delegation = { name: name ?? known?.name, until: this.now() + ms };
+    this.delegations.set(serverName, delegation);
+    return delegation;
   }
 }
 

@@ -71,7 +71,12 @@ export function verifyKey(keyId: string, bytes: string | Uint8Array): VerifyKey 
 
 /** Unpadded standard base64 of the signature over UTF-8 text. */
 export function signText(text: string, key: SigningKey): string {
-  return sign(null, Buffer.from(text, "utf8"), key.privateKey).toString("base64").slice(0, 86);
+  return signBytes(Buffer.from(text, "utf8"), key);
+}
+
+/** Unpadded standard base64 of the signature over bytes. */
+export function signBytes(bytes: Uint8Array, key: SigningKey): string {
+  return sign(null, bytes, key.privateKey).toString("base64").slice(0, 86);
 }
 
 /** True when `signature` (base64 of either alphabet, padded or not) is that key's over the text. Never throws. */

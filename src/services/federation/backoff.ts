@@ -21,29 +21,21 @@ export class DestinationBackoff implements Backoff {
 
   constructor(private readonly ctx: Pick<Context, "read" | "transaction" | "clock" | "config" | "random" | "log">) {}
 
-  async mayTry(destination: string): Promise<boolean> {
-    const timing = await this.timing(destination);
-    return timing.retryInterval === 0 || this.ctx.clock.now() >= timing.retryLastTs + timing.retryInterval;
+  mayTry(destination: string): boolean | Promise<boolean> {
+    const known = this.timings.get(destination);
+    return known === undefined ? this.timing(destination).then((timing) => this.isTriable(timing)) : this.isTriable(known);
   }
 
   /** The servers of these that may be tried now. */
   async triable(destinations: readonly string[]): Promise<string[]> {
     await this.load(destinations.filter((destination) => this.timings.peek(destination) === undefined));
-    const now = this.ctx.clock.now();
-    return destinations.filter((destination) => {
-      const timing = this.timings.get(destination) ?? HEALTHY;
-      return timing.retryInterval === 0 || now >= timing.retryLastTs + timing.retryInterval;
-    });
+    return destinations.filter((destination) => this.isTriable(this.timings.get(destination) ?? HEALTHY));
   }
 
   /** The servers of these that may be tried now or within `ms` milliseconds: what is queued for the others would only pile up. */
   async triableWithin(destinations: readonly string[], ms: number): Promise<string[]> {
     await this.load(destinations.filter((destination) => this.timings.peek(destination) === undefined));
-    const latest = this.ctx.clock.now() + ms;
-    return destinations.filter((destination) => {
-      const timing = this.timings.get(destination) ?? HEALTHY;
-      return timing.retryInterval === 0 || latest >= timing.retryLastTs + timing.retryInterval;
-    });
+    return destinations.filter((destination) => this.isTriable(this.timings.get(destination) ?? HEALTHY, ms));
   }
 
   /** How long the server is left in peace after its last failure, milliseconds; 0: not at all. */
@@ -89,6 +81,11 @@ export class DestinationBackoff implements Backoff {
   onRecovered(fn: (destination: string) => void): () => void {
     this.recovered.add(fn);
     return () => this.recovered.delete(fn);
+  }
+
+  /** Whether a server may be tried now, or within `ms` milliseconds. */
+  private isTriable({ retryInterval, retryLastTs }: Timing, ms = 0): boolean {
+    return retryInterval === 0 || this.ctx.clock.now() + ms >= retryLastTs + retryInterval;
   }
 
   private set(destination: string, timing: Timing): void {

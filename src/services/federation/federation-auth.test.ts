@@ -122,6 +122,34 @@ describe("server discovery", () => {
     assert.deepEqual(await first("broken.org"), ["broken.org", 8448, "broken.org", "broken.org"]);
     assert.equal(await first("no server!"), undefined);
   });
+
+  it("asks again what SRV records say after a while, when nobody was reached there, and when nobody could tell", async () => {
+    let now = 0;
+    const asked: string[] = [];
+    let failure: Error | undefined;
+    const discovery = new ServerDiscovery(
+      wellKnown({ "https://named.org/.well-known/matrix/server": '{"m.server":"hs.named.org"}' }),
+      () => now,
+      (name) => {
+        asked.push(name);
+        if (failure !== undefined) return Promise.reject(failure);
+        return Promise.resolve([{ name: `box${asked.length}.named.org`, port: 1, priority: 1, weight: 1 }]);
+      },
+    );
+    const host = async (): Promise<string | undefined> => (await discovery.resolve("named.org"))[0]?.host;
+    assert.equal(await host(), "box1.named.org");
+    assert.equal(await host(), "box1.named.org");
+    now += 300_000;
+    assert.equal(await host(), "box2.named.org");
+    discovery.forget("named.org");
+    assert.equal(await host(), "box3.named.org");
+    discovery.forget("named.org");
+    failure = Object.assign(new Error("no resolver"), { code: "ETIMEOUT" });
+    assert.equal(await host(), "hs.named.org");
+    failure = undefined;
+    assert.match((await host())!, /^box/);
+    assert.ok(asked.every((name) => name === "_matrix-fed._tcp.hs.named.org" || name === "_matrix._tcp.hs.named.org"));
+  });
 });
 
 describe("the IP filter", () => {

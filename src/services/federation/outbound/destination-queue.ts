@@ -6,7 +6,7 @@ import { destinationRows, missedEvents } from "../../../storage/federation/desti
 import type { Context } from "../../context.ts";
 import type { Acknowledgements } from "./acknowledgements.ts";
 import { type CatchUpContext, eventsToCatchUp } from "./catch-up.ts";
-import { deviceListEdus, toDeviceEdus, type WaitingEdus } from "./device-edus.ts";
+import { deviceListEdus, toDeviceEdus } from "./device-edus.ts";
 import { type Edu, PendingEdus, type PublicReceipt } from "./pending-edus.ts";
 import { MAX_EDUS, MAX_PDUS, type TransactionSender } from "./transactions.ts";
 import type { Turns } from "../../../lib/turns.ts";
@@ -99,15 +99,7 @@ export class DestinationQueue {
   wake(): void {
     this.hasNews = true;
     if (this.loop !== undefined || this.tools.signal.aborted) return;
-    this.loop = this.run()
-      .catch((error: unknown) => {
-        this.explain(error);
-        return false;
-      })
-      .then((isUp) => {
-        this.loop = undefined;
-        if (isUp && this.hasNews) this.wake(); // came when the last look was over already
-      });
+    this.loop = this.run();
   }
 
   /** Resolves when nothing is under way. */
@@ -115,8 +107,19 @@ export class DestinationQueue {
     while (this.loop !== undefined) await this.loop;
   }
 
+  private async run(): Promise<void> {
+    let isUp = false;
+    try {
+      isUp = await this.sendAll();
+    } catch (error) {
+      this.explain(error);
+    }
+    this.loop = undefined;
+    if (isUp && this.hasNews) this.wake(); // came when the last look was over already
+  }
+
   /** False when the server is left in peace at present. */
-  private async run(): Promise<boolean> {
+  private async sendAll(): Promise<boolean> {
     if (!(await this.ctx.backoff.mayTry(this.destination))) {
       await this.giveUpForLong();
       return false;
@@ -148,32 +151,35 @@ export class DestinationQueue {
   }
 
   private async sendOnce(): Promise<void> {
-    const { ctx, destination } = this;
+    const { destination } = this;
     const edus: Edu[] = [];
-    let messages: WaitingEdus = { edus: [], upTo: undefined };
-    let devices: WaitingEdus = { edus: [], upTo: undefined };
-    await this.tools.preparing.run(async () => {
-      edus.push(...this.edus.takeFirst(ctx.clock.now()));
-      if (this.deviceRows) {
-        this.deviceRows = false; // whoever writes more meanwhile says so
-        try {
-          messages = await toDeviceEdus(ctx, destination, MAX_EDUS - edus.length - RESERVED_EDUS);
-          edus.push(...messages.edus);
-          devices = await deviceListEdus(ctx, destination, MAX_EDUS - edus.length);
-          edus.push(...devices.edus);
-        } catch (error) {
-          this.deviceRows = true;
-          throw error;
-        }
-        if (messages.upTo !== undefined || devices.upTo !== undefined) this.deviceRows = this.hasNews = true;
-      }
-      edus.push(...this.edus.takeOthers(MAX_EDUS - edus.length));
-    });
+    let rows: { messages: number | undefined; devices: number | undefined } | undefined;
+    if (this.deviceRows) rows = await this.tools.preparing.run(() => this.takeWithDeviceRows(edus));
+    else edus.push(...this.edus.takeFirst(this.ctx.clock.now()));
+    edus.push(...this.edus.takeOthers(MAX_EDUS - edus.length));
     const events = this.events.slice(0, MAX_PDUS);
     if (events.length > 0 || edus.length > 0) await this.tools.transactions.send(destination, events, edus);
     this.events = this.events.slice(events.length);
     if (this.events.length > 0 || !this.edus.isEmpty) this.hasNews = true;
-    await this.acknowledge(messages.upTo, devices.upTo, events.at(-1)?.streamOrdering);
+    await this.acknowledge(rows?.messages, rows?.devices, events.at(-1)?.streamOrdering);
+  }
+
+  /** Takes the EDUs that come first, and what waits in the database; returns up to where that is in them. */
+  private async takeWithDeviceRows(edus: Edu[]): Promise<{ messages: number | undefined; devices: number | undefined }> {
+    const { ctx, destination } = this;
+    edus.push(...this.edus.takeFirst(ctx.clock.now()));
+    this.deviceRows = false; // whoever writes more meanwhile says so
+    try {
+      const messages = await toDeviceEdus(ctx, destination, MAX_EDUS - edus.length - RESERVED_EDUS);
+      edus.push(...messages.edus);
+      const devices = await deviceListEdus(ctx, destination, MAX_EDUS - edus.length);
+      edus.push(...devices.edus);
+      if (messages.upTo !== undefined || devices.upTo !== undefined) this.deviceRows = this.hasNews = true;
+      return { messages: messages.upTo, devices: devices.upTo };
+    } catch (error) {
+      this.deviceRows = true;
+      throw error;
+    }
   }
 
   /** The server has it: written down. */

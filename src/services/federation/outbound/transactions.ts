@@ -1,4 +1,4 @@
-import { JsonText, type Json, type JsonObject } from "../../../lib/json.ts";
+import type { Json, JsonObject } from "../../../lib/json.ts";
 import { canonicalJson, CanonicalJsonError } from "../../../protocol/canonical-json.ts";
 import { inBlock } from "../../../lib/request-context.ts";
 import type { MatrixEvent } from "../../../protocol/event/event.ts";
@@ -13,9 +13,18 @@ export const MAX_EDUS = 100;
 /** The text of an event is shared by all servers that get it at about the same time; it holds the event's age. */
 const SHARED_FOR_MS = 1_000;
 
+/** The content of a transaction. */
+interface Content {
+  readonly bytes: Buffer;
+  /** Events that it holds. */
+  readonly pdus: number;
+}
+
 /** Sends transactions (server-server API, "Transactions"). */
 export class TransactionSender {
   private readonly texts = new WeakMap<MatrixEvent, { readonly text: string | undefined; readonly at: number }>();
+  /** The newest content that is of events alone: a room's servers all get the same at about the same time. */
+  private shared: { readonly events: readonly MatrixEvent[]; readonly content: Content | undefined; readonly at: number } | undefined;
   private nextId: number;
 
   constructor(
@@ -37,17 +46,13 @@ export class TransactionSender {
   }
 
   private async sendNow(destination: string, events: readonly MatrixEvent[], edus: readonly Edu[]): Promise<void> {
-    const now = this.ctx.clock.now();
-    const { serverName } = this.ctx.config.server;
-    const pdus = events.flatMap((event) => this.pdu(event, now) ?? []);
-    const eduTexts = edus.flatMap(({ type, content }) => this.canonical({ content, edu_type: type }, `EDU of type ${type}`) ?? []);
-    if (pdus.length === 0 && eduTexts.length === 0) return;
-    const body = `{"edus":[${eduTexts.join(",")}],"origin":${JSON.stringify(serverName)},"origin_server_ts":${now},"pdus":[${pdus.join(",")}]}`;
+    const content = this.content(events, edus);
+    if (content === undefined) return;
     const answer = await this.ctx.federationClient.request({
       method: "PUT",
       destination,
       path: `/_matrix/federation/v1/send/${this.nextId++}`,
-      content: new JsonText(body),
+      content: content.bytes,
       maxBytes: 1024 * 1024,
       longRetries: true,
       everyErrorCounts: true,
@@ -57,15 +62,36 @@ export class TransactionSender {
     this.noteRefusals(destination, answer);
     this.onSent(
       destination,
-      pdus.length,
+      content.pdus,
       edus.map(({ type }) => type),
     );
+    if (!this.ctx.modules.federation.wantDeliveries) return;
     const results = isRecord(answer) && isRecord(answer.pdus) ? answer.pdus : {};
     const taken = (event: MatrixEvent): boolean => {
       const result = results[event.eventId];
       return !isRecord(result) || result.error === undefined;
     };
     await this.ctx.modules.federation.delivered(destination, events.filter(taken), "/send");
+  }
+
+  /** undefined when nothing is left of it. */
+  private content(events: readonly MatrixEvent[], edus: readonly Edu[]): Content | undefined {
+    const now = this.ctx.clock.now();
+    if (edus.length > 0) return this.makeContent(events, edus, now);
+    const { shared } = this;
+    if (shared !== undefined && now - shared.at < SHARED_FOR_MS && areSame(shared.events, events)) return shared.content;
+    const content = this.makeContent(events, edus, now);
+    this.shared = { events, content, at: now };
+    return content;
+  }
+
+  private makeContent(events: readonly MatrixEvent[], edus: readonly Edu[], now: number): Content | undefined {
+    const origin = JSON.stringify(this.ctx.config.server.serverName);
+    const pdus = events.flatMap((event) => this.pdu(event, now) ?? []);
+    const eduTexts = edus.flatMap(({ type, content }) => this.canonical({ content, edu_type: type }, `EDU of type ${type}`) ?? []);
+    if (pdus.length === 0 && eduTexts.length === 0) return undefined;
+    const text = `{"edus":[${eduTexts.join(",")}],"origin":${origin},"origin_server_ts":${now},"pdus":[${pdus.join(",")}]}`;
+    return { bytes: Buffer.from(text, "utf8"), pdus: pdus.length };
   }
 
   private pdu(event: MatrixEvent, now: number): string | undefined {
@@ -104,5 +130,8 @@ export class TransactionSender {
     return this.ctx.log.named("synapse.federation.sender.transaction_manager");
   }
 }
+
+const areSame = (some: readonly MatrixEvent[], others: readonly MatrixEvent[]): boolean =>
+  some.length === others.length && some.every((event, index) => event === others[index]);
 
 const isRecord = (value: unknown): value is JsonObject => typeof value === "object" && value !== null && !Array.isArray(value);
