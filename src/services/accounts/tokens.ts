@@ -1,3 +1,4 @@
+import { crc32 } from "../../lib/crc32.ts";
 import type { Random } from "../../lib/random.ts";
 
 /**
@@ -45,17 +46,4 @@ function base62(value: number): string {
     value = Math.floor(value / 62);
   } while (value > 0);
   return out;
-}
-
-const CRC_TABLE = Uint32Array.from({ length: 256 }, (_, index) => {
-  let value = index;
-  for (let bit = 0; bit < 8; bit++) value = value & 1 ? 0xedb88320 ^ (value >>> 1) : value >>> 1;
-  return value;
-});
-
-/** CRC-32 as in zlib. */
-function crc32(bytes: Uint8Array): number {
-  let crc = 0xffffffff;
-  for (const byte of bytes) crc = CRC_TABLE[(crc ^ byte) & 0xff]! ^ (crc >>> 8);
-  return (crc ^ 0xffffffff) >>> 0;
 }

@@ -100,12 +100,12 @@ async function generate(
     for (const kind of types) wanted.set(`${size.width} ${size.height} ${kind} ${method}`, { size, method, type: kind });
   }
   const all = [...wanted.values()];
-  const thumbnails: Thumbnail[] = [];
-  for await (const bytes of ctx.media.thumbnailer.makeAll(file, image, all)) {
-    const { size, type: kind, method } = all[thumbnails.length]!;
+  const thumbnails = Array.from<Thumbnail>({ length: all.length });
+  for await (const [index, bytes] of ctx.media.thumbnailer.makeAll(file, image, all)) {
+    const { size, type: kind, method } = all[index]!;
     const thumbnail = { ...size, type: kind, method, length: bytes.length };
     await ctx.media.files.writeBytes(fileOf(source, thumbnail), bytes);
-    thumbnails.push(thumbnail);
+    thumbnails[index] = thumbnail;
   }
   await ctx.transaction("store_thumbnails", async (txn) => {
     txn.afterCommit(() => ctx.media.known.forget([source]));
