@@ -50,6 +50,12 @@ const DELIBERATE: readonly { request?: RegExp; synapse?: RegExp; myelin?: RegExp
   { myelin: /^415 /, reason: "Bodies of forms are refused, whichever the method." },
   { synapse: /^415/, reason: "Who asks is looked at before what they send." },
   { request: /\/(?:\.\.?)?(?:\/|\?| )/, myelin: /^404 M_UNRECOGNIZED/, reason: "Empty and dot segments are nobody's names." },
+  {
+    request: /\/client\/v1\/admin\/(?:suspend|lock)\/|^PUT \S+\/3pid\/onbind/,
+    synapse: /^40[45] /,
+    reason: "What the specification has, and Synapse has not.",
+  },
+  { request: /\/admin\/v1\/media\/(?!quarantine)/, myelin: /^404 /, reason: "Each of the two names a file as it likes." },
   { synapse: /must be ascii/, reason: "Parameters may have any letters." },
   {
     synapse: /^400 /,
