@@ -6,15 +6,30 @@ export class Turns {
   constructor(private readonly limit: number) {}
 
   async run<T>(work: () => Promise<T>): Promise<T> {
-    if (this.running >= this.limit) await new Promise<void>((resolve) => this.waiting.push(resolve));
-    else this.running++;
+    if (!this.enter()) await this.wait();
     try {
       return await work();
     } finally {
-      // The place is handed over, so that nobody who comes later overtakes those who wait.
-      const next = this.waiting.shift();
-      if (next === undefined) this.running--;
-      else next();
+      this.leave();
     }
+  }
+
+  /** Takes a place, to be left with `leave`; false when there is none: `wait` for it then. */
+  enter(): boolean {
+    if (this.running >= this.limit) return false;
+    this.running++;
+    return true;
+  }
+
+  /** Resolves with a place, to be left with `leave`. */
+  wait(): Promise<void> {
+    return new Promise((resolve) => this.waiting.push(resolve));
+  }
+
+  leave(): void {
+    // The place is handed over, so that nobody who comes later overtakes those who wait.
+    const next = this.waiting.shift();
+    if (next === undefined) this.running--;
+    else next();
   }
 }

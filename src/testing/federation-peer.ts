@@ -1,6 +1,7 @@
 import { createServer as createHttpsServer, type Server } from "node:https";
 import type { AddressInfo } from "node:net";
 import { Readable } from "node:stream";
+import type { TLSSocket } from "node:tls";
 import type supertest from "supertest";
 import { isJsonObject, type Json, type JsonObject, stringify } from "../lib/json.ts";
 import { parseJson } from "../lib/lossless-json.ts";
@@ -14,6 +15,7 @@ import { referenceHash } from "../protocol/event/hash.ts";
 import { signingKeyFromSeed, signJson, type SigningKey } from "../protocol/event/sign.ts";
 import { roomVersion, type RoomVersion } from "../protocol/room-versions.ts";
 import { testCertificates } from "./certificates.ts";
+import { serveRaw } from "./raw-requests.ts";
 import type { TestServer } from "./server.ts";
 
 /** A request that the peer received. */
@@ -46,8 +48,9 @@ export class FederationPeer {
   readonly requests: PeerRequest[] = [];
   /** Asked in order; the first that answers wins. */
   readonly answers: PeerAnswer[] = [];
-  /** Takes each transaction as it comes, unread, for who measures; without it they are requests as others. */
-  taking: ((transaction: Buffer) => void) | undefined;
+  /** Takes each transaction as it comes, unread, once `takeRaw` was called. */
+  taking: (transaction: Buffer) => void = () => {};
+  private readonly rawSockets = new Set<TLSSocket>();
   private count = 0;
   /** As `old_verify_keys` has them. */
   private readonly oldKeys: JsonObject = {};
@@ -66,11 +69,6 @@ export class FederationPeer {
       const chunks: Buffer[] = [];
       req.on("data", (chunk: Buffer) => chunks.push(chunk));
       req.on("end", () => {
-        if (peer!.taking !== undefined && req.url!.startsWith("/_matrix/federation/v1/send/")) {
-          peer!.taking(Buffer.concat(chunks));
-          res.writeHead(200, { "Content-Type": "application/json" });
-          return void res.end('{"pdus":{}}');
-        }
         void peer!
           .answer(req.method ?? "GET", req.url ?? "/", Buffer.concat(chunks).toString("utf8"))
           .then(({ status, body, contentType = "application/json" }) => {
@@ -92,6 +90,25 @@ export class FederationPeer {
     return `@${localpart}:${this.name}`;
   }
 
+  /**
+   * For who measures: from now on transactions go to `taking`, at little more cost than that of reading their bytes. Connections that there are end.
+   */
+  takeRaw(): void {
+    this.https.closeAllConnections();
+    this.https.removeAllListeners("secureConnection");
+    this.https.on("secureConnection", (socket: TLSSocket) => {
+      this.rawSockets.add(socket);
+      socket.on("close", () => this.rawSockets.delete(socket));
+      serveRaw(socket, ({ method, url, body }) => {
+        if (url.startsWith("/_matrix/federation/v1/send/")) {
+          this.taking(body);
+          return '{"pdus":{}}';
+        }
+        return this.answer(method, url, body.toString("utf8")).then(({ status, body: said }) => (status === 200 ? stringify(said) : undefined));
+      });
+    });
+  }
+
   /** Signs with another key from now on; the one that it had expired at that time (milliseconds). Returns the old one. */
   rotateKey(expiredTs: number): SigningKey {
     const old = this.key;
@@ -102,6 +119,7 @@ export class FederationPeer {
 
   async close(): Promise<void> {
     this.https.closeAllConnections();
+    for (const socket of this.rawSockets) socket.destroy();
     await new Promise((resolve) => this.https.close(resolve));
   }
 

@@ -6,6 +6,7 @@ import { signals } from "../../lib/signals.ts";
 import { isJsonObject, type Json, type JsonObject } from "../../lib/json.ts";
 import { parseJson } from "../../lib/lossless-json.ts";
 import type { Logger } from "../../lib/log.ts";
+import type { Turns } from "../../lib/turns.ts";
 import { canonicalJson } from "../../protocol/canonical-json.ts";
 import { signBytes, type SigningKey } from "../../protocol/event/sign.ts";
 import { BlockedAddress, IpFilter } from "../ip-filter.ts";
@@ -53,8 +54,8 @@ export interface FederationRequestOptions {
   readonly ignoreBackoff?: boolean;
   /** Every error answer counts as a sign that the server is down: for what each Matrix server answers with success. */
   readonly everyErrorCounts?: boolean;
-  /** Runs each try, and so decides when it may start (limits of what goes on at once). Pauses between tries are outside. */
-  readonly inTurn?: <T>(attempt: () => Promise<T>) => Promise<T>;
+  /** Each try waits for its turn (limits of what goes on at once). Pauses between tries are outside. */
+  readonly turns?: Turns;
   readonly signal?: AbortSignal;
 }
 
@@ -143,10 +144,10 @@ export class FederationClient {
    * The JSON answer of a request.
    * @throws RemoteError for error answers, DestinationUnavailable, DestinationDenied
    */
-  async request(request: FederationRequestOptions): Promise<Json> {
+  request(request: FederationRequestOptions): Promise<Json> {
     const { destination, method, signal, maxBytes = MAX_ANSWER, timeoutMs = this.options.timeoutMs } = request;
     const bounds = { maxBytes, maxErrorBytes: MAX_ERROR, timeoutMs, signal };
-    return await this.tried(request, async (target) => {
+    return this.tried(request, async (target) => {
       signals.requestSent.emit({ to: "server", method });
       const { status, body } = await exchange(this.connections.to(destination, target), this.signed(request, target), bounds, (code) =>
         signals.requestAnswered.emit({ to: "server", method, code }),
@@ -189,12 +190,13 @@ export class FederationClient {
     const { domainWhitelist } = this.options;
     if (domainWhitelist !== undefined && !domainWhitelist.includes(destination)) throw new DestinationDenied(destination);
     if (destination === this.options.serverName) throw new DestinationUnavailable(destination, "it is this server");
-    if (!request.ignoreBackoff && !(await this.backoff.mayTry(destination))) throw new DestinationUnavailable(destination, "it did not answer lately");
+    const mayTry = request.ignoreBackoff || this.backoff.mayTry(destination);
+    if (!(typeof mayTry === "boolean" ? mayTry : await mayTry)) throw new DestinationUnavailable(destination, "it did not answer lately");
     const tries = 1 + (request.longRetries ? this.options.maxLongRetries : this.options.maxShortRetries);
     const longest = request.longRetries ? this.options.maxLongRetryDelayMs : this.options.maxShortRetryDelayMs;
     for (let count = 1; ; count++) {
       try {
-        const result = await (request.inTurn === undefined ? this.once(destination, attempt) : request.inTurn(() => this.once(destination, attempt)));
+        const result = await this.once(request, attempt);
         this.backoff.succeeded(destination);
         return result;
       } catch (error) {
@@ -269,21 +271,27 @@ export class FederationClient {
     });
   }
 
-  private async once<T>(destination: string, attempt: (target: Target) => Promise<T>): Promise<T> {
-    const targets = await this.discovery.resolve(destination);
-    if (targets.length === 0) throw new DestinationUnavailable(destination, "it is not a server name");
-    let failure: unknown;
-    for (const target of targets) {
-      try {
-        if (isAddress(target.host) && !this.filter.permits(target.host)) throw new BlockedAddress(target.host);
-        return await attempt(target);
-      } catch (error) {
-        if (error instanceof RemoteError || error instanceof DestinationUnavailable) throw error;
-        failure = error; // the next address may do better
+  private async once<T>({ destination, turns }: FederationRequestOptions, attempt: (target: Target) => Promise<T>): Promise<T> {
+    if (turns !== undefined && !turns.enter()) await turns.wait();
+    try {
+      const found = this.discovery.resolve(destination);
+      const targets = found instanceof Promise ? await found : found;
+      if (targets.length === 0) throw new DestinationUnavailable(destination, "it is not a server name");
+      let failure: unknown;
+      for (const target of targets) {
+        try {
+          if (isAddress(target.host) && !this.filter.permits(target.host)) throw new BlockedAddress(target.host);
+          return await attempt(target);
+        } catch (error) {
+          if (error instanceof RemoteError || error instanceof DestinationUnavailable) throw error;
+          failure = error; // the next address may do better
+        }
       }
+      this.discovery.forget(destination);
+      throw failure;
+    } finally {
+      turns?.leave();
     }
-    this.discovery.forget(destination);
-    throw failure;
   }
 
   private signed(request: FederationRequestOptions, target: Target): Dispatcher.DispatchOptions {

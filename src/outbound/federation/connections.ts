@@ -15,9 +15,11 @@ export interface ConnectionOptions {
 /** Connections to one server at once. */
 const CONNECTIONS = 6;
 
-/** Connections to other servers, kept by where they lead and by the name that the certificate there must have. */
+/** Connections to other servers, without time limits for answers, kept by where they lead and by the name that the certificate there must have. */
 export class ServerConnections {
   private readonly pools = new Map<string, Pool>();
+  /** A target is of one server. */
+  private readonly known = new WeakMap<Target, Pool>();
   private readonly unverified: readonly RegExp[];
   private knownAuthorities: SecureContext | undefined;
 
@@ -29,6 +31,12 @@ export class ServerConnections {
   }
 
   to(destination: string, target: Target): Pool {
+    let pool = this.known.get(target);
+    if (pool === undefined) this.known.set(target, (pool = this.find(destination, target)));
+    return pool;
+  }
+
+  private find(destination: string, target: Target): Pool {
     const verify = this.options.verifyCertificates && !this.unverified.some((pattern) => pattern.test(destination));
     const { host, port, certificateName } = target;
     const key = `${host} ${port} ${certificateName} ${verify}`;
@@ -37,6 +45,9 @@ export class ServerConnections {
       pool = new Pool(`https://${host.includes(":") ? `[${host}]` : host}:${port}`, {
         connections: CONNECTIONS,
         keepAliveTimeout: 30_000,
+        // Whoever asks sets a limit for the whole.
+        headersTimeout: 0,
+        bodyTimeout: 0,
         connect: {
           timeout: 10_000,
           lookup: this.filter.lookup as never,

@@ -19,8 +19,8 @@ export interface ExchangeBounds {
 }
 
 /**
- * Makes a request and reads the whole answer; `onStatus` hears of it when it begins. A stream for an answer of a few bytes, and signals that are
- * combined and forgotten, would cost several times as much as the request itself.
+ * Makes a request and reads the whole answer; `onStatus` hears of it when it begins. The dispatcher needs no time limits of its own. A stream
+ * for an answer of a few bytes, and signals that are combined and forgotten, would cost several times as much as the request itself.
  * @throws what went wrong with the connection; an Error called TimeoutError; the reason of the signal
  */
 export function exchange(
@@ -32,9 +32,23 @@ export function exchange(
   return new Promise((resolve, reject) => {
     const { signal } = bounds;
     if (signal?.aborted) return reject(signal.reason as Error);
-    // The time that it may take in all bounds the parts of it, too.
-    dispatcher.dispatch({ ...request, headersTimeout: 0, bodyTimeout: 0 }, new Exchange(bounds, onStatus, resolve, reject));
+    dispatcher.dispatch(request, new Exchange(bounds, onStatus, resolve, reject));
   });
+}
+
+/** What each signal is to stop: a listener for each would cost more than the timer that each needs. */
+const stoppable = new WeakMap<AbortSignal, Set<Exchange>>();
+
+function stoppedBy(signal: AbortSignal): Set<Exchange> {
+  let all = stoppable.get(signal);
+  if (all === undefined) {
+    const created = (all = new Set<Exchange>());
+    stoppable.set(signal, created);
+    signal.addEventListener("abort", () => {
+      for (const one of created) one.giveUp(signal.reason as Error);
+    });
+  }
+  return all;
 }
 
 class Exchange implements Dispatcher.DispatchHandler {
@@ -45,6 +59,7 @@ class Exchange implements Dispatcher.DispatchHandler {
   private reason: Error | undefined;
   private isOver = false;
   private readonly timer: Timer;
+  private readonly stoppable: Set<Exchange> | undefined;
 
   constructor(
     private readonly bounds: ExchangeBounds,
@@ -53,7 +68,8 @@ class Exchange implements Dispatcher.DispatchHandler {
     private readonly reject: (error: Error) => void,
   ) {
     this.timer = systemClock.after(bounds.timeoutMs, () => this.giveUp(new TimeoutError()));
-    bounds.signal?.addEventListener("abort", this.stop);
+    this.stoppable = bounds.signal && stoppedBy(bounds.signal);
+    this.stoppable?.add(this);
   }
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
@@ -89,9 +105,7 @@ class Exchange implements Dispatcher.DispatchHandler {
     return this.status >= 300;
   }
 
-  private readonly stop = (): void => this.giveUp(this.bounds.signal!.reason as Error);
-
-  private giveUp(reason: Error): void {
+  giveUp(reason: Error): void {
     this.reason = reason;
     this.onResponseError(this.controller, reason);
     this.controller?.abort(reason);
@@ -102,7 +116,7 @@ class Exchange implements Dispatcher.DispatchHandler {
     if (this.isOver) return false;
     this.isOver = true;
     this.timer.cancel();
-    this.bounds.signal?.removeEventListener("abort", this.stop);
+    this.stoppable?.delete(this);
     return true;
   }
 }

@@ -110,31 +110,19 @@ export class DestinationQueue {
   private async run(): Promise<void> {
     let isUp = false;
     try {
-      isUp = await this.sendAll();
-    } catch (error) {
-      this.explain(error);
-    }
-    this.loop = undefined;
-    if (isUp && this.hasNews) this.wake(); // came when the last look was over already
-  }
-
-  /** False when the server is left in peace at present. */
-  private async sendAll(): Promise<boolean> {
-    if (!(await this.ctx.backoff.mayTry(this.destination))) {
-      await this.giveUpForLong();
-      return false;
-    }
-    try {
-      if (this.catchingUp) await this.catchUp();
-      while (this.hasNews && !this.catchingUp && !this.tools.signal.aborted) {
+      isUp = await this.ctx.backoff.mayTry(this.destination);
+      if (isUp && this.catchingUp) await this.catchUp();
+      while (isUp && this.hasNews && !this.catchingUp && !this.tools.signal.aborted) {
         this.hasNews = false;
         await this.sendOnce();
       }
-      return true;
     } catch (error) {
-      await this.giveUpForLong();
-      throw error;
+      isUp = false;
+      this.explain(error);
     }
+    if (!isUp) await this.giveUpForLong().catch((error: unknown) => this.explain(error));
+    this.loop = undefined;
+    if (isUp && this.hasNews) this.wake(); // came when the last look was over already
   }
 
   /** A server that is away for long: what passes is dropped, events are worked out anew when it is back. */

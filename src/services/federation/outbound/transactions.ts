@@ -41,8 +41,8 @@ export class TransactionSender {
    * check the signature.
    * @throws RemoteError, DestinationUnavailable, DestinationDenied
    */
-  async send(destination: string, events: readonly MatrixEvent[], edus: readonly Edu[]): Promise<void> {
-    await inBlock("_send_new_transaction", () => this.sendNow(destination, events, edus));
+  send(destination: string, events: readonly MatrixEvent[], edus: readonly Edu[]): Promise<void> {
+    return inBlock("_send_new_transaction", () => this.sendNow(destination, events, edus));
   }
 
   private async sendNow(destination: string, events: readonly MatrixEvent[], edus: readonly Edu[]): Promise<void> {
@@ -56,7 +56,7 @@ export class TransactionSender {
       maxBytes: 1024 * 1024,
       longRetries: true,
       everyErrorCounts: true,
-      inTurn: (attempt) => this.turns.run(attempt),
+      turns: this.turns,
       signal: this.signal,
     });
     this.noteRefusals(destination, answer);
