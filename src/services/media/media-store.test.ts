@@ -4,6 +4,7 @@ import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Readable } from "node:stream";
+import { setTimeout } from "node:timers/promises";
 import { afterEach, beforeEach, describe, it } from "mocha";
 import { silentLogger } from "../../lib/log.ts";
 import { systemRandom } from "../../lib/random.ts";
@@ -67,6 +68,37 @@ describe("media store", () => {
     await assert.rejects(store.write(FILE, gone, { maxBytes: 3_000_000 }), MediaIncomplete);
     assert.deepEqual(await files(), []);
     assert.equal((await read()).toString(), "nothing");
+  });
+
+  it("holds a bounded part of what comes in at once, and writes all of it", async () => {
+    const contents = Array.from({ length: 60 }, () => randomBytes(900_000));
+    const streams = contents.map((bytes) => {
+      const stream = new Readable({ read: () => {} });
+      for (let at = 0; at < bytes.length; at += 60_000) stream.push(bytes.subarray(at, at + 60_000));
+      return stream;
+    });
+    const writing = streams.map((stream, i) => store.write({ origin: undefined, fileId: `abcd${i}` }, stream, { maxBytes: 900_000, exactly: 900_000 }));
+    const held = (): number => (store as unknown as { gathered: number }).gathered;
+    for (const end = Date.now() + 15_000; (await files()).length < 20 || held() > 36_000_000; await setTimeout(20)) assert.ok(Date.now() < end);
+    // One of those that are written already, and one that is not.
+    streams[0]!.destroy();
+    streams[59]!.destroy();
+    for (const stream of streams) if (!stream.destroyed) stream.push(null);
+    const outcomes = await Promise.allSettled(writing);
+    assert.deepEqual(
+      outcomes.flatMap(({ status }, i) => (status === "rejected" ? [i] : [])),
+      [0, 59],
+    );
+    assert.equal((await files()).length, 58);
+    assert.deepEqual(await readFile(join(root, "local_content/ab/cd/30")), contents[30]);
+    assert.equal(held(), 0);
+  });
+
+  it("replaces a file that a server left behind when it ended", async () => {
+    await store.write(FILE, Readable.from([Buffer.from("a part")]), { maxBytes: 100 });
+    await store.write(FILE, Readable.from([Buffer.from("the "), Buffer.from("whole")]), { maxBytes: 100 });
+    assert.equal(String(await read()), "the whole");
+    assert.deepEqual(await files(), ["efgh"]);
   });
 
   it("replaces a thumbnail that is there already", async () => {

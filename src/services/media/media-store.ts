@@ -1,6 +1,6 @@
-import { createHash, type Hash } from "node:crypto";
+import { createHash } from "node:crypto";
 import { createWriteStream } from "node:fs";
-import { type FileHandle, mkdir, open, rename, rm, rmdir, writeFile } from "node:fs/promises";
+import { type FileHandle, mkdir, open, rename, rm, rmdir } from "node:fs/promises";
 import path from "node:path";
 import { finished, type Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
@@ -9,6 +9,7 @@ import type { Random } from "../../lib/random.ts";
 import { HotFiles } from "./hot-files.ts";
 import { type MediaFile, mediaPath, thumbnailFolder } from "./paths.ts";
 import { isFile, type StorageProvider } from "./storage-provider.ts";
+import { writeNewFile } from "./write-new-file.ts";
 
 /** What was written: its length in bytes and the SHA-256 in lower-case hex. */
 export interface StoredFile {
@@ -20,7 +21,7 @@ export interface StoredFile {
 
 /** Read at once of files that are streamed: each turn costs more than its bytes. */
 const CHUNK_BYTES = 256 * 1024;
-/** Gathered of a stream before it is written. */
+/** Gathered of a stream before it is written; what is no longer is written at once. */
 const BATCH_BYTES = 1024 * 1024;
 /** Gathered of all streams together: from there on all is written as it comes. */
 const GATHERED_BYTES = 32 * 1024 * 1024;
@@ -34,7 +35,8 @@ export class MediaTooLarge extends Error {}
 export class MediaIncomplete extends Error {}
 
 /**
- * The files of the media repository: the local store, and storage providers behind it. A file appears under its name only when it is whole; a thumbnail before it has a row.
+ * The files of the media repository: the local store, and storage providers behind it. What is at hand is written under its name, and what is long
+ * gets it when it is whole: either way before there is a row that says so, and nobody looks for a file without one.
  */
 export class MediaStore {
   private readonly hot = new HotFiles();
@@ -55,22 +57,34 @@ export class MediaStore {
   /** Writes a stream. @throws MediaTooLarge, MediaIncomplete */
   async write(file: MediaFile, content: Readable, limits: { maxBytes: number; exactly?: number | undefined }): Promise<StoredFile> {
     const relative = mediaPath(file);
-    const hash = createHash("sha256");
-    let [length, bytes]: [number, Buffer | undefined] = [0, undefined];
-    await this.place(file, relative, this.temporary(relative), async (to) => {
-      // Previews of a day lie in one folder; else most files are the first in theirs.
-      if (file.urlCache !== true) await mkdir(path.dirname(to), { recursive: true });
-      const handle = await inFolder(to, () => open(to, "wx"));
-      ({ length, bytes } = await this.save(content, handle, hash, limits.maxBytes));
-      if (limits.exactly !== undefined && length !== limits.exactly) throw new MediaIncomplete(`got ${length} bytes of ${limits.exactly}`);
-    });
-    return { length, bytes, sha256: hash.digest("hex") };
+    const temporary = this.temporary(relative);
+    const { length, sha256, chunks } = await this.receive(content, temporary, limits);
+    if (chunks === undefined) {
+      await this.place(file, relative, temporary, () => Promise.resolve());
+      return { length, sha256, bytes: undefined };
+    }
+    try {
+      await this.writeChunks(file, chunks);
+      return { length, sha256, bytes: length <= SHORT_BYTES ? Buffer.concat(chunks, length) : undefined };
+    } finally {
+      this.gathered -= length;
+    }
   }
 
-  /** Writes bytes (thumbnails). They are under their name from the beginning, if they are the first of it: nobody looks for them before they have a row. */
+  /** Writes bytes (thumbnails). */
   async writeBytes(file: MediaFile, bytes: Buffer): Promise<void> {
+    await this.writeChunks(file, [bytes]);
+  }
+
+  /** Under its name from the beginning, if it is the first of it. */
+  private async writeChunks(file: MediaFile, chunks: readonly Buffer[]): Promise<void> {
     const relative = mediaPath(file);
-    const write = (to: string): Promise<void> => inFolder(to, () => writeFile(to, bytes, { flag: "wx" }));
+    // Previews of a day lie in one folder, and so do thumbnails; else most files are the first in theirs.
+    const isFirst = file.urlCache !== true && file.thumbnail === undefined;
+    const write = async (to: string): Promise<void> => {
+      if (isFirst) await mkdir(path.dirname(to), { recursive: true });
+      await inFolder(to, () => writeNewFile(to, chunks));
+    };
     try {
       await this.place(file, relative, path.join(this.root, relative), write);
     } catch (error) {
@@ -161,16 +175,26 @@ export class MediaStore {
     return file.urlCache === true ? [] : this.providers;
   }
 
-  /** Writes a stream to a new file, hashing it, and closes that. No more than a batch of it is in memory. @throws MediaTooLarge, MediaIncomplete */
-  private async save(content: Readable, handle: FileHandle, hash: Hash, maxBytes: number): Promise<Pick<StoredFile, "length" | "bytes">> {
+  /**
+   * Takes a stream in, hashing it: as chunks where it is short, which count as gathered until the caller is done with them; else it is in the new
+   * file `temporary`, and no more than a batch of it was in memory. When it fails nothing is left. @throws MediaTooLarge, MediaIncomplete
+   */
+  private async receive(
+    content: Readable,
+    temporary: string,
+    { maxBytes, exactly }: { maxBytes: number; exactly?: number | undefined },
+  ): Promise<{ length: number; sha256: string; chunks: readonly Buffer[] | undefined }> {
+    const hash = createHash("sha256");
     let length = 0;
     let batch: Buffer[] = [];
     let gathered = 0;
+    const file: { handle?: FileHandle; writing?: Promise<void> } = {};
     const flush = async (): Promise<void> => {
       const [chunks, bytes] = [batch, gathered];
       [batch, gathered] = [[], 0];
       try {
-        await writeAll(handle, chunks, bytes);
+        file.handle ??= await inFolder(temporary, () => open(temporary, "wx"));
+        await writeAll(file.handle, chunks, bytes);
       } finally {
         this.gathered -= bytes;
       }
@@ -183,14 +207,25 @@ export class MediaStore {
         batch.push(chunk);
         gathered += chunk.length;
         this.gathered += chunk.length;
-        return gathered >= BATCH_BYTES || this.gathered >= GATHERED_BYTES ? flush() : undefined;
+        return gathered >= BATCH_BYTES || this.gathered >= GATHERED_BYTES ? (file.writing = flush()) : undefined;
       });
-      const bytes = length === gathered && length <= SHORT_BYTES ? Buffer.concat(batch, length) : undefined;
+      // What came last may have ended the stream while it is being written.
+      await file.writing;
+      if (exactly !== undefined && length !== exactly) throw new MediaIncomplete(`got ${length} bytes of ${exactly}`);
+      const sha256 = hash.digest("hex");
+      if (file.handle === undefined) return { length, sha256, chunks: batch };
       await flush();
-      return { length, bytes };
-    } finally {
+      await file.handle.close();
+      return { length, sha256, chunks: undefined };
+    } catch (error) {
       this.gathered -= gathered;
-      await handle.close();
+      // The sender may be gone while the file is being opened.
+      await file.writing?.catch(() => {});
+      if (file.handle !== undefined) {
+        await file.handle.close().catch(() => {});
+        await rm(temporary, { force: true });
+      }
+      throw error;
     }
   }
 
