@@ -1,6 +1,7 @@
 import type { Clock } from "../lib/clock.ts";
 import { cpuParts } from "../lib/cpu-sampling.ts";
 import type { Metrics, SeriesName } from "../lib/metrics.ts";
+import { type DatabaseUsage, noUsage } from "../lib/request-context.ts";
 import { type CountedPresence, signals } from "../lib/signals.ts";
 
 /** Of these the room that cost most in a while is counted. */
@@ -199,18 +200,33 @@ function streamMetrics(metrics: Metrics): (() => void)[] {
   ];
 }
 
+/** Blocks end thousands of times a second; what they come to is added up, and counted when somebody looks. */
 function blockMetrics(metrics: Metrics): (() => void)[] {
-  return [
-    signals.blockEnded.on(({ name, seconds, usage }) => {
+  const sums = new Map<string, DatabaseUsage & { count: number; took: number }>();
+  metrics.beforeScrape(() => {
+    for (const [name, { count, took, ...usage }] of sums) {
       const block = { block_name: name };
       const { user, system } = cpuParts(usage.cpuSeconds);
-      metrics.count("synapse_util_metrics_block_count_total", block);
-      metrics.count("synapse_util_metrics_block_time_seconds_total", block, seconds);
+      metrics.count("synapse_util_metrics_block_count_total", block, count);
+      metrics.count("synapse_util_metrics_block_time_seconds_total", block, took);
       metrics.count("synapse_util_metrics_block_ru_utime_seconds_total", block, user);
       metrics.count("synapse_util_metrics_block_ru_stime_seconds_total", block, system);
       metrics.count("synapse_util_metrics_block_db_txn_count_total", block, usage.transactions);
       metrics.count("synapse_util_metrics_block_db_txn_duration_seconds_total", block, usage.seconds);
       metrics.count("synapse_util_metrics_block_db_sched_duration_seconds_total", block, usage.waitedSeconds);
+    }
+    sums.clear();
+  });
+  return [
+    signals.blockEnded.on(({ name, seconds, usage }) => {
+      let sum = sums.get(name);
+      if (sum === undefined) sums.set(name, (sum = { ...noUsage(), count: 0, took: 0 }));
+      sum.count++;
+      sum.took += seconds;
+      sum.transactions += usage.transactions;
+      sum.seconds += usage.seconds;
+      sum.waitedSeconds += usage.waitedSeconds;
+      sum.cpuSeconds += usage.cpuSeconds;
     }),
   ];
 }
