@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { readdir } from "node:fs/promises";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { gzipSync } from "node:zlib";
@@ -83,6 +84,39 @@ describe("previews of URLs", () => {
     await server.as(alice).get(`/_matrix/client/v1/media/download/${mediaPath}`).expect(200).expect("content-type", "image/png");
     await server.as(alice).get(`/_matrix/client/v1/media/thumbnail/${mediaPath}?width=32&height=32&method=crop`).expect(200);
     assert.match(mediaPath, /^test\/\d{4}-\d\d-\d\d_[A-Za-z]{16}$/);
+  });
+
+  it("has all rows when it is given, and none of its picture, nor files, when they cannot be written", async () => {
+    serve("/rows/picture.png", await picture(), "image/png");
+    const html = `<title>t</title><meta property="og:image" content="picture.png"><body>text</body>`;
+    const files = async (): Promise<string[]> => {
+      const entries = await readdir(server.ctx.config.media.mediaStorePath, { recursive: true, withFileTypes: true });
+      return entries.filter((entry) => entry.isFile()).map(({ name }) => name);
+    };
+    const rows = (url: string): Promise<{ media_type: string; thumbnails: number; previews: number }[]> =>
+      query(
+        server.ctx.read,
+        `SELECT m.media_type, (SELECT count(*) FROM local_media_repository_thumbnails AS t WHERE t.media_id = m.media_id) AS thumbnails,
+           (SELECT count(*) FROM local_media_repository_url_cache AS c WHERE c.media_id = m.media_id) AS previews
+         FROM local_media_repository AS m WHERE m.url_cache LIKE $1 ORDER BY m.media_type`,
+        [`${url}%`],
+      );
+    const before = await files();
+    const table = "local_media_repository_url_cache";
+    await query(server.ctx.read, `ALTER TABLE ${table} ADD CONSTRAINT none CHECK (url NOT LIKE '%/rows/%')`);
+    try {
+      await request(serve("/rows/failing", html)).expect(500);
+    } finally {
+      await query(server.ctx.read, `ALTER TABLE ${table} DROP CONSTRAINT none`);
+    }
+    assert.deepEqual(await rows(`${base}/rows/`), [{ media_type: "text/html", thumbnails: 0, previews: 0 }]);
+    assert.equal((await files()).length, before.length + 1, "the page, which has its row");
+
+    await preview(serve("/rows/page", html));
+    assert.deepEqual(await rows(`${base}/rows/p`), [
+      { media_type: "image/png", thumbnails: 3, previews: 0 },
+      { media_type: "text/html", thumbnails: 0, previews: 1 },
+    ]);
   });
 
   it("falls back to title, largest image and text, leaving out menus and scripts", async () => {

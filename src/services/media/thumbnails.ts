@@ -27,12 +27,27 @@ export interface FoundThumbnail {
   readonly content: Readable | Buffer;
 }
 
-/** Makes the configured thumbnails of new media; what is no image has none. Returns the size of the image, where it is one. Never fails. */
-export async function makeThumbnails(ctx: Needs, source: ThumbnailSource): Promise<ImageSize | undefined> {
+/** The thumbnails that were made of an image, and its size. */
+export interface MadeThumbnails {
+  readonly size: ImageSize;
+  readonly thumbnails: readonly Thumbnail[];
+}
+
+/** Makes the configured thumbnails of new media; what is no image has none. Never fails. */
+export async function makeThumbnails(ctx: Needs, source: ThumbnailSource): Promise<void> {
+  await attempted(ctx, source, generate);
+}
+
+/** As `makeThumbnails`, for media of this server, but whoever calls writes the rows (`storeLocalThumbnails`). undefined: it is no image. */
+export async function makeThumbnailFiles(ctx: Needs, source: ThumbnailSource & { readonly origin: undefined }): Promise<MadeThumbnails | undefined> {
+  return await attempted(ctx, source, writeThumbnails);
+}
+
+async function attempted(ctx: Needs, source: ThumbnailSource, make: typeof generate): Promise<MadeThumbnails | undefined> {
   if (!hasThumbnails(source.mediaType)) return undefined;
   try {
     const wanted = ctx.config.media.thumbnailSizes;
-    return (await ctx.media.inTurn(() => generate(ctx, source, wanted))).size;
+    return await ctx.media.inTurn(() => make(ctx, source, wanted));
   } catch (error) {
     if (!(error instanceof NotAnImage)) ctx.log.named("synapse.media.media_repository").warn("Failed to make thumbnails", { error });
     return undefined;
@@ -82,12 +97,23 @@ async function exactThumbnail(ctx: Needs, source: ThumbnailSource, stored: reado
   }
 }
 
-async function generate(
-  ctx: Needs,
-  source: ThumbnailSource,
-  sizes: readonly { width: number; height: number; method: "crop" | "scale" }[],
-  type?: string,
-): Promise<{ size: ImageSize; thumbnails: Thumbnail[] }> {
+type Sizes = readonly { width: number; height: number; method: "crop" | "scale" }[];
+
+/** Files first, rows then. */
+async function generate(ctx: Needs, source: ThumbnailSource, sizes: Sizes, type?: string): Promise<MadeThumbnails> {
+  const made = await writeThumbnails(ctx, source, sizes, type);
+  await ctx.transaction("store_thumbnails", async (txn) => {
+    txn.afterCommit(() => ctx.media.known.forget([source]));
+    return new LastStatements(
+      source.origin === undefined
+        ? storeLocalThumbnails(txn, source.mediaId, made.thumbnails)
+        : storeRemoteThumbnails(txn, source.origin, source.mediaId, source.fileId, made.thumbnails),
+    );
+  });
+  return made;
+}
+
+async function writeThumbnails(ctx: Needs, source: ThumbnailSource, sizes: Sizes, type?: string): Promise<MadeThumbnails> {
   const file =
     source.bytes ?? (await ctx.media.files.localFile({ origin: source.origin, fileId: source.fileId, ...(source.urlCache ? { urlCache: true } : {}) }));
   if (file === undefined) throw notFound();
@@ -107,14 +133,6 @@ async function generate(
     await ctx.media.files.writeBytes(fileOf(source, thumbnail), bytes);
     thumbnails[index] = thumbnail;
   }
-  await ctx.transaction("store_thumbnails", async (txn) => {
-    txn.afterCommit(() => ctx.media.known.forget([source]));
-    return new LastStatements(
-      source.origin === undefined
-        ? storeLocalThumbnails(txn, source.mediaId, thumbnails)
-        : storeRemoteThumbnails(txn, source.origin, source.mediaId, source.fileId, thumbnails),
-    );
-  });
   return { size: { width: image.width, height: image.height }, thumbnails };
 }
 

@@ -3,7 +3,7 @@ import { Readable } from "node:stream";
 import { type PageClient, PageUnavailable } from "../../../outbound/page-client.ts";
 import { MatrixError } from "../../../protocol/errors.ts";
 import { LastStatements } from "../../../storage/database.ts";
-import { insertLocalMedia } from "../../../storage/media/local-media.ts";
+import { insertLocalMedia, type NewLocalMedia } from "../../../storage/media/local-media.ts";
 import type { Context } from "../../context.ts";
 import { fileNameOf } from "../content-disposition.ts";
 import { MediaIncomplete, MediaTooLarge, type StoredFile } from "../media-store.ts";
@@ -31,7 +31,8 @@ type Source = Pick<FetchedFile, "mediaType" | "uploadName" | "url" | "status" | 
 const BODY_TIMEOUT_MS = 30_000;
 
 /**
- * Fetches what is at an address into the media store, in the name of a user.
+ * Fetches what is at an address into the media store, in the name of a user. With `unwritten`, whoever calls writes its row, which is added there,
+ * or removes the file.
  * @throws MatrixError 403 for addresses out of reach, 400 for what is no address, 502 for what cannot be previewed or fetched, 504 for what does not come in time
  */
 export async function fetchFile(
@@ -39,7 +40,7 @@ export async function fetchFile(
   client: PageClient,
   blocklist: UrlBlocklist,
   url: string,
-  request: { userId: string; allowData: boolean },
+  request: { userId: string; allowData: boolean; unwritten?: NewLocalMedia[] },
 ): Promise<FetchedFile> {
   const mayFetch = (address: string): void => {
     if (blocklist.blocks(address)) throw new MatrixError(403, "M_UNKNOWN", "URL blocked by url pattern blocklist entry");
@@ -51,24 +52,31 @@ export async function fetchFile(
   const createdTs = ctx.clock.now();
   const mediaId = `${new Date(createdTs).toISOString().slice(0, 10)}_${ctx.random.letters(16)}`;
   const { bytes, ...stored } = await store(ctx, mediaId, body);
-  try {
-    const row = {
-      mediaId,
-      mediaType: source.mediaType,
-      createdTs,
-      uploadName: source.uploadName,
-      userId: request.userId,
-      urlCache: url.replaceAll("\0", ""),
-      authenticated: ctx.config.media.enableAuthenticatedMedia,
-      ...stored,
-    };
-    await ctx.transaction("store_local_media", async (txn) => new LastStatements(insertLocalMedia(txn, row)));
-  } catch (error) {
-    // Without its row nothing would ever remove the file.
-    await ctx.media.files.delete({ origin: undefined, fileId: mediaId, urlCache: true });
-    throw error;
+  const row: NewLocalMedia = {
+    mediaId,
+    mediaType: source.mediaType,
+    createdTs,
+    uploadName: source.uploadName,
+    userId: request.userId,
+    urlCache: url.replaceAll("\0", ""),
+    authenticated: ctx.config.media.enableAuthenticatedMedia,
+    ...stored,
+  };
+  if (request.unwritten !== undefined) request.unwritten.push(row);
+  else {
+    try {
+      await ctx.transaction("store_local_media", async (txn) => new LastStatements(insertLocalMedia(txn, row)));
+    } catch (error) {
+      await removeFetched(ctx, mediaId);
+      throw error;
+    }
   }
   return { ...source, mediaId, length: stored.length, bytes, createdTs };
+}
+
+/** Removes a file that has no row: nothing else ever would. */
+export async function removeFetched(ctx: FetchContext, mediaId: string): Promise<void> {
+  await ctx.media.files.delete({ origin: undefined, fileId: mediaId, urlCache: true });
 }
 
 /** The bytes of a file that was fetched. */

@@ -4,10 +4,12 @@ import { stringifyAscii } from "../../../lib/json.ts";
 import type { PageClient } from "../../../outbound/page-client.ts";
 import { MatrixError } from "../../../protocol/errors.ts";
 import { LastStatements } from "../../../storage/database.ts";
+import { insertLocalMedia, type NewLocalMedia } from "../../../storage/media/local-media.ts";
+import { storeLocalThumbnails, type Thumbnail } from "../../../storage/media/thumbnails.ts";
 import { cachedPreview, insertPreview } from "../../../storage/media/url-cache.ts";
-import { makeThumbnails } from "../thumbnails.ts";
+import { makeThumbnailFiles } from "../thumbnails.ts";
 import { decodePage } from "./charset.ts";
-import { type FetchContext, type FetchedFile, fetchFile, isHtml, isImage, isJson, readFetched } from "./fetch.ts";
+import { type FetchContext, type FetchedFile, fetchFile, isHtml, isImage, isJson, readFetched, removeFetched } from "./fetch.ts";
 import { parseHtml } from "./html.ts";
 import { discoverOembed, OembedProviders, readOembed } from "./oembed.ts";
 import { type OpenGraph, openGraphOf } from "./open-graph.ts";
@@ -23,6 +25,15 @@ interface Read {
   readonly og: OpenGraph;
   readonly authorName?: string | undefined;
   readonly lifetimeMs?: number | undefined;
+}
+
+/** What is to be previewed, and the rows that are written together with the preview. */
+interface Wish {
+  readonly url: string;
+  readonly userId: string;
+  /** What was fetched beside the page. */
+  readonly media: NewLocalMedia[];
+  readonly thumbnails: Map<string, readonly Thumbnail[]>;
 }
 
 /**
@@ -64,60 +75,67 @@ export class UrlPreviews {
     if (cached !== undefined && cached.expires_ts > at && Math.trunc(cached.response_code / 100) === 2) return cached.og;
     const oembedAddress = this.oembed.addressFor(url);
     const file = await fetchFile(ctx, this.client, this.blocklist, oembedAddress ?? url, { userId, allowData: false });
-    const read = await this.read(ctx, url, userId, file, oembedAddress !== undefined);
+    const wish: Wish = { url, userId, media: [], thumbnails: new Map() };
+    try {
+      return await this.write(ctx, wish, file, await this.read(ctx, wish, file, oembedAddress !== undefined));
+    } catch (error) {
+      for (const { mediaId } of wish.media) await removeFetched(ctx, mediaId);
+      throw error;
+    }
+  }
+
+  private async write(ctx: FetchContext, { url, media, thumbnails }: Wish, file: FetchedFile, read: Read): Promise<string> {
     const og: OpenGraph = { ...read.og };
     if (!og["og:title"] && read.authorName !== undefined) og["og:title"] = read.authorName;
     for (const [name, value] of Object.entries(og)) if (name.length > MAX_NAME_LENGTH || [...String(value)].length > MAX_VALUE_LENGTH) delete og[name];
     const json = stringifyAscii(og);
     const expiresTs = file.createdTs + Math.min(read.lifetimeMs ?? HOUR_MS, DAY_MS);
     const row = { url, responseCode: file.status, etag: file.etag, expiresTs, og: json, mediaId: file.mediaId, downloadTs: file.createdTs };
-    await ctx.transaction("store_url_cache", async (txn) => new LastStatements(insertPreview(txn, row)));
+    await ctx.transaction("store_url_cache", async (txn) => {
+      const files = media.map((one) => insertLocalMedia(txn, one));
+      const pictures = [...thumbnails].map(([mediaId, made]) => storeLocalThumbnails(txn, mediaId, made));
+      return new LastStatements(Promise.all([...files, ...pictures, insertPreview(txn, row)]));
+    });
     return json;
   }
 
-  private async read(ctx: FetchContext, url: string, userId: string, file: FetchedFile, isOembed: boolean): Promise<Read> {
-    if (isImage(file.mediaType)) return { og: { "og:description": file.uploadName ?? null, ...(await this.picture(ctx, file)) } };
-    if (isHtml(file.mediaType)) return await this.readPage(ctx, url, userId, file);
+  private async read(ctx: FetchContext, wish: Wish, file: FetchedFile, isOembed: boolean): Promise<Read> {
+    if (isImage(file.mediaType)) return { og: { "og:description": file.uploadName ?? null, ...(await this.picture(ctx, wish, file)) } };
+    if (isHtml(file.mediaType)) return await this.readPage(ctx, wish, file);
     if (!isOembed || !isJson(file.mediaType)) return { og: {} };
-    const { og, authorName, cacheAge } = await readOembed(url, await readFetched(ctx, file));
-    return { og: await this.withPicture(ctx, userId, file, og), authorName, lifetimeMs: cacheAge };
+    const { og, authorName, cacheAge } = await readOembed(wish.url, await readFetched(ctx, file));
+    return { og: await this.withPicture(ctx, wish, file, og), authorName, lifetimeMs: cacheAge };
   }
 
   /** What the page says goes before what its oEmbed answer says: often that is a stub. */
-  private async readPage(ctx: FetchContext, url: string, userId: string, file: FetchedFile): Promise<Read> {
+  private async readPage(ctx: FetchContext, wish: Wish, file: FetchedFile): Promise<Read> {
     const page = await parseHtml(decodePage(await readFetched(ctx, file), file.mediaType));
     if (page === undefined) return { og: {} };
     const oembedLink = discoverOembed(page);
-    const oembed = oembedLink === undefined ? undefined : await this.oembedAt(ctx, url, userId, file, oembedLink);
+    const oembed = oembedLink === undefined ? undefined : await this.oembedAt(ctx, wish, file, oembedLink);
     const og: OpenGraph = { ...oembed?.og };
     for (const [name, value] of Object.entries(openGraphOf(page))) if (value !== null || og[name] === undefined) og[name] = value;
-    return { og: await this.withPicture(ctx, userId, file, og), authorName: oembed?.authorName, lifetimeMs: oembed?.cacheAge };
+    return { og: await this.withPicture(ctx, wish, file, og), authorName: oembed?.authorName, lifetimeMs: oembed?.cacheAge };
   }
 
-  private async oembedAt(
-    ctx: FetchContext,
-    url: string,
-    userId: string,
-    page: FetchedFile,
-    link: string,
-  ): Promise<Awaited<ReturnType<typeof readOembed>> | undefined> {
-    const answer = await this.beside(ctx, userId, page, link);
-    return answer === undefined || !isJson(answer.mediaType) ? undefined : await readOembed(url, await readFetched(ctx, answer));
+  private async oembedAt(ctx: FetchContext, wish: Wish, page: FetchedFile, link: string): Promise<Awaited<ReturnType<typeof readOembed>> | undefined> {
+    const answer = await this.beside(ctx, wish, page, link);
+    return answer === undefined || !isJson(answer.mediaType) ? undefined : await readOembed(wish.url, await readFetched(ctx, answer));
   }
 
   /** Replaces the address of the picture by an mxc URI; leaves it out when there is no picture. */
-  private async withPicture(ctx: FetchContext, userId: string, page: FetchedFile, og: OpenGraph): Promise<OpenGraph> {
+  private async withPicture(ctx: FetchContext, wish: Wish, page: FetchedFile, og: OpenGraph): Promise<OpenGraph> {
     const { "og:image": address, ...rest } = og;
     if (typeof address !== "string" || address === "") return rest;
-    const file = await this.beside(ctx, userId, page, address);
-    return file === undefined || !isImage(file.mediaType) ? rest : { ...rest, ...(await this.picture(ctx, file)) };
+    const file = await this.beside(ctx, wish, page, address);
+    return file === undefined || !isImage(file.mediaType) ? rest : { ...rest, ...(await this.picture(ctx, wish, file)) };
   }
 
   /** Fetches what a page refers to; a preview does not fail for want of it. */
-  private async beside(ctx: FetchContext, userId: string, page: FetchedFile, link: string): Promise<FetchedFile | undefined> {
+  private async beside(ctx: FetchContext, { userId, media }: Wish, page: FetchedFile, link: string): Promise<FetchedFile | undefined> {
     try {
       const url = /^data:/i.test(link) || !URL.canParse(link, page.url) ? link : new URL(link, page.url).toString();
-      return await fetchFile(ctx, this.client, this.blocklist, url, { userId, allowData: true });
+      return await fetchFile(ctx, this.client, this.blocklist, url, { userId, allowData: true, unwritten: media });
     } catch (error) {
       if (!(error instanceof MatrixError)) throw error;
       ctx.log.named("synapse.media.url_previewer").warn("Something that a page refers to could not be fetched for its preview", { error });
@@ -125,14 +143,15 @@ export class UrlPreviews {
     }
   }
 
-  private async picture(ctx: FetchContext, file: FetchedFile): Promise<OpenGraph> {
+  private async picture(ctx: FetchContext, wish: Wish, file: FetchedFile): Promise<OpenGraph> {
     const { mediaId, mediaType, length, bytes } = file;
-    const size = await makeThumbnails(ctx, { origin: undefined, mediaId, fileId: mediaId, mediaType, urlCache: true, bytes });
+    const made = await makeThumbnailFiles(ctx, { origin: undefined, mediaId, fileId: mediaId, mediaType, urlCache: true, bytes });
+    if (made !== undefined) wish.thumbnails.set(mediaId, made.thumbnails);
     return {
       "og:image": `mxc://${ctx.config.server.serverName}/${mediaId}`,
       "og:image:type": mediaType,
       "matrix:image:size": length,
-      ...(size === undefined ? {} : { "og:image:width": size.width, "og:image:height": size.height }),
+      ...(made === undefined ? {} : { "og:image:width": made.size.width, "og:image:height": made.size.height }),
     };
   }
 }
