@@ -1,8 +1,7 @@
 import type sharpModule from "sharp";
-import type { Metadata, Sharp } from "sharp";
+import type { Metadata, OutputInfo, Sharp } from "sharp";
 import { lazyModule } from "../../lib/lazy-module.ts";
 import { plainPng } from "./plain-png.ts";
-import { encodePng, type Pixels } from "./png-encoder.ts";
 
 /** Images that are decoded, by declared type; what the bytes are must agree. Everything else (SVG, PDF, video, PSD...) never reaches a decoder. */
 const DECODED: ReadonlyMap<string, readonly string[]> = new Map([
@@ -34,8 +33,11 @@ export interface WantedImage {
   readonly type: string;
 }
 
-/** Larger ones are encoded by libvips, which takes longer and does not hold up the thread. */
-const MAX_ENCODED_BYTES = 2 * 1024 * 1024;
+/** An image that was decoded, in pixels. */
+interface Pixels {
+  readonly data: Buffer;
+  readonly info: OutputInfo;
+}
 
 const loadSharp = lazyModule<typeof sharpModule>("sharp");
 
@@ -98,59 +100,30 @@ export class Thumbnailer {
 
   /** One thumbnail as bytes. Animated images keep their frames when `type` is WebP. @throws NotAnImage */
   async make(file: string | Buffer, wanted: WantedImage): Promise<Buffer> {
-    return await this.readable(() => this.encode(resize(this.read(file, wanted.type === ANIMATED).autoOrient(), wanted), wanted));
+    return await this.readable(() => encode(resize(this.read(file, wanted.type === ANIMATED).autoOrient(), wanted), wanted.type));
   }
 
   /**
-   * Several thumbnails of one image, each with its place in `wanted`; as `make` would make them, but the image is decoded once, to the smallest
-   * size from which all can be made, small ones are made of larger ones, and a PNG stands for itself in its own size. @throws NotAnImage
+   * Several thumbnails of one image, each as bytes; as `make` would make them, but the image is decoded once, to the smallest size from which
+   * all can be made, and a PNG stands for itself in its own size. @throws NotAnImage
    */
-  async *makeAll(file: string | Buffer, image: OpenImage, wanted: readonly WantedImage[]): AsyncGenerator<readonly [index: number, bytes: Buffer]> {
+  async *makeAll(file: string | Buffer, image: OpenImage, wanted: readonly WantedImage[]): AsyncGenerator<Buffer> {
     const still = wanted.filter(({ type }) => type !== ANIMATED);
-    if (still.length < 2) {
-      for (const [index, one] of wanted.entries()) yield [index, await this.make(file, one)];
-      return;
+    const pixels = still.length > 1 ? await this.decode(file, image, still) : undefined;
+    for (const one of wanted) {
+      if (pixels === undefined || one.type === ANIMATED) yield await this.make(file, one);
+      else
+        yield (
+          (await asItIs(file, image, one)) ?? (await this.readable(() => encode(resize(this.sharp(pixels.data, { raw: rawOf(pixels.info) }), one), one.type)))
+        );
     }
-    // From large to small.
-    const made: Pixels[] = [await this.decode(file, image, still)];
-    const places = wanted.map((_, index) => index).sort((a, b) => areaOf(wanted[b]!.size) - areaOf(wanted[a]!.size));
-    for (const index of places) {
-      const one = wanted[index]!;
-      if (one.type === ANIMATED) yield [index, await this.make(file, one)];
-      else yield [index, (await asItIs(file, image, one)) ?? (await this.readable(() => this.makeOf(made, one)))];
-    }
-  }
-
-  /** A thumbnail made of the smallest of the scaled images that has pixels enough; the scaled ones that are made on the way are added to them. */
-  private async makeOf(scaled: Pixels[], wanted: WantedImage): Promise<Buffer> {
-    const { size, method, type } = wanted;
-    const source = scaled.findLast(({ width, height }) => width >= size.width && height >= size.height) ?? scaled[0]!;
-    const image = this.sharp(source.data, { raw: rawOf(source) });
-    if (type !== "image/png") return await this.encode(resize(image, wanted), wanted);
-    const isThere = source.width === size.width && source.height === size.height;
-    const pixels = isThere ? source : await pixelsOf(resize(image, wanted));
-    if (!isThere && method === "scale" && pixels.channels === source.channels) scaled.push(pixels);
-    return await this.encodePng(pixels);
-  }
-
-  private async encode(image: Sharp, { type, size }: WantedImage): Promise<Buffer> {
-    if (type === "image/jpeg") return await image.flatten({ background: "#ffffff" }).jpeg({ quality: 80 }).toBuffer();
-    if (type === ANIMATED) return await image.webp({ quality: 80 }).toBuffer();
-    return areaOf(size) * 4 > MAX_ENCODED_BYTES ? await image.png(SLOW_PNG).toBuffer() : await encodePng(await pixelsOf(image));
-  }
-
-  private async encodePng(pixels: Pixels): Promise<Buffer> {
-    if (pixels.data.length <= MAX_ENCODED_BYTES) return await encodePng(pixels);
-    return await this.sharp(pixels.data, { raw: rawOf(pixels) })
-      .png(SLOW_PNG)
-      .toBuffer();
   }
 
   private async decode(file: string | Buffer, image: ImageSize, wanted: readonly WantedImage[]): Promise<Pixels> {
     const part = Math.min(1, Math.max(...wanted.map(({ size }) => Math.max(size.width / image.width, size.height / image.height))));
     const size = { width: Math.max(1, Math.ceil(image.width * part)), height: Math.max(1, Math.ceil(image.height * part)) };
     const upright = this.read(file, false).autoOrient();
-    return await this.readable(() => pixelsOf(resize(upright, { size, method: "scale" })));
+    return await this.readable(() => resize(upright, { size, method: "scale" }).raw().toBuffer({ resolveWithObject: true }));
   }
 
   private read(file: string | Buffer, animated: boolean): Sharp {
@@ -174,20 +147,17 @@ async function asItIs(file: string | Buffer, image: OpenImage, { size, type }: W
 /** The type of thumbnails that keep the frames of animated images. */
 const ANIMATED = "image/webp";
 
-/** Higher levels make files a twentieth smaller, for twice the work. */
-const SLOW_PNG = { compressionLevel: 4, adaptiveFiltering: true };
-
-const areaOf = ({ width, height }: ImageSize): number => width * height;
-
-const rawOf = ({ width, height, channels }: Pixels): Pick<Pixels, "width" | "height" | "channels"> => ({ width, height, channels });
-
-async function pixelsOf(image: Sharp): Promise<Pixels> {
-  const { data, info } = await image.raw().toBuffer({ resolveWithObject: true });
-  return { data, width: info.width, height: info.height, channels: info.channels };
-}
+const rawOf = ({ width, height, channels }: OutputInfo): { width: number; height: number; channels: OutputInfo["channels"] } => ({ width, height, channels });
 
 const resize = (image: Sharp, { size, method }: Pick<WantedImage, "size" | "method">): Sharp =>
   image.resize(size.width, size.height, { fit: method === "crop" ? "cover" : "fill", position: "centre" });
+
+function encode(image: Sharp, type: string): Promise<Buffer> {
+  if (type === "image/jpeg") return image.flatten({ background: "#ffffff" }).jpeg({ quality: 80 }).toBuffer();
+  if (type === ANIMATED) return image.webp({ quality: 80 }).toBuffer();
+  // A higher level makes files a twentieth smaller, for twice the work.
+  return image.png({ compressionLevel: 4 }).toBuffer();
+}
 
 /** The largest size of the image's shape that fits, at least one pixel. */
 export function fitInto(image: ImageSize, box: ImageSize): ImageSize {

@@ -126,12 +126,12 @@ async function writeThumbnails(ctx: Needs, source: ThumbnailSource, sizes: Sizes
     for (const kind of types) wanted.set(`${size.width} ${size.height} ${kind} ${method}`, { size, method, type: kind });
   }
   const all = [...wanted.values()];
-  const thumbnails = Array.from<Thumbnail>({ length: all.length });
-  for await (const [index, bytes] of ctx.media.thumbnailer.makeAll(file, image, all)) {
-    const { size, type: kind, method } = all[index]!;
+  const thumbnails: Thumbnail[] = [];
+  for await (const bytes of ctx.media.thumbnailer.makeAll(file, image, all)) {
+    const { size, type: kind, method } = all[thumbnails.length]!;
     const thumbnail = { ...size, type: kind, method, length: bytes.length };
     await ctx.media.files.writeBytes(fileOf(source, thumbnail), bytes);
-    thumbnails[index] = thumbnail;
+    thumbnails.push(thumbnail);
   }
   return { size: { width: image.width, height: image.height }, thumbnails };
 }
