@@ -6,6 +6,7 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { makeFederatedHome } from "../harness/federated.ts";
 import type { Home } from "../harness/home.ts";
+import { provideLxml } from "../harness/python-libraries.ts";
 import { startPostgres, type PostgresServer } from "../harness/postgres.ts";
 import { scratchRoot, sleep } from "../harness/scratch.ts";
 import { startServer, type RunningServer, type ServerKind } from "../harness/server.ts";
@@ -88,6 +89,7 @@ async function main(): Promise<void> {
     if (kinds.length > 0) postgres = await startPostgres({ durable: values.durable });
     if (kinds.includes("myelin") || onPrepared.length > 0) compile();
     if (onEmpty.length > 0) {
+      if (kinds.includes("synapse")) provideLxml();
       const targets: Target[] = [];
       for (const kind of kinds)
         targets.push(

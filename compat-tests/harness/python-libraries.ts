@@ -23,6 +23,11 @@ export function provideSaml(): string {
   return installSynapse();
 }
 
+/** Lets the Synapse of this process's tests preview pages. @throws SynapseUnavailable */
+export function provideLxml(): void {
+  provide("lxml.etree", "python-lxml", ["lxml"], "lxml, which Synapse needs for URL previews");
+}
+
 /** By their names alone, so that nothing that Synapse has is put in the shade of something newer. */
 function provide(module: string, name: string, packages: readonly string[], what: string): void {
   const python = installSynapse();
