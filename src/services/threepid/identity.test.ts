@@ -172,6 +172,10 @@ describe("identity servers", () => {
       await onbind().expect(403);
       identity.keyValid = true;
       await onbind().expect(200);
+      // As the specification has it; identity servers send POST.
+      await server.anonymous
+        .put("/_matrix/federation/v1/3pid/onbind", { medium: "email", address: "x@example.org", mxid: bob.userId, invites: [] })
+        .expect(200, {});
       const member = (await state(roomId, `m.room.member/${bob.userId}`).expect(200)).body;
       assert.deepEqual([member.membership, member.third_party_invite.display_name], ["invite", "f...@e..."]);
       await server.as(bob).post(`${CLIENT}/join/${roomId}`).expect(200);
