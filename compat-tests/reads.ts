@@ -87,7 +87,8 @@ function syncs(world: World): Read[] {
     reads.push(get(person, `${C}/joined_rooms`));
   }
   reads.push(get("alice", `${C}/sync`, { set_presence: "offline" }, 1));
-  reads.push(get("alice", `${C}/sync`, { set_presence: "offline", use_state_after: "true", filter: SMALL }));
+  // Not by its stable name, which the specification has and Synapse ignores.
+  reads.push(get("alice", `${C}/sync`, { set_presence: "offline", "org.matrix.msc4222.use_state_after": "true", filter: SMALL }));
   reads.push(
     get("alice", `${C}/sync`, {
       set_presence: "offline",

@@ -43,6 +43,11 @@ async function spaces(stage: Stage): Promise<Json> {
   // How many are joined is told by statistics, which follow behind.
   const named = (rooms: Json[]): Json =>
     rooms.map((each) => [each.name, each.join_rule, each.room_type, each.world_readable, each.guest_can_join, each.children_state.length]);
+  // So do names and join rules.
+  await until("what the rooms say of themselves is known", async () => {
+    const { rooms } = (await alice.sdk.getRoomHierarchy(top, 50, 5, false)) as { rooms: Json[] };
+    return rooms.length === 6 && rooms.every((each) => each.name !== undefined && each.join_rule !== undefined);
+  });
   const hierarchy = new RoomHierarchy(root, 2);
   const pages: Json[] = [];
   while (hierarchy.canLoadMore) pages.push(named(await hierarchy.load()));
