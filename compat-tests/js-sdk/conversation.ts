@@ -131,7 +131,9 @@ async function threads(stage: Stage): Promise<Json> {
   const threadOf = (person: Person, root: string, replies: number): Promise<Thread> =>
     until(`${person.userId} has ${replies} replies`, () => {
       const thread = person.sdk.getRoom(room)!.getThread(root);
-      return thread?.length === replies && thread.initialEventsFetched && thread;
+      // Not by its length: where a reply comes while the SDK asks for the root, it adds it to a count that has it already, and stays there.
+      const known = thread?.events.filter((event) => event.getId() !== root).length;
+      return thread?.initialEventsFetched && known === replies && thread;
     });
   await alice.replies(room, second, "other");
   // One after the other: the SDK miscounts replies that come while it makes the thread.

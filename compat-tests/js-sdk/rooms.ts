@@ -43,11 +43,7 @@ async function spaces(stage: Stage): Promise<Json> {
   // How many are joined is told by statistics, which follow behind.
   const named = (rooms: Json[]): Json =>
     rooms.map((each) => [each.name, each.join_rule, each.room_type, each.world_readable, each.guest_can_join, each.children_state.length]);
-  // So do names and join rules.
-  await until("what the rooms say of themselves is known", async () => {
-    const { rooms } = (await alice.sdk.getRoomHierarchy(top, 50, 5, false)) as { rooms: Json[] };
-    return rooms.length === 6 && rooms.every((each) => each.name !== undefined && each.join_rule !== undefined);
-  });
+  await described(alice, top, 6);
   const hierarchy = new RoomHierarchy(root, 2);
   const pages: Json[] = [];
   while (hierarchy.canLoadMore) pages.push(named(await hierarchy.load()));
@@ -76,6 +72,14 @@ async function spaces(stage: Stage): Promise<Json> {
     summary: { ...summary, room_id: names.get(summary.room_id), num_joined_members: undefined },
     fewer: named(fewer.rooms),
   };
+}
+
+/** Waits until that many rooms of a space are told with names and join rules: those are statistics, too. */
+async function described(person: Person, spaceId: string, count: number): Promise<void> {
+  await until(`${count} rooms are described`, async () => {
+    const { rooms } = (await person.sdk.getRoomHierarchy(spaceId, 50, 5, false)) as { rooms: Json[] };
+    return rooms.length === count && rooms.every((each) => each.name !== undefined && each.join_rule !== undefined);
+  });
 }
 
 async function knocking(stage: Stage): Promise<Json> {
@@ -122,6 +126,7 @@ async function restricted(stage: Stage): Promise<Json> {
   await becomes(bob, club, KnownMembership.Invite);
   const invited = await refusal(bob.sdk.joinRoom(lounge));
   await bob.sdk.joinRoom(club);
+  await described(bob, club, 3);
   const listed = (await bob.sdk.getRoomHierarchy(club)).rooms.map(({ name, join_rule }) => [name, join_rule]);
   for (const roomId of [lounge, bar]) {
     await bob.sdk.joinRoom(roomId);
