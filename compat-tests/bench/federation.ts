@@ -31,6 +31,8 @@ const PATIENCE_MS = 300_000;
 /** Attempts at joining a room of many servers. */
 const JOINS = 5;
 const WARM_UPS = 4;
+/** Messages of a conversation. */
+const SAID = 10;
 let transactions = 0;
 
 /** Ends the peers. */
@@ -234,33 +236,58 @@ const fanOut: Scenario = {
     for (const peer of own.others) peer.takeRaw();
     await sleep(500); // connections that have ended are known to have
     // Connections are made, keys are known, code is compiled.
-    for (let round = 0; round < WARM_UPS; round++) await deliver(stage, own, `warm-up ${round}`, () => {});
+    for (let round = 0; round < WARM_UPS; round++) await deliver(stage, own, [`warm-up ${round}`], () => {});
   },
   repeat: 2,
   async round(stage, round, done) {
-    await deliver(stage, await neighbourOf(stage), `to all ${round}`, done);
+    await deliver(stage, await neighbourOf(stage), [`to all ${round}`], done);
   },
 };
 
-async function deliver(stage: Stage, own: Neighbour, body: string, done: (ms: number) => void): Promise<void> {
-  const begun = performance.now();
+const conversation: Scenario = {
+  name: "federated conversation",
+  what: `${SAID} messages to a room with 500 other servers, one after the other, until each of them has all`,
+  applies: isFederated,
+  repeat: 2,
+  async round(stage, round, done) {
+    await deliver(
+      stage,
+      await neighbourOf(stage),
+      Array.from({ length: SAID }, (_, index) => `said ${round} ${index}.`),
+      done,
+    );
+  },
+};
+
+/** Sends the messages one after the other; an operation is from the moment at which one is sent until a server has it. */
+async function deliver(stage: Stage, own: Neighbour, bodies: readonly string[], done: (ms: number) => void): Promise<void> {
+  const sentAt = new Map<string, number>();
   const arrivals = own.others.map(
     (peer) =>
       new Promise<void>((resolve, reject) => {
         const late = setTimeout(() => reject(new Error(`${stage.target.label}: nothing came to ${peer.name}`)), PATIENCE_MS);
+        const missing = new Set(bodies);
         // What a server sends is not looked at any closer: what that takes would be a good part of what is measured.
         peer.taking = (transaction) => {
-          if (!transaction.includes(body)) return;
+          for (const body of missing) {
+            if (!sentAt.has(body)) break; // nor are those after it
+            if (!transaction.includes(body)) continue;
+            missing.delete(body);
+            done(performance.now() - sentAt.get(body)!);
+          }
+          if (missing.size > 0) return;
           clearTimeout(late);
-          done(performance.now() - begun);
           peer.taking = () => {};
           resolve();
         };
       }),
   );
-  await stage.target.users[0]!.text(own.room.roomId, body);
+  for (const body of bodies) {
+    sentAt.set(body, performance.now());
+    await stage.target.users[0]!.text(own.room.roomId, body);
+  }
   await Promise.all(arrivals);
 }
 
 /** In groups that need nothing of each other: the fork is in the room that was joined last. */
-export const FEDERATION: readonly (readonly Scenario[])[] = [[join, fork], [burst], [fanOut]];
+export const FEDERATION: readonly (readonly Scenario[])[] = [[join, fork], [burst], [fanOut, conversation]];

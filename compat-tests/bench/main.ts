@@ -16,7 +16,7 @@ import { closePages, MEDIA, PREVIEWS } from "./media.ts";
 import { prepareDatabase } from "./prepared.ts";
 import { figures, markdown, type Memory, type Result } from "./report.ts";
 import { fullScale, newStage, type Scale, type Scenario, SCENARIOS } from "./scenarios.ts";
-import { makeUsers, measure, rss, targetOfServer, targetOfUrl, type Target } from "./targets.ts";
+import { atRest, makeUsers, measure, rss, targetOfServer, targetOfUrl, type Target } from "./targets.ts";
 
 const USAGE = `npm run bench -- [options] [URL...]
 
@@ -162,6 +162,7 @@ async function run(targets: readonly Target[], scale: Scale, scenarios: readonly
           const index = (round + turn) % stages.length;
           const stage = stages[index]!;
           await scenario.arrange?.(stage, round);
+          for (const target of targets) await atRest(target); // what one still does is not to slow the other down
           own[index]!.rounds.push(await measure(stage.target, (done) => scenario.round(stage, round, done)));
         }
       }

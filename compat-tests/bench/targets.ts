@@ -2,7 +2,7 @@ import { MatrixClient, MatrixFailure } from "../harness/client.ts";
 import type { Home } from "../harness/home.ts";
 import { PostgresCpu } from "../harness/postgres.ts";
 import { processOfPort, treeCpuSeconds, treeRssBytes } from "../harness/processes.ts";
-import { inParallel } from "../harness/scratch.ts";
+import { inParallel, sleep } from "../harness/scratch.ts";
 import type { RunningServer } from "../harness/server.ts";
 
 /** A server under measurement. */
@@ -71,7 +71,29 @@ export interface Round {
   cpu: { server: number; postgres: number; shared: number } | undefined;
 }
 
-/** Runs `fn`, which calls its argument with each operation's milliseconds, and notes what it cost. */
+/** Looks at whether a server is at rest, so far apart; it is when it used so much CPU at most between each of so many. */
+const LOOK_MS = 100;
+const QUIET_SECONDS = 0.01;
+const QUIET_LOOKS = 2;
+const REST_WITHIN_MS = 10_000;
+
+/** Resolves when the server is done with what it was asked for and what followed from that; after 10 seconds at the latest. */
+export async function atRest({ pid, postgres }: Target): Promise<void> {
+  if (pid === undefined) return sleep(LOOK_MS * QUIET_LOOKS);
+  const end = performance.now() + REST_WITHIN_MS;
+  let cpu = treeCpuSeconds(pid);
+  for (let quiet = 0; quiet < QUIET_LOOKS && performance.now() < end; ) {
+    await sleep(LOOK_MS);
+    const now = treeCpuSeconds(pid);
+    quiet = now - cpu <= QUIET_SECONDS + Number.EPSILON && (await postgres?.isIdle()) !== false ? quiet + 1 : 0;
+    cpu = now;
+  }
+}
+
+/**
+ * Runs `fn`, which calls its argument with each operation's milliseconds, and notes what it cost: CPU until the server is at rest again, so that
+ * what it puts off is counted.
+ */
 export async function measure(target: Target, fn: (done: (ms: number) => void) => Promise<void>): Promise<Round> {
   const latencies: number[] = [];
   await target.postgres?.reset();
@@ -79,6 +101,7 @@ export async function measure(target: Target, fn: (done: (ms: number) => void) =
   const begun = performance.now();
   await fn((ms) => latencies.push(ms));
   const seconds = (performance.now() - begun) / 1000;
+  await atRest(target);
   const postgres = await target.postgres?.take();
   return {
     operations: latencies.length,

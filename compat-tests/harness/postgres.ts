@@ -243,6 +243,16 @@ export class PostgresCpu {
     return sum;
   }
 
+  /** True when none of the database's connections runs a statement or holds a transaction. */
+  async isIdle(): Promise<boolean> {
+    const [row] = await this.server.query<{ busy: boolean }>(
+      "postgres",
+      `SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = $1 AND state <> 'idle') AS busy`,
+      [this.database],
+    );
+    return !row!.busy;
+  }
+
   private async read(): Promise<{ cpu: Map<number, number>; shared: Set<number> }> {
     const rows = await this.server.query<{ pid: number; datname: string | null; client: boolean }>(
       "postgres",

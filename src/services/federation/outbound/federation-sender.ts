@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from "node:timers/promises";
 import { BackgroundWork } from "../../../lib/background-work.ts";
 import type { JsonObject } from "../../../lib/json.ts";
 import { KeyedMutex } from "../../../lib/keyed-mutex.ts";
@@ -21,6 +22,8 @@ export type SenderContext = FeedContext & Omit<QueueContext, "persister"> & Pick
 
 /** Transactions under way at once; servers that are slow hold one each. */
 const SENDING_AT_ONCE = 200;
+/** Queues that are given an event in one go. */
+const HANDED_OUT_AT_ONCE = 20;
 /** Transactions made ready at once: each is a few queries. */
 const PREPARING_AT_ONCE = 4;
 /** Servers in a room up to which receipts go at once, and the age (milliseconds) of events up to which they always do. */
@@ -171,7 +174,9 @@ export class FederationSender {
 
   private async deliver(event: MatrixEvent, destinations: readonly string[]): Promise<void> {
     const worthIt = new Set(await this.ctx.backoff.triableWithin(destinations, CATCH_UP_INTERVAL_MS));
-    for (const server of destinations) {
+    for (const [index, server] of destinations.entries()) {
+      // Nothing goes on its way, and nobody else is answered, before the event loop comes round.
+      if (index > 0 && index % HANDED_OUT_AT_ONCE === 0) await nextTurn();
       if (worthIt.has(server)) this.queue(server)?.addEvent(event);
       else this.queues.get(server)?.startCatchingUp();
     }
