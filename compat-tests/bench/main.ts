@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { writeFileSync } from "node:fs";
+import { rmSync, writeFileSync } from "node:fs";
 import { cpus, release } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -80,8 +80,13 @@ async function main(): Promise<void> {
     servers.push(server);
     return server;
   };
+  /** Files that were uploaded, logs. Kept where something went wrong. */
+  const homes = new Set<string>();
   const stopAll = async (): Promise<void> => {
-    for (const server of servers.splice(0)) await server.stop().catch(() => server.kill());
+    for (const server of servers.splice(0)) {
+      homes.add(server.home.folder);
+      await server.stop().catch(() => server.kill());
+    }
   };
   try {
     const results: Result[] = [];
@@ -125,6 +130,8 @@ async function main(): Promise<void> {
     writeFileSync(file, JSON.stringify({ machine, figures: all, memory }, undefined, 1));
     if (values.markdown !== undefined) writeFileSync(values.markdown, table);
     process.stdout.write(`\nJSON: ${file}\n`);
+    await stopAll();
+    for (const home of homes) rmSync(home, { recursive: true, force: true });
   } finally {
     await Promise.all([closePeers(), closePages()]);
     await stopAll();

@@ -82,7 +82,7 @@ export async function atRest({ pid, postgres }: Target): Promise<void> {
   if (pid === undefined) return sleep(LOOK_MS * QUIET_LOOKS);
   const end = performance.now() + REST_WITHIN_MS;
   let cpu = treeCpuSeconds(pid);
-  for (let quiet = 0; quiet < QUIET_LOOKS && performance.now() < end; ) {
+  for (let quiet = 0; quiet < QUIET_LOOKS && performance.now() < end;) {
     await sleep(LOOK_MS);
     const now = treeCpuSeconds(pid);
     quiet = now - cpu <= QUIET_SECONDS + Number.EPSILON && (await postgres?.isIdle()) !== false ? quiet + 1 : 0;

@@ -6,6 +6,7 @@ import { finished, type Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import type { Logger } from "../../lib/log.ts";
 import type { Random } from "../../lib/random.ts";
+import { releaseBuffers } from "../../lib/release-buffers.ts";
 import { HotFiles } from "./hot-files.ts";
 import { type MediaFile, mediaPath, thumbnailFolder } from "./paths.ts";
 import { isFile, type StorageProvider } from "./storage-provider.ts";
@@ -27,6 +28,14 @@ const BATCH_BYTES = 1024 * 1024;
 const GATHERED_BYTES = 32 * 1024 * 1024;
 /** Files up to this length are at hand after they were written. */
 const SHORT_BYTES = 256 * 1024;
+
+export interface WriteOptions {
+  readonly maxBytes: number;
+  /** The length that was announced. */
+  readonly exactly?: number | undefined;
+  /** Nobody else has the stream's chunks: their memory goes back as soon as they are written. */
+  readonly ownChunks?: boolean;
+}
 
 /** Thrown when more bytes come than were allowed; nothing is left behind. */
 export class MediaTooLarge extends Error {}
@@ -55,10 +64,10 @@ export class MediaStore {
   ) {}
 
   /** Writes a stream. @throws MediaTooLarge, MediaIncomplete */
-  async write(file: MediaFile, content: Readable, limits: { maxBytes: number; exactly?: number | undefined }): Promise<StoredFile> {
+  async write(file: MediaFile, content: Readable, options: WriteOptions): Promise<StoredFile> {
     const relative = mediaPath(file);
     const temporary = this.temporary(relative);
-    const { length, sha256, chunks } = await this.receive(content, temporary, limits);
+    const { length, sha256, chunks } = await this.receive(content, temporary, options);
     if (chunks === undefined) {
       await this.place(file, relative, temporary, () => Promise.resolve());
       return { length, sha256, bytes: undefined };
@@ -68,6 +77,7 @@ export class MediaStore {
       return { length, sha256, bytes: length <= SHORT_BYTES ? Buffer.concat(chunks, length) : undefined };
     } finally {
       this.gathered -= length;
+      if (options.ownChunks === true) releaseBuffers(chunks);
     }
   }
 
@@ -182,7 +192,7 @@ export class MediaStore {
   private async receive(
     content: Readable,
     temporary: string,
-    { maxBytes, exactly }: { maxBytes: number; exactly?: number | undefined },
+    { maxBytes, exactly, ownChunks }: WriteOptions,
   ): Promise<{ length: number; sha256: string; chunks: readonly Buffer[] | undefined }> {
     const hash = createHash("sha256");
     let length = 0;
@@ -197,6 +207,7 @@ export class MediaStore {
         await writeAll(file.handle, chunks, bytes);
       } finally {
         this.gathered -= bytes;
+        if (ownChunks === true) releaseBuffers(chunks);
       }
     };
     try {

@@ -156,7 +156,7 @@ async function store(ctx: MediaContext, mediaId: string, upload: Upload): Promis
   const maxBytes = ctx.config.media.maxUploadSize;
   if (upload.length > maxBytes) throw tooLarge();
   try {
-    return await ctx.media.files.write({ origin: undefined, fileId: mediaId }, upload.content, { maxBytes, exactly: upload.length });
+    return await ctx.media.files.write({ origin: undefined, fileId: mediaId }, upload.content, { maxBytes, exactly: upload.length, ownChunks: true });
   } catch (error) {
     if (error instanceof MediaTooLarge) throw tooLarge();
     if (error instanceof MediaIncomplete) throw new MatrixError(400, "M_UNKNOWN", "The upload broke off");
