@@ -2,7 +2,8 @@ import { randomBytes } from "node:crypto";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { V1 } from "../harness/client.ts";
-import { noise, png } from "../harness/png.ts";
+import { Photo } from "../harness/photo.ts";
+import { noise } from "../harness/png.ts";
 import { inParallel } from "../harness/scratch.ts";
 import { isFederated } from "./federation.ts";
 import type { Scenario, Stage } from "./scenarios.ts";
@@ -82,29 +83,39 @@ const download: Scenario = {
   },
 };
 
-const uploadPicture: Scenario = {
-  name: "upload, 1 MB picture",
-  what: "pictures of 1 MB (PNG, 680 by 490), of which all thumbnails are made, 4 at a time",
+/** Pictures of which all thumbnails are made before the answer. */
+const uploadOf = (name: string, what: string, type: string, make: (index: number) => Buffer | Promise<Buffer>): Scenario => ({
+  name,
+  what: `${what}, of which all thumbnails are made, 4 at a time`,
   async arrange(stage, round) {
-    toSend.set(
-      stage.target,
-      Array.from({ length: Math.ceil(stage.scale.media / 4) }, (_, index) => noise(680, 490, `${round} ${index}`)),
-    );
+    const count = Math.ceil(stage.scale.media / 4);
+    const pictures: Buffer[] = [];
+    for (let index = 0; index < count; index++) pictures.push(await make(round * count + index));
+    toSend.set(stage.target, pictures);
   },
   async round(stage, _round, done) {
     await inParallel(toSend.get(stage.target)!, AT_ONCE, async (bytes, index) => {
-      const picture = await timed(done, () => upload(stage, index, bytes, "image/png"));
+      const picture = await timed(done, () => upload(stage, index, bytes, type));
       stored.set(stage.target, { file: stored.get(stage.target)!.file, picture });
     });
   },
-};
+});
+
+let photo: Promise<Photo> | undefined;
+const photoOf = async (width: number, height: number, index: number): Promise<Buffer> =>
+  await (await (photo ??= Photo.make(2_700, 2_000))).jpeg(width, height, 82, index);
+
+const uploadNoise = uploadOf("upload, 1 MB PNG", "pictures of 1 MB that nothing compresses (PNG, 680 by 490)", "image/png", (index) =>
+  noise(680, 490, `${index}`),
+);
+const uploadPhoto = uploadOf("upload, 1 MB photo", "photos of 1 MB (JPEG, 2560 by 1920)", "image/jpeg", (index) => photoOf(2_560, 1_920, index));
 
 const thumbnailOf = (stage: Stage): Promise<void> =>
   fetchMedia(stage, `thumbnail/${stored.get(stage.target)!.picture}?width=320&height=240&method=scale`, 1000);
 
 const thumbnail: Scenario = {
   name: "thumbnail",
-  what: "a thumbnail of a picture of 1 MB, 4 at a time",
+  what: "a thumbnail of a photo of 1 MB, 4 at a time",
   repeat: 4,
   async prepare(stage) {
     await warmUp(stage, () => thumbnailOf(stage));
@@ -119,10 +130,10 @@ let page = 0;
 
 async function pageServer(): Promise<string> {
   if (pages !== undefined) return pages.url;
-  const picture = png(400, 300, 90);
+  const picture = await photoOf(1_200, 630, 0); // the size that sites are told to give theirs
   const server = createServer((request, response) => {
     if (request.url!.startsWith("/picture")) {
-      response.writeHead(200, { "Content-Type": "image/png" });
+      response.writeHead(200, { "Content-Type": "image/jpeg" });
       response.end(picture);
       return;
     }
@@ -158,7 +169,7 @@ async function preview({ target }: Stage, who: number, url: string): Promise<voi
 
 const newPreview: Scenario = {
   name: "URL preview",
-  what: "pages that nobody asked for yet, each with a picture, 4 at a time",
+  what: "pages that nobody asked for yet, each with a photo (JPEG, 1200 by 630), 4 at a time",
   applies: isFederated,
   async prepare(stage) {
     const url = await pageServer();
@@ -184,4 +195,4 @@ const knownPreview: Scenario = {
 };
 
 /** In the order in which they must run: files are fetched that were uploaded before. */
-export const MEDIA: readonly Scenario[] = [uploadFile, download, uploadPicture, thumbnail, newPreview, knownPreview];
+export const MEDIA: readonly Scenario[] = [uploadFile, download, uploadNoise, uploadPhoto, thumbnail, newPreview, knownPreview];
