@@ -394,6 +394,8 @@ export async function createServer(config: Config, log: Logger, overrides: Overr
       authenticateServer: (request) => authenticateServer(ctx, request),
     };
 
+    onClose(() => ctx.media.later.settled());
+
     await loadModules(loading, moduleApi, () => ctx);
     const newEvents = new NewEvents(ctx);
     newEvents.start(publisher);

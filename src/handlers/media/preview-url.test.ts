@@ -5,6 +5,7 @@ import type { AddressInfo } from "node:net";
 import { gzipSync } from "node:zlib";
 import { after, before, beforeEach, describe, it } from "mocha";
 import sharp from "sharp";
+import { LaterThumbnails } from "../../services/media/later-thumbnails.ts";
 import { query } from "../../storage/database.ts";
 import { FakeClock } from "../../testing/fake-clock.ts";
 import { imageBomb } from "../../testing/image-bomb.ts";
@@ -86,7 +87,7 @@ describe("previews of URLs", () => {
     assert.match(mediaPath, /^test\/\d{4}-\d\d-\d\d_[A-Za-z]{16}$/);
   });
 
-  it("has all rows when it is given, and none of its picture, nor files, when they cannot be written", async () => {
+  it("has its rows when it is given, its thumbnails soon after, and neither rows nor files of its picture when they cannot be written", async () => {
     serve("/rows/picture.png", await picture(), "image/png");
     const html = `<title>t</title><meta property="og:image" content="picture.png"><body>text</body>`;
     const files = async (): Promise<string[]> => {
@@ -113,6 +114,7 @@ describe("previews of URLs", () => {
     assert.equal((await files()).length, before.length + 1, "the page, which has its row");
 
     await preview(serve("/rows/page", html));
+    await server.ctx.media.later.settled();
     assert.deepEqual(await rows(`${base}/rows/p`), [
       { media_type: "image/png", thumbnails: 3, previews: 0 },
       { media_type: "text/html", thumbnails: 0, previews: 1 },
@@ -335,6 +337,23 @@ describe("previews of URLs", () => {
     assert.equal((await preview(serve("/deep", `<title>deep</title>${"<div>".repeat(30_000)}`)))["og:title"], "deep");
     assert.equal((await preview(serve("/misplaced", "<head><title>t</title><p>before</p></head><body>after</body>")))["og:description"], "before\n\nafter");
     assert.deepEqual(await preview(serve("/empty", "<html><body> </body></html>")), {});
+  });
+
+  it("has thumbnails of its picture as soon as they are asked for, also where a crash came before they were made", async () => {
+    const thumbnail = async (uri: string): Promise<Buffer> => {
+      const path = `/_matrix/client/v1/media/thumbnail/${uri.replace("mxc://", "")}?width=32&height=32&method=crop`;
+      return (await server.as(alice).get(path).expect(200).expect("content-type", "image/png")).body as Buffer;
+    };
+    const uri = (await preview(serve("/asked.png", await picture(), "image/png")))["og:image"] as string;
+    const made = await thumbnail(uri);
+    await server.ctx.media.later.settled();
+    assert.deepEqual(await thumbnail(uri), made);
+
+    const { later } = server.ctx.media;
+    later.add = () => Promise.resolve(); // the crash
+    const unmade = (await preview(serve("/crash.png", await picture(), "image/png")))["og:image"] as string;
+    later.add = LaterThumbnails.prototype.add.bind(later);
+    assert.deepEqual(await thumbnail(unmade), made);
   });
 
   it("removes previews that are out of date with their pages, and pictures two days later", async () => {

@@ -3,12 +3,14 @@ import { Turns } from "../../lib/turns.ts";
 import { notFound } from "../../protocol/errors.ts";
 import type { RemoteMedia } from "../../storage/media/remote-media.ts";
 import { KnownMedia } from "./known-media.ts";
+import { LaterThumbnails } from "./later-thumbnails.ts";
 import type { MediaStore } from "./media-store.ts";
 import type { Thumbnailer } from "./thumbnailer.ts";
 
 /** What the media repository keeps while the server runs: the store, the thumbnailer, uploads under way, uses not written down yet. */
 export class MediaRepository {
   readonly known = new KnownMedia();
+  readonly later = new LaterThumbnails();
   private readonly uploads = new Set<string>();
   private readonly uses = new Map<string, readonly [string | undefined, string, number]>();
   private readonly turns = new Turns(Math.min(4, availableParallelism()));

@@ -153,7 +153,8 @@ const resize = (image: Sharp, { size, method }: Pick<WantedImage, "size" | "meth
   image.resize(size.width, size.height, { fit: method === "crop" ? "cover" : "fill", position: "centre" });
 
 function encode(image: Sharp, type: string): Promise<Buffer> {
-  if (type === "image/jpeg") return image.flatten({ background: "#ffffff" }).jpeg({ quality: 80 }).toBuffer();
+  // Codes of their own for each picture make files a thirtieth smaller, for up to twice the work.
+  if (type === "image/jpeg") return image.flatten({ background: "#ffffff" }).jpeg({ quality: 80, optimiseCoding: false }).toBuffer();
   if (type === ANIMATED) return image.webp({ quality: 80 }).toBuffer();
   // A higher level makes files a twentieth smaller, for twice the work.
   return image.png({ compressionLevel: 4 }).toBuffer();

@@ -27,27 +27,29 @@ export interface FoundThumbnail {
   readonly content: Readable | Buffer;
 }
 
-/** The thumbnails that were made of an image, and its size. */
-export interface MadeThumbnails {
-  readonly size: ImageSize;
-  readonly thumbnails: readonly Thumbnail[];
-}
-
 /** Makes the configured thumbnails of new media; what is no image has none. Never fails. */
 export async function makeThumbnails(ctx: Needs, source: ThumbnailSource): Promise<void> {
-  await attempted(ctx, source, generate);
+  await attempted(ctx, source, () => generate(ctx, source, ctx.config.media.thumbnailSizes));
 }
 
-/** As `makeThumbnails`, for media of this server, but whoever calls writes the rows (`storeLocalThumbnails`). undefined: it is no image. */
-export async function makeThumbnailFiles(ctx: Needs, source: ThumbnailSource & { readonly origin: undefined }): Promise<MadeThumbnails | undefined> {
-  return await attempted(ctx, source, writeThumbnails);
+/** Has the thumbnails of a picture in a preview made when there is time, once its row is there. Resolves at once unless there is much to do. */
+export async function makeThumbnailsLater(ctx: Needs, source: ThumbnailSource): Promise<void> {
+  await ctx.media.later.add(source.mediaId, () => makeThumbnails(ctx, source));
 }
 
-async function attempted(ctx: Needs, source: ThumbnailSource, make: typeof generate): Promise<MadeThumbnails | undefined> {
+/** The size of an image of which thumbnails can be made, as it says itself; undefined for everything else. Never fails. */
+export async function imageSize(ctx: Needs, source: ThumbnailSource): Promise<ImageSize | undefined> {
+  return await attempted(ctx, source, async () => {
+    const { width, height } = await ctx.media.thumbnailer.open(await contentOf(ctx, source), source.mediaType);
+    return { width, height };
+  });
+}
+
+/** undefined for what is no image. Never fails. */
+async function attempted<T>(ctx: Needs, source: ThumbnailSource, work: () => Promise<T>): Promise<T | undefined> {
   if (!hasThumbnails(source.mediaType)) return undefined;
   try {
-    const wanted = ctx.config.media.thumbnailSizes;
-    return await ctx.media.inTurn(() => make(ctx, source, wanted));
+    return await ctx.media.inTurn(work);
   } catch (error) {
     if (!(error instanceof NotAnImage)) ctx.log.named("synapse.media.media_repository").warn("Failed to make thumbnails", { error });
     return undefined;
@@ -63,7 +65,11 @@ export async function findThumbnail(
   source: ThumbnailSource,
   wanted: WantedThumbnail & { readonly path: string; readonly signal: AbortSignal },
 ): Promise<FoundThumbnail> {
-  const stored = await ctx.media.known.thumbnails(ctx.read, source.origin, source.mediaId);
+  let stored = await ctx.media.known.thumbnails(ctx.read, source.origin, source.mediaId);
+  if (stored.length === 0 && source.urlCache === true) {
+    await ctx.media.later.ready(source.mediaId, () => makeThumbnails(ctx, source)); // a crash may have come in between
+    stored = await ctx.media.known.thumbnails(ctx.read, source.origin, source.mediaId);
+  }
   const chosen = ctx.config.media.dynamicThumbnails ? await exactThumbnail(ctx, source, stored, wanted) : chooseThumbnail(stored, wanted);
   if (chosen === undefined) {
     const supported = ["image/jpeg", "image/jpg", "image/webp", "image/gif", "image/png"];
@@ -90,7 +96,7 @@ async function exactThumbnail(ctx: Needs, source: ThumbnailSource, stored: reado
   const method = wanted.method === "crop" ? "crop" : "scale";
   try {
     const made = await ctx.media.inTurn(() => generate(ctx, source, [{ width: wanted.width, height: wanted.height, method }], wanted.type));
-    return made.thumbnails[0];
+    return made[0];
   } catch (error) {
     if (error instanceof NotAnImage) return undefined;
     throw error;
@@ -100,23 +106,21 @@ async function exactThumbnail(ctx: Needs, source: ThumbnailSource, stored: reado
 type Sizes = readonly { width: number; height: number; method: "crop" | "scale" }[];
 
 /** Files first, rows then. */
-async function generate(ctx: Needs, source: ThumbnailSource, sizes: Sizes, type?: string): Promise<MadeThumbnails> {
-  const made = await writeThumbnails(ctx, source, sizes, type);
+async function generate(ctx: Needs, source: ThumbnailSource, sizes: Sizes, type?: string): Promise<readonly Thumbnail[]> {
+  const thumbnails = await writeThumbnails(ctx, source, sizes, type);
   await ctx.transaction("store_thumbnails", async (txn) => {
     txn.afterCommit(() => ctx.media.known.forget([source]));
     return new LastStatements(
       source.origin === undefined
-        ? storeLocalThumbnails(txn, source.mediaId, made.thumbnails)
-        : storeRemoteThumbnails(txn, source.origin, source.mediaId, source.fileId, made.thumbnails),
+        ? storeLocalThumbnails(txn, source.mediaId, thumbnails)
+        : storeRemoteThumbnails(txn, source.origin, source.mediaId, source.fileId, thumbnails),
     );
   });
-  return made;
+  return thumbnails;
 }
 
-async function writeThumbnails(ctx: Needs, source: ThumbnailSource, sizes: Sizes, type?: string): Promise<MadeThumbnails> {
-  const file =
-    source.bytes ?? (await ctx.media.files.localFile({ origin: source.origin, fileId: source.fileId, ...(source.urlCache ? { urlCache: true } : {}) }));
-  if (file === undefined) throw notFound();
+async function writeThumbnails(ctx: Needs, source: ThumbnailSource, sizes: Sizes, type?: string): Promise<Thumbnail[]> {
+  const file = await contentOf(ctx, source);
   const image = await ctx.media.thumbnailer.open(file, source.mediaType);
   const types =
     type !== undefined ? [type] : image.animated ? [thumbnailType(source.mediaType, image), "image/webp"] : [thumbnailType(source.mediaType, image)];
@@ -133,12 +137,18 @@ async function writeThumbnails(ctx: Needs, source: ThumbnailSource, sizes: Sizes
     await ctx.media.files.writeBytes(fileOf(source, thumbnail), bytes);
     thumbnails.push(thumbnail);
   }
-  return { size: { width: image.width, height: image.height }, thumbnails };
+  return thumbnails;
+}
+
+/** The bytes, or where they are. @throws MatrixError 404 */
+async function contentOf(ctx: Needs, source: ThumbnailSource): Promise<string | Buffer> {
+  const content = source.bytes ?? (await ctx.media.files.localFile(fileOf(source)));
+  if (content === undefined) throw notFound();
+  return content;
 }
 
 async function remake(ctx: Needs, source: ThumbnailSource, thumbnail: Thumbnail): Promise<Buffer> {
-  const file = await ctx.media.files.localFile({ origin: source.origin, fileId: source.fileId, ...(source.urlCache ? { urlCache: true } : {}) });
-  if (file === undefined) throw notFound();
+  const file = await contentOf(ctx, source);
   try {
     await ctx.media.thumbnailer.open(file, source.mediaType);
     const bytes = await ctx.media.inTurn(() =>
@@ -152,6 +162,6 @@ async function remake(ctx: Needs, source: ThumbnailSource, thumbnail: Thumbnail)
   }
 }
 
-function fileOf(source: ThumbnailSource, thumbnail: { width: number; height: number; type: string; method: string }): MediaFile {
-  return { origin: source.origin, fileId: source.fileId, ...(source.urlCache ? { urlCache: true } : {}), thumbnail };
+function fileOf(source: ThumbnailSource, thumbnail?: Omit<Thumbnail, "length">): MediaFile {
+  return { origin: source.origin, fileId: source.fileId, ...(source.urlCache ? { urlCache: true } : {}), ...(thumbnail === undefined ? {} : { thumbnail }) };
 }

@@ -5,9 +5,8 @@ import type { PageClient } from "../../../outbound/page-client.ts";
 import { MatrixError } from "../../../protocol/errors.ts";
 import { LastStatements } from "../../../storage/database.ts";
 import { insertLocalMedia, type NewLocalMedia } from "../../../storage/media/local-media.ts";
-import { storeLocalThumbnails, type Thumbnail } from "../../../storage/media/thumbnails.ts";
 import { cachedPreview, insertPreview } from "../../../storage/media/url-cache.ts";
-import { makeThumbnailFiles } from "../thumbnails.ts";
+import { imageSize, makeThumbnailsLater, type ThumbnailSource } from "../thumbnails.ts";
 import { decodePage } from "./charset.ts";
 import { type FetchContext, type FetchedFile, fetchFile, isHtml, isImage, isJson, readFetched, removeFetched } from "./fetch.ts";
 import { parseHtml } from "./html.ts";
@@ -27,13 +26,13 @@ interface Read {
   readonly lifetimeMs?: number | undefined;
 }
 
-/** What is to be previewed, and the rows that are written together with the preview. */
+/** What is to be previewed, and what came of it. */
 interface Wish {
   readonly url: string;
   readonly userId: string;
-  /** What was fetched beside the page. */
+  /** What was fetched beside the page: rows that are written together with the preview. */
   readonly media: NewLocalMedia[];
-  readonly thumbnails: Map<string, readonly Thumbnail[]>;
+  readonly pictures: ThumbnailSource[];
 }
 
 /**
@@ -75,16 +74,19 @@ export class UrlPreviews {
     if (cached !== undefined && cached.expires_ts > at && Math.trunc(cached.response_code / 100) === 2) return cached.og;
     const oembedAddress = this.oembed.addressFor(url);
     const file = await fetchFile(ctx, this.client, this.blocklist, oembedAddress ?? url, { userId, allowData: false });
-    const wish: Wish = { url, userId, media: [], thumbnails: new Map() };
+    const wish: Wish = { url, userId, media: [], pictures: [] };
+    let json: string;
     try {
-      return await this.write(ctx, wish, file, await this.read(ctx, wish, file, oembedAddress !== undefined));
+      json = await this.write(ctx, wish, file, await this.read(ctx, wish, file, oembedAddress !== undefined));
     } catch (error) {
       for (const { mediaId } of wish.media) await removeFetched(ctx, mediaId);
       throw error;
     }
+    for (const picture of wish.pictures) await makeThumbnailsLater(ctx, picture);
+    return json;
   }
 
-  private async write(ctx: FetchContext, { url, media, thumbnails }: Wish, file: FetchedFile, read: Read): Promise<string> {
+  private async write(ctx: FetchContext, { url, media }: Wish, file: FetchedFile, read: Read): Promise<string> {
     const og: OpenGraph = { ...read.og };
     if (!og["og:title"] && read.authorName !== undefined) og["og:title"] = read.authorName;
     for (const [name, value] of Object.entries(og)) if (name.length > MAX_NAME_LENGTH || [...String(value)].length > MAX_VALUE_LENGTH) delete og[name];
@@ -93,8 +95,7 @@ export class UrlPreviews {
     const row = { url, responseCode: file.status, etag: file.etag, expiresTs, og: json, mediaId: file.mediaId, downloadTs: file.createdTs };
     await ctx.transaction("store_url_cache", async (txn) => {
       const files = media.map((one) => insertLocalMedia(txn, one));
-      const pictures = [...thumbnails].map(([mediaId, made]) => storeLocalThumbnails(txn, mediaId, made));
-      return new LastStatements(Promise.all([...files, ...pictures, insertPreview(txn, row)]));
+      return new LastStatements(Promise.all([...files, insertPreview(txn, row)]));
     });
     return json;
   }
@@ -145,13 +146,14 @@ export class UrlPreviews {
 
   private async picture(ctx: FetchContext, wish: Wish, file: FetchedFile): Promise<OpenGraph> {
     const { mediaId, mediaType, length, bytes } = file;
-    const made = await makeThumbnailFiles(ctx, { origin: undefined, mediaId, fileId: mediaId, mediaType, urlCache: true, bytes });
-    if (made !== undefined) wish.thumbnails.set(mediaId, made.thumbnails);
+    const source: ThumbnailSource = { origin: undefined, mediaId, fileId: mediaId, mediaType, urlCache: true };
+    const size = await imageSize(ctx, { ...source, bytes });
+    if (size !== undefined) wish.pictures.push(source);
     return {
       "og:image": `mxc://${ctx.config.server.serverName}/${mediaId}`,
       "og:image:type": mediaType,
       "matrix:image:size": length,
-      ...(made === undefined ? {} : { "og:image:width": made.size.width, "og:image:height": made.size.height }),
+      ...(size === undefined ? {} : { "og:image:width": size.width, "og:image:height": size.height }),
     };
   }
 }
