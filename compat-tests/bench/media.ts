@@ -185,6 +185,7 @@ const knownPreview: Scenario = {
   name: "URL preview, known",
   what: "a page that was asked for before, 4 at a time",
   applies: isFederated,
+  repeat: 10,
   async prepare(stage) {
     await preview(stage, 0, `${await pageServer()}/known`);
   },
