@@ -187,7 +187,8 @@ const knownPreview: Scenario = {
   applies: isFederated,
   repeat: 10,
   async prepare(stage) {
-    await preview(stage, 0, `${await pageServer()}/known`);
+    const url = await pageServer();
+    for (let round = 0; round < 5; round++) await warmUp(stage, (index) => preview(stage, index, `${url}/known`));
   },
   async round(stage, _round, done) {
     const url = await pageServer();
