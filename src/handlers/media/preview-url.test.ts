@@ -388,4 +388,16 @@ describe("previews of URLs", () => {
       await off.close();
     }
   });
+
+  it("leaves no thumbnails unmade when the server stops", async () => {
+    const pictures = await Promise.all([1, 2, 3].map(async (index) => serve(`/stop${index}.png`, await picture(), "image/png")));
+    await Promise.all(pictures.map((url) => preview(url)));
+    await server.server.close();
+    const [made] = await query<{ n: number }>(
+      server.database.database.read,
+      `SELECT count(DISTINCT t.media_id) AS n FROM local_media_repository_thumbnails AS t JOIN local_media_repository AS m USING (media_id)
+       WHERE m.url_cache LIKE '%/stop%'`,
+    );
+    assert.equal(made!.n, 3);
+  });
 });
