@@ -30,6 +30,24 @@ describe("POST /rooms/{roomId}/upgrade", () => {
     return (type, key = "") => events.find((event) => event.type === type && event.state_key === key);
   };
 
+  it("points to the new room also where the old one moved on meanwhile", async () => {
+    const old = await create({ room_version: "11" });
+    const { spamChecker } = server.ctx.modules;
+    const { requireMayCreateRoom } = spamChecker;
+    spamChecker.requireMayCreateRoom = (...args) => {
+      server.ctx.persister.forgetRoom(old);
+      return requireMayCreateRoom.apply(spamChecker, args);
+    };
+    try {
+      const fresh = (await upgrade(alice, old, { new_version: "11" }).expect(200)).body.replacement_room as string;
+      const tombstone = (await state(old))("m.room.tombstone")!;
+      assert.equal(tombstone.content.replacement_room, fresh);
+      assert.deepEqual((await state(fresh))("m.room.create")!.content.predecessor, { room_id: old, event_id: tombstone.event_id });
+    } finally {
+      spamChecker.requireMayCreateRoom = requireMayCreateRoom;
+    }
+  });
+
   for (const [from, to] of [
     ["1", "11"],
     ["11", "12"],

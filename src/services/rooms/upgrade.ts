@@ -9,6 +9,7 @@ import { findRoom, setRoomPublic } from "../../storage/rooms/rooms.ts";
 import { copyTagsAndDirect } from "../account-data/account-data.ts";
 import type { Context } from "../context.ts";
 import { createEvent } from "../events/create.ts";
+import { asTold } from "../events/persister.ts";
 import { checkSender, sendEvent, sendEvents, ShadowBanned } from "../events/send.ts";
 import { copyRoomRules } from "../push/rules.ts";
 import type { Requester } from "../requester.ts";
@@ -84,7 +85,11 @@ async function upgrade(
     const built = await tombstone(room.roomId);
     if (!version.roomIdIsCreateHash) content = creationContent(state.get(CREATE_KEY), oldRoomId, built.event.eventId, version, additionalCreators);
     await storeFirstEvents(ctx, requester, room, content, await memberContent(ctx, requester), copied);
-    await ctx.persister.persist([built]);
+    // Whatever the old room did meanwhile, by which it is no longer as it was read: the tombstone stands beside it.
+    const { builtOn: _, ...item } = built;
+    await ctx.persister.persist([item]).catch((error: unknown) => {
+      throw asTold(error);
+    });
     return room.roomId;
   });
 

@@ -166,8 +166,9 @@ function faultsOf(world: World, router: Router, request: FuzzRequest, answer: An
   // Another server may be unreachable or talk nonsense: the gateway's statuses say so, where the request needed one.
   const asksOthers = endpoint.servlet === "AppservicePingRestServlet" || mentionsOthers(world, request);
   const gateway = (answer.status === 502 || answer.status === 504) && asksOthers;
-  // Media that was announced and has not come yet.
-  const awaited = answer.status === 504 && errcodeOf(answer.text) === "M_NOT_YET_UPLOADED";
+  // Media that was announced and has not come yet; answers to HEAD do not say so.
+  const isMedia = /^(?:Download|Thumbnail)Resource$/.test(endpoint.servlet);
+  const awaited = answer.status === 504 && (errcodeOf(answer.text) === "M_NOT_YET_UPLOADED" || (request.method === "HEAD" && isMedia));
   if (answer.status >= 500 && !gateway && !awaited) faults.push(`status ${answer.status}`);
   if (answer.status >= 400 && request.method !== "HEAD" && /json/.test(String(answer.headers["content-type"]))) {
     const body = jsonOf(answer.text);
