@@ -45,8 +45,8 @@ async function fetchMedia({ target }: Stage, path: string, least: number): Promi
 const warmUp = async (stage: Stage, fn: (index: number) => Promise<unknown>): Promise<void> =>
   void (await inParallel(Array.from({ length: stage.scale.media }), AT_ONCE, (_, index) => fn(index)));
 
-const each = (stage: Stage, fn: (index: number) => Promise<void>): Promise<unknown> =>
-  inParallel(Array.from({ length: stage.scale.media }), AT_ONCE, (_, index) => fn(index));
+const each = (stage: Stage, fn: (index: number) => Promise<void>, times = 1): Promise<unknown> =>
+  inParallel(Array.from({ length: stage.scale.media * times }), AT_ONCE, (_, index) => fn(index));
 
 const uploadFile: Scenario = {
   name: "upload, 1 MB file",
@@ -185,14 +185,13 @@ const knownPreview: Scenario = {
   name: "URL preview, known",
   what: "a page that was asked for before, 4 at a time",
   applies: isFederated,
-  repeat: 10,
   async prepare(stage) {
     const url = await pageServer();
     for (let round = 0; round < 5; round++) await warmUp(stage, (index) => preview(stage, index, `${url}/known`));
   },
   async round(stage, _round, done) {
     const url = await pageServer();
-    await each(stage, (index) => timed(done, () => preview(stage, index, `${url}/known`)));
+    await each(stage, (index) => timed(done, () => preview(stage, index, `${url}/known`)), 10);
   },
 };
 
