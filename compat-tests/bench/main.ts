@@ -169,7 +169,7 @@ async function run(targets: readonly Target[], scale: Scale, scenarios: readonly
           const index = (round + turn) % stages.length;
           const stage = stages[index]!;
           await scenario.arrange?.(stage, round);
-          for (const target of targets) await atRest(target); // what one still does is not to slow the other down
+          await Promise.all(targets.map(atRest)); // what one still does is not to slow the other down
           own[index]!.rounds.push(await measure(stage.target, (done) => scenario.round(stage, round, done)));
         }
       }

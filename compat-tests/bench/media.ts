@@ -41,12 +41,11 @@ async function fetchMedia({ target }: Stage, path: string, least: number): Promi
   if (answer.status !== 200 || answer.bytes < least) throw new Error(`${target.label}: ${path}: ${answer.status}, ${answer.bytes} bytes`);
 }
 
-/** A server that just started is slower than it is from then on, for a while. */
-const warmUp = async (stage: Stage, fn: (index: number) => Promise<unknown>): Promise<void> =>
-  void (await inParallel(Array.from({ length: stage.scale.media }), AT_ONCE, (_, index) => fn(index)));
-
-const each = (stage: Stage, fn: (index: number) => Promise<void>, times = 1): Promise<unknown> =>
+const each = (stage: Stage, fn: (index: number) => Promise<unknown>, times = 1): Promise<unknown> =>
   inParallel(Array.from({ length: stage.scale.media * times }), AT_ONCE, (_, index) => fn(index));
+
+/** A server that just started is slower than it is from then on, for a while. */
+const warmUp = async (...work: Parameters<typeof each>): Promise<void> => void (await each(...work));
 
 const uploadFile: Scenario = {
   name: "upload, 1 MB file",
@@ -187,7 +186,7 @@ const knownPreview: Scenario = {
   applies: isFederated,
   async prepare(stage) {
     const url = await pageServer();
-    for (let round = 0; round < 5; round++) await warmUp(stage, (index) => preview(stage, index, `${url}/known`));
+    await warmUp(stage, (index) => preview(stage, index, `${url}/known`), 5);
   },
   async round(stage, _round, done) {
     const url = await pageServer();

@@ -88,14 +88,17 @@ async function sendOne(ctx: SendContext, requester: Requester, version: RoomVers
     const built = await ctx.persister.exclusively(roomId, async () => await buildOne(ctx, await ctx.persister.head(roomId), roomId, version, event));
     if ("duplicate" in built) return built.duplicate;
     const signed = await ctx.policyServers.signed(policyServer, built.event);
-    // What it follows may have got lost on its way to the database, with the state that came of it.
-    const prevs = await ctx.events.get(built.event.prevEventIds);
-    if (prevs.size < built.event.prevEventIds.length && attempt < ATTEMPTS) continue;
+    if (attempt < ATTEMPTS && (await hasLostGround(ctx, built.event))) continue;
     const { before, after, push = [], crowd = [] } = built;
     await ctx.persister.exclusively(roomId, async () => await ctx.persister.persist([{ event: signed, before, after, push, crowd }]));
     noteActivity(ctx, requester, [signed]);
     return signed;
   }
+}
+
+/** True when what an event follows got lost on its way to the database, with the state that came of it. */
+export async function hasLostGround(ctx: Pick<SendContext, "events">, { prevEventIds }: MatrixEvent): Promise<boolean> {
+  return (await ctx.events.get(prevEventIds)).size < prevEventIds.length;
 }
 
 /**

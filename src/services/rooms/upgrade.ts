@@ -9,8 +9,9 @@ import { findRoom, setRoomPublic } from "../../storage/rooms/rooms.ts";
 import { copyTagsAndDirect } from "../account-data/account-data.ts";
 import type { Context } from "../context.ts";
 import { createEvent } from "../events/create.ts";
+import { StaleEvent } from "../events/event-to-persist.ts";
 import { asTold } from "../events/persister.ts";
-import { checkSender, sendEvent, sendEvents, ShadowBanned } from "../events/send.ts";
+import { checkSender, hasLostGround, sendEvent, sendEvents, ShadowBanned } from "../events/send.ts";
 import { copyRoomRules } from "../push/rules.ts";
 import type { Requester } from "../requester.ts";
 import { joinFacts } from "../../storage/rooms/join-facts.ts";
@@ -85,6 +86,7 @@ async function upgrade(
     const built = await tombstone(room.roomId);
     if (!version.roomIdIsCreateHash) content = creationContent(state.get(CREATE_KEY), oldRoomId, built.event.eventId, version, additionalCreators);
     await storeFirstEvents(ctx, requester, room, content, await memberContent(ctx, requester), copied);
+    if (await hasLostGround(ctx, built.event)) throw new StaleEvent("What the tombstone follows was not stored");
     // Whatever the old room did meanwhile, by which it is no longer as it was read: the tombstone stands beside it.
     const { builtOn: _, ...item } = built;
     await ctx.persister.persist([item]).catch((error: unknown) => {
